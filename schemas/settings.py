@@ -1,0 +1,76 @@
+"""Every setting, read once from the environment (`MARQUEE_…`) into one typed object."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """All settings of all steps. `MARQUEE_HISTORY_TITLES=40` sets `history_titles`."""
+
+    model_config = SettingsConfigDict(env_prefix="MARQUEE_", frozen=True)
+
+    warehouse: str = Field(str(_ROOT / "warehouse"), description="URI of the folder or object store that holds the tables")
+    buckets: int = Field(16, ge=1, description="buckets of a new warehouse; one that exists keeps its own number")
+
+    model: str = Field(str(_ROOT / "examples" / "tiny_llama"), description="folder of the checkpoint that scores")
+
+    history_days: int = Field(365, ge=1, description="days of viewing history that a night reads")
+    history_titles: int = Field(20, ge=0, description="latest titles that a context shows")
+    leading_themes: int = Field(5, ge=0, description="leading themes that a context names")
+    theme_half_life: int = Field(
+        40, ge=1, description="viewings after which one counts half towards the leading themes; by rank, not by date, so "
+        "that a context changes only when its user watches something",
+    )
+    name_characters: int = Field(80, ge=1, description="characters kept of a title's name")
+    caption_characters: int = Field(200, ge=1, description="characters kept of a caption")
+    synopsis_characters: int = Field(160, ge=0, description="characters kept of a synopsis; 0 leaves it out")
+    orderings: int = Field(4, ge=1, description="rotations of a title's options; a pair's hash picks one")
+    titles_per_user: int = Field(20, ge=1, description="titles per user that ALS recommends")
+
+    epsilon: float = Field(
+        0.1, ge=0, le=1, description="share of the policy that is uniform over a pair's artworks. 0 always shows the best "
+        "artwork, after which no other policy can be evaluated from the logs",
+    )
+    temperature: float = Field(0.5, gt=0, description="divides log-probabilities; below 1 sharpens the policy")
+    epoch_days: int = Field(14, ge=1, description="days for which a draw holds")
+    uniform_share: float = Field(0.02, ge=0, le=1, description="share of users whose choices are uniform")
+    salt: str = Field("marquee", description="names the experiment; another salt draws anew")
+
+    rejected_share_limit: float = Field(0.01, ge=0, le=1, description="share of a table's rows that may be rejected")
+    drift_limit: float = Field(0.9, ge=0, le=1, description="share of rescored pairs whose best artwork may change")
+    label_mass_floor: float = Field(0.5, ge=0, le=1, description="least mean probability on the option numbers")
+
+    shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
+    scoring_python: str = Field("python", description="the Python that runs the scoring tasks")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")
+    block_size: int = Field(32, ge=1, description="tokens in a block of the prefix cache; a multiple of 32 on a CPU")
+    max_model_len: int | None = Field(None, description="longest prompt; the checkpoint's own length where not given")
+    max_num_batched_tokens: int = Field(8192, ge=1, description="tokens in one step of the engine")
+    max_num_seqs: int = Field(256, ge=1, description="prompts in one step of the engine")
+    cpu_cache_gib: int = Field(2, ge=1, description="size of the prefix cache on a CPU, GiB")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of a GPU's memory that the engine takes")
+
+    spark_packages: str = Field("io.delta:delta-spark_4.2_2.13:4.4.0", description="JARs that spark-submit fetches")
+    retention_days: int = Field(
+        30, ge=7, description="days for which old versions stay readable; no backfill may start longer ago than this"
+    )
+
+    @model_validator(mode="after")
+    def _local_paths_are_absolute(self) -> Self:
+        if "://" not in self.warehouse and not Path(self.warehouse).is_absolute():
+            object.__setattr__(self, "warehouse", str(Path(self.warehouse).resolve()))
+        return self
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

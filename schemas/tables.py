@@ -1,0 +1,317 @@
+"""Every table of the warehouse, once: columns, types, keys, partitioning, meaning, and the rules its rows obey.
+
+`python -m schemas.docs` writes docs/tables.md from here.
+"""
+
+from __future__ import annotations
+
+from schemas.contract import Column, Rule, Table, array, struct
+
+MAX_ARTWORKS = 40
+"""Options in one question: the paper's candidate sets go up to about 40."""
+
+BUCKETS_PROPERTY = "marquee.buckets"
+"""Table property of `artwork_selections` that keeps the number of buckets a warehouse was made with."""
+
+ranking_type = array(struct(artwork_id="string", probability="double", propensity="double"))
+
+_ds = Column("ds", "date", "the night: the date of the run's logical date")
+_bucket = Column("bucket", "integer", "crc32(user_id) % buckets")
+_user = Column("user_id", "string", "the user")
+_title = Column("title_id", "string", "the title")
+
+
+def _not_blank(column: str) -> Rule:
+    return Rule(f"{column}_blank", f"trim({column}) != ''", f"`{column}` has at least one visible character")
+
+
+# Inputs: owned by others, never written by the nightly run.
+
+VIEWING_HISTORY = Table(
+    "viewing_history",
+    "One viewing of a title by a user.",
+    (
+        _user,
+        _title,
+        Column("watched_at", "timestamp", "when the viewing began, UTC"),
+        Column("completion", "double", "share of the title that was watched, 0 to 1"),
+        Column("watch_date", "date", "the UTC date of watched_at"),
+    ),
+    key=("user_id", "title_id", "watched_at"),
+    partitioned_by=("watch_date",),
+    rules=(
+        _not_blank("user_id"),
+        Rule("completion_out_of_range", "completion between 0 and 1", "`completion` is a share, 0 to 1"),
+        Rule(
+            "watched_at_not_on_watch_date",
+            "to_date(watched_at) = watch_date",
+            "`watched_at` falls on `watch_date` (so a play in the future cannot hide in a past partition)",
+        ),
+    ),
+)
+
+TITLES = Table(
+    "titles",
+    "One title of the catalogue.",
+    (
+        _title,
+        Column("name", "string", "the name that users see"),
+        Column("release_year", "integer", "year of release", nullable=True),
+        Column("genres", array("string"), "genres, the leading one first", nullable=True),
+        Column("synopsis", "string", "what it is about", nullable=True),
+    ),
+    key=("title_id",),
+    rules=(_not_blank("title_id"), _not_blank("name")),
+)
+
+ARTWORKS = Table(
+    "artworks",
+    "One artwork of a title.",
+    (
+        Column("artwork_id", "string", "the artwork; belongs to one title"),
+        _title,
+        Column("caption", "string", "what the artwork shows, in words"),
+        Column("themes", array("string"), "themes that the artwork plays on", nullable=True),
+        Column("image_uri", "string", "where the image is", nullable=True),
+        Column("is_default", "boolean", "shown where nothing better is known"),
+        Column("active_from", "date", "first day on which it may be shown"),
+        Column("active_to", "date", "last day on which it may be shown; null: no end", nullable=True),
+    ),
+    key=("artwork_id",),
+    rules=(_not_blank("artwork_id"), _not_blank("caption")),
+    references={"title_id": "titles"},
+)
+
+TITLE_CANDIDATES = Table(
+    "title_candidates",
+    "One wanted pair, from the title recommender. Where it has nothing for a night, Marquee makes its own by ALS.",
+    (_ds, _user, _title, Column("rank", "integer", "1 for the title most likely to be shown")),
+    key=("ds", "user_id", "title_id"),
+    partitioned_by=("ds",),
+    rules=(_not_blank("user_id"), Rule("rank_not_positive", "rank >= 1", "`rank` counts from 1")),
+    references={"title_id": "titles"},
+    optional=True,
+)
+
+IMPRESSIONS = Table(
+    "impressions",
+    "One artwork shown to a user.",
+    (
+        Column("ds", "date", "the UTC date of shown_at"),
+        _user,
+        _title,
+        Column("artwork_id", "string", "the artwork that was shown"),
+        Column("eligible_artwork_ids", array("string"), "the artworks that could have been shown"),
+        Column("propensity", "double", "probability with which the logging policy chose artwork_id"),
+        Column("shown_at", "timestamp", "when it was shown, UTC"),
+        Column("played", "boolean", "whether the user played the title from it"),
+        Column("play_seconds", "double", "how long the play lasted; 0 without a play"),
+    ),
+    key=("user_id", "title_id", "shown_at"),
+    partitioned_by=("ds",),
+    rules=(
+        Rule("propensity_out_of_range", "propensity > 0 and propensity <= 1", "`propensity` is in (0, 1]"),
+        Rule(
+            "shown_artwork_not_eligible",
+            "array_contains(eligible_artwork_ids, artwork_id)",
+            "the artwork that was shown is among those that could have been",
+        ),
+        Rule("shown_at_not_on_ds", "to_date(shown_at) = ds", "`shown_at` falls on `ds`"),
+    ),
+    optional=True,
+)
+
+INPUTS = (VIEWING_HISTORY, TITLES, ARTWORKS, TITLE_CANDIDATES, IMPRESSIONS)
+
+# Made tonight.
+
+NIGHT_INPUTS = Table(
+    "night_inputs",
+    "The Delta version of each table that a night reads, noted when it began, so that a retry sees what the first "
+    "try saw.",
+    (_ds, Column("source_table", "string", "the table"), Column("version", "long", "its Delta version")),
+    key=("ds", "source_table"),
+    partitioned_by=("ds",),
+)
+
+REJECTED_ROWS = Table(
+    "rejected_rows",
+    "One row that a night could not use, and the rule it broke.",
+    (
+        _ds,
+        Column("step", "string", "the step that rejected it: validate, contexts or score"),
+        Column("bucket", "integer", "the bucket being scored; -1 where the step is not one of buckets"),
+        Column("source_table", "string", "where the row came from"),
+        Column("row", "string", "the row as JSON"),
+        Column("rule", "string", "the rule it broke"),
+    ),
+    key=(),
+    partitioned_by=("ds", "step", "bucket"),
+)
+
+WANTED_PAIRS = Table(
+    "wanted_pairs",
+    "The titles that a user is likely to see after this night: from `title_candidates`, or by ALS.",
+    (_ds, _bucket, _user, Column("title_ids", array("string"), "titles, most wanted first")),
+    key=("ds", "user_id"),
+    partitioned_by=("ds", "bucket"),
+)
+
+TITLE_CHOICES = Table(
+    "title_choices",
+    "The text that describes a title and its numbered artworks, in one of its orderings.",
+    (
+        _ds,
+        _title,
+        Column("ordering", "integer", "which rotation of the options; 0 up to the setting `orderings`, less 1"),
+        Column("artwork_ids", array("string"), "the artwork of option 1, of option 2, …"),
+        Column("choice", "string", "the text"),
+        Column("choice_hash", "long", "xxhash64 of the text"),
+    ),
+    key=("ds", "title_id", "ordering"),
+    partitioned_by=("ds",),
+)
+
+USER_CONTEXTS = Table(
+    "user_contexts",
+    "The text that describes a user, and the user's pairs still to score. Users with nothing to score have no row.",
+    (
+        _ds,
+        _bucket,
+        _user,
+        Column("context", "string", "the text: leading themes, then the history, latest first"),
+        Column(
+            "pairs",
+            array(struct(title_id="string", ordering="integer", prompt_hash="long")),
+            "the pairs to score: the title, which of its orderings to ask, and the hash of (context, choice, model "
+            "version)",
+        ),
+    ),
+    key=("ds", "user_id"),
+    partitioned_by=("ds", "bucket"),
+)
+
+ARTWORK_SCORES = Table(
+    "artwork_scores",
+    "The model's probability for every artwork of a pair.",
+    (
+        _ds,
+        _bucket,
+        _user,
+        _title,
+        Column("artwork_ids", array("string"), "the artworks, in the order in which they were asked"),
+        Column("probabilities", array("double"), "the probability of each; they sum to 1"),
+        Column("model_version", "string", "the model that scored"),
+        Column("prompt_hash", "long", "hash of (context, choice, model version)"),
+    ),
+    key=("ds", "user_id", "title_id"),
+    partitioned_by=("ds", "bucket"),
+)
+
+SCORING_RUNS = Table(
+    "scoring_runs",
+    "One scored bucket. The row is written after the bucket's scores: its existence means that they are whole.",
+    (
+        _ds,
+        _bucket,
+        Column("pairs", "long", "pairs scored"),
+        Column("rejected", "long", "pairs that could not be"),
+        Column("shortened", "long", "prompts that lost their oldest history to fit the model"),
+        Column("prompt_tokens", "long", "tokens of all prompts"),
+        Column("cached_tokens", "long", "of these, found in the prefix cache"),
+        Column("label_mass", "double", "mean probability that fell on the option numbers", nullable=True),
+        Column("seconds", "double", "from the first prompt to the last score"),
+        Column("model_version", "string", "the model that scored"),
+        Column("input_fingerprint", "string", "hash of the bucket's pairs; a rerun skips a bucket where it is equal"),
+    ),
+    key=("ds", "bucket"),
+    partitioned_by=("ds", "bucket"),
+)
+
+AUDIT_RESULTS = Table(
+    "audit_results",
+    "One check of a night's scores. A night with a failed check is not published.",
+    (
+        _ds,
+        Column("check", "string", "what was checked"),
+        Column("value", "double", "what was found"),
+        Column("limit", "double", "what is allowed at most"),
+        Column("passed", "boolean", "value <= limit"),
+    ),
+    key=("ds", "check"),
+    partitioned_by=("ds",),
+)
+
+NIGHT_STEPS = Table(
+    "night_steps",
+    "How long each step of a night took and what it counted, for the people who run it. Measured, so not equal "
+    "between reruns.",
+    (
+        _ds,
+        Column("step", "string", "the step"),
+        Column("seconds", "double", "wall time"),
+        Column("counts", {"type": "map", "keyType": "string", "valueType": "long", "valueContainsNull": False}, "rows"),
+    ),
+    key=("ds", "step"),
+    partitioned_by=("ds", "step"),
+)
+
+# What serving reads.
+
+_selection = (
+    _bucket,
+    _user,
+    _title,
+    Column("artwork_id", "string", "the artwork to show"),
+    Column("probability", "double", "the model's probability for it"),
+    Column("propensity", "double", "the probability with which the policy chose it; log it with every impression"),
+    Column("ranking", ranking_type, "every artwork of the pair, the most probable first, with both probabilities"),
+    Column("source", "string", "model, only_choice (one artwork) or uniform (the exploring slice)"),
+    Column("model_version", "string", "the model that scored the pair; null where none did", nullable=True),
+    Column("prompt_hash", "long", "hash of what the model was asked; null where it was not", nullable=True),
+    Column("epoch", "integer", "the user's epoch: a draw holds within one"),
+    Column("ds", "date", "the night that made this choice"),
+    Column("updated_at", "timestamp", "the end of that night's day, UTC: since when history counts towards the choice"),
+)
+
+ARTWORK_SELECTIONS = Table(
+    "artwork_selections",
+    "The current choice for a pair: what serving looks up.",
+    _selection,
+    key=("user_id", "title_id"),
+    partitioned_by=("bucket",),
+    properties={"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"},
+)
+
+ARTWORK_SELECTION_LOG = Table(
+    "artwork_selection_log",
+    "Every choice made or changed, by night. A pair that lost its last artwork has a row with source `removed`.",
+    tuple(
+        Column(c.name, c.type, c.meaning, nullable=True) if c.name in ("artwork_id", "probability", "propensity") else c
+        for c in _selection
+    ),
+    key=("ds", "user_id", "title_id"),
+    partitioned_by=("ds",),
+)
+
+TITLE_DEFAULTS = Table(
+    "title_defaults",
+    "What to show a user who has no row for a title: the artwork with the best play rate, or the catalogue's default.",
+    (_title, Column("artwork_id", "string", "the artwork to show")),
+    key=("title_id",),
+    properties={"delta.enableChangeDataFeed": "true"},
+)
+
+MADE = (
+    NIGHT_INPUTS,
+    REJECTED_ROWS,
+    WANTED_PAIRS,
+    TITLE_CHOICES,
+    USER_CONTEXTS,
+    ARTWORK_SCORES,
+    SCORING_RUNS,
+    AUDIT_RESULTS,
+    NIGHT_STEPS,
+)
+SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS)
+TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED)}
