@@ -1,0 +1,42 @@
+"""Keeps the tables of the warehouse small and quick to read, every week.
+
+OPTIMIZE folds small files and deletion vectors together; VACUUM removes the files of versions older than the setting
+`retention_days`. A backfill that began before that may no longer find the versions that its nights noted: let it finish,
+or raise the setting.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from schemas.settings import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+with DAG(
+    "artwork_maintenance",
+    description="OPTIMIZE and VACUUM of the warehouse's tables",
+    doc_md=__doc__,
+    # Sunday noon, far from the night's run, so that OPTIMIZE and MERGE do not meet.
+    schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
+    start_date=datetime(1995, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    tags=["marquee", "maintenance"],
+    default_args={"owner": "marquee", "retries": 2, "retry_delay": timedelta(minutes=5)},
+):
+    SparkSubmitOperator(
+        task_id="maintain",
+        name="marquee maintain",
+        application=str(ROOT / "spark_jobs" / "__main__.py"),
+        application_args=["maintain"],
+        packages=settings().spark_packages,
+        conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
+        # It rewrites what `publish` merges into.
+        pool="publish",
+        execution_timeout=timedelta(hours=6),
+    )
