@@ -1,0 +1,79 @@
+"""Fill a new warehouse with a sample service.
+
+python -m examples simulated --warehouse W [--users N --titles N --days N --seed N --last-day D]
+python -m examples movielens --warehouse W --folder F [--seed N]
+python -m examples last-day --warehouse W
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+
+from examples.movielens import movielens_service
+from examples.service import Service, last_day, refuse_existing, write_service
+from examples.simulated import LAST_DAY, simulated_service
+from schemas.contract import ContractError
+from schemas.settings import settings
+
+SEED = 1
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        if arguments.command == "last-day":
+            print(last_day(arguments.warehouse))
+        else:
+            _fill(arguments)
+    except ContractError as error:
+        print(f"examples: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fill(arguments: argparse.Namespace) -> None:
+    refuse_existing(arguments.warehouse)
+    service = _service(arguments)
+    for table, rows in write_service(service, arguments.warehouse).items():
+        print(f"{table:<16} {rows:>9,} rows")
+    print(f"written to {arguments.warehouse}; first day {service.first_day}, last day {service.last_day}")
+
+
+def _service(arguments: argparse.Namespace) -> Service:
+    if arguments.command == "movielens":
+        return movielens_service(arguments.folder, arguments.seed)
+    return simulated_service(arguments.users, arguments.titles, arguments.days, arguments.seed, arguments.last_day)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m examples", description="Fill a new warehouse with a sample service.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    simulated = commands.add_parser("simulated", help="made-up users, titles and histories")
+    simulated.add_argument("--users", type=_count, default=300)
+    simulated.add_argument("--titles", type=_count, default=200)
+    simulated.add_argument("--days", type=_count, default=14, help="days of viewing history")
+    simulated.add_argument("--last-day", type=date.fromisoformat, default=LAST_DAY, help="default: %(default)s")
+    movielens = commands.add_parser("movielens", help="the real histories and titles of MovieLens 100K")
+    movielens.add_argument("--folder", type=Path, required=True, help="holds u.data, u.item and u.genre")
+    last = commands.add_parser("last-day", help="print the last day on which anything was watched")
+    for command in (simulated, movielens):
+        command.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
+    for command in (simulated, movielens, last):
+        command.add_argument(
+            "--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s"
+        )
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

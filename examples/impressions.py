@@ -1,0 +1,95 @@
+"""The impressions that a sample service has logged: which artwork was shown, how likely that was, and was it played.
+
+The logging policy is what a service has before it personalises: with probability EXPLORE any active artwork, else one
+drawn from a softmax over how well each did with users at large (its style and appeal, known only up to some noise).
+Every impression is the first of its (user, title). Plays do not enter the viewing history, which is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import numpy as np
+
+from examples.catalogue import Artwork, Title, generator
+from examples.service import Impression, Service, moment
+from examples.truth import APPEAL, STYLE, STYLE_EFFECT, Truth, truth_of
+
+EXPLORE = 0.2
+SHARPNESS = 1.5  # multiplies the popularity, in log-odds of a play, in the softmax
+POPULARITY_NOISE = 0.3  # deviation of the noise in it
+DAYS = 14
+TITLES_A_DAY = 10
+
+
+def log_impressions(service: Service, seed: int) -> list[Impression]:
+    """Impressions of the last DAYS days: TITLES_A_DAY titles a day for each user, popular ones rather."""
+    truth = truth_of(service.tastes, service.artworks)
+    days = min(DAYS, (service.last_day - service.first_day).days + 1)
+    pools = _Pools(service, seed)
+    return [
+        impression
+        for user_id in service.tastes
+        for impression in _user_impressions(user_id, service.titles, days, pools, truth, seed)
+    ]
+
+
+class _Pools:
+    """The active artworks of a title on a day, and the logging policy's probabilities of them."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self.last_day = service.last_day
+        self._artworks: dict[str, list[Artwork]] = {title.title_id: [] for title in service.titles}
+        for artwork in service.artworks:
+            self._artworks[artwork.title_id].append(artwork)
+        self._popularity = {artwork.artwork_id: _popularity(artwork, seed) for artwork in service.artworks}
+        self._known: dict[tuple[str, date], tuple[list[str], np.ndarray]] = {}
+
+    def on(self, title_id: str, day: date) -> tuple[list[str], np.ndarray]:
+        if (title_id, day) not in self._known:
+            ids = [artwork.artwork_id for artwork in self._artworks[title_id] if artwork.active_on(day)]
+            self._known[title_id, day] = ids, logging_policy(np.array([self._popularity[each] for each in ids]))
+        return self._known[title_id, day]
+
+
+def logging_policy(popularity: np.ndarray) -> np.ndarray:
+    """(1 − EXPLORE) softmax(SHARPNESS · popularity) + EXPLORE / K."""
+    weights = np.exp(SHARPNESS * (popularity - popularity.max(initial=-np.inf)))
+    mixed: np.ndarray = (1 - EXPLORE) * weights / weights.sum() + EXPLORE / len(popularity)
+    return mixed
+
+
+def _popularity(artwork: Artwork, seed: int) -> float:
+    noise = generator(seed, "popularity", artwork.artwork_id).normal()
+    return float(STYLE * STYLE_EFFECT[artwork.style] + APPEAL * artwork.appeal + POPULARITY_NOISE * noise)
+
+
+def _user_impressions(
+    user_id: str, titles: list[Title], days: int, pools: _Pools, truth: Truth, seed: int
+) -> Iterator[Impression]:
+    rng = generator(seed, "impressions", user_id)
+    # The largest Gumbel-perturbed log-weights are a draw without repeats.
+    keys = np.array([title.popularity for title in titles]) + rng.gumbel(size=len(titles))
+    wanted = np.argsort(-keys, kind="stable")[: days * TITLES_A_DAY]
+    for place, index in enumerate(wanted):
+        day = pools.last_day - timedelta(days=days - 1 - place % days)
+        yield _impression(user_id, titles[index].title_id, day, pools, truth, rng)
+
+
+def _impression(
+    user_id: str, title_id: str, day: date, pools: _Pools, truth: Truth, rng: np.random.Generator
+) -> Impression:
+    eligible, policy = pools.on(title_id, day)
+    shown = int(rng.choice(len(eligible), p=policy))
+    played = bool(rng.random() < truth.play_probabilities(user_id, [eligible[shown]])[0])
+    return Impression(
+        user_id=user_id,
+        title_id=title_id,
+        artwork_id=eligible[shown],
+        eligible_artwork_ids=eligible,
+        propensity=float(policy[shown]),
+        shown_at=moment(day, rng.integers(86_400)),
+        played=played,
+        play_seconds=round(float(rng.gamma(2, 1500)), 1) if played else 0.0,
+    )

@@ -1,0 +1,142 @@
+"""A sample service: its input tables and the truth behind them, and how they are written to a warehouse."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from examples.catalogue import Artwork, Title
+from examples.truth import truth_of, write_truth
+from schemas.contract import ContractError, Table
+from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
+
+
+@dataclass(frozen=True)
+class Viewing:
+    """One viewing of a title by a user."""
+
+    user_id: str
+    title_id: str
+    watched_at: datetime
+    completion: float
+
+
+@dataclass(frozen=True)
+class Impression:
+    """One artwork shown to a user."""
+
+    user_id: str
+    title_id: str
+    artwork_id: str
+    eligible_artwork_ids: list[str]
+    propensity: float
+    shown_at: datetime
+    played: bool
+    play_seconds: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service up to the end of its last day. `tastes`: 18 numbers for each user."""
+
+    titles: list[Title]
+    artworks: list[Artwork]
+    viewings: list[Viewing]
+    tastes: dict[str, np.ndarray]
+    first_day: date
+    last_day: date
+    impressions: list[Impression] = field(default_factory=list)
+
+
+def moment(day: date, seconds: float) -> datetime:
+    """`seconds` after the day's midnight, UTC, to the second."""
+    return datetime.combine(day, time(), tzinfo=UTC) + timedelta(seconds=int(seconds))
+
+
+def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
+    """The four input tables with the contract's columns and types."""
+    return [
+        (VIEWING_HISTORY, _arrow(VIEWING_HISTORY, map(_viewing_row, service.viewings))),
+        (TITLES, _arrow(TITLES, map(_title_row, service.titles))),
+        (ARTWORKS, _arrow(ARTWORKS, map(_artwork_row, service.artworks))),
+        (IMPRESSIONS, _arrow(IMPRESSIONS, map(_impression_row, service.impressions))),
+    ]
+
+
+def write_service(service: Service, warehouse: Path) -> dict[str, int]:
+    """Write the input tables and the truth to a new warehouse; rows per table."""
+    refuse_existing(warehouse)
+    # Renamed when whole, so that a run that was killed leaves no half-filled warehouse.
+    part = warehouse.with_name(warehouse.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    rows = {}
+    for table, content in input_tables(service):
+        write_deltalake(str(part / table.name), content, partition_by=list(table.partitioned_by) or None)
+        rows[table.name] = content.num_rows
+    write_truth(truth_of(service.tastes, service.artworks), part)
+    if warehouse.exists():
+        warehouse.rmdir()
+    part.rename(warehouse)
+    return rows
+
+
+def refuse_existing(warehouse: Path) -> None:
+    if warehouse.exists() and any(warehouse.iterdir()):
+        raise ContractError(
+            f"{warehouse} is not empty and a sample is only written to a new warehouse: "
+            "give another --warehouse, or remove that folder first"
+        )
+
+
+def last_day(warehouse: Path) -> date:
+    """The last day on which anything was watched."""
+    history = warehouse / VIEWING_HISTORY.name
+    if not DeltaTable.is_deltatable(str(history)):
+        raise ContractError(f"{history} is not a Delta table: fill the warehouse first (python -m examples --help)")
+    days = [partition["watch_date"] for partition in DeltaTable(str(history)).partitions()]
+    if not days:
+        raise ContractError(f"{history} is empty: nobody has watched anything, so there is no last day")
+    return max(date.fromisoformat(str(day)) for day in days)
+
+
+def _arrow(table: Table, rows: Iterable[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=table.arrow_schema())
+
+
+def _viewing_row(viewing: Viewing) -> dict[str, Any]:
+    return {**vars(viewing), "watch_date": viewing.watched_at.date()}
+
+
+def _title_row(title: Title) -> dict[str, Any]:
+    return {
+        "title_id": title.title_id,
+        "name": title.name,
+        "release_year": title.release_year,
+        "genres": list(title.genres),
+        "synopsis": title.synopsis,
+    }
+
+
+def _artwork_row(artwork: Artwork) -> dict[str, Any]:
+    return {
+        "artwork_id": artwork.artwork_id,
+        "title_id": artwork.title_id,
+        "caption": artwork.caption,
+        "themes": list(artwork.themes),
+        "image_uri": f"https://images.example/{artwork.artwork_id}.jpg",
+        "is_default": artwork.is_default,
+        "active_from": artwork.active_from,
+        "active_to": artwork.active_to,
+    }
+
+
+def _impression_row(impression: Impression) -> dict[str, Any]:
+    return {"ds": impression.shown_at.date(), **vars(impression)}

@@ -1,0 +1,109 @@
+"""What makes a user of a sample service play: the truth that only an evaluation may read.
+
+    P(play) = sigmoid(BASE + TASTE · taste·themes + STYLE · style + APPEAL · appeal)
+
+taste (18 numbers, mean 0, deviation 1 within the user) meets the artwork's theme weights (18 numbers that sum to 1);
+style and appeal (mean 0, deviation 1 over artworks) move every user alike. Captions tell themes and style, not appeal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from examples.catalogue import Artwork
+from examples.vocabulary import STYLE_NAMES, STYLES
+
+BASE = -0.35
+TASTE = 0.65
+STYLE = 0.3
+APPEAL = 0.45
+
+FOLDER = "truth"
+"""Beside the tables in the warehouse. No job but an evaluation may read it."""
+
+_EFFECTS = np.array([STYLES[name].effect for name in STYLE_NAMES])
+STYLE_EFFECT = dict(zip(STYLE_NAMES, (_EFFECTS - _EFFECTS.mean()) / _EFFECTS.std(), strict=True))
+
+
+def taste_from_shares(shares: np.ndarray) -> np.ndarray:
+    """What a user likes, from shares of viewing per theme (…, 18): their square roots, centred and scaled.
+
+    Roots, because without them one common theme such as drama would be nearly everyone's whole taste.
+    """
+    roots = np.sqrt(shares)
+    centred = roots - roots.mean(axis=-1, keepdims=True)
+    scale = centred.std(axis=-1, keepdims=True)
+    return np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
+
+
+def play_logit(taste_match: np.ndarray, style: np.ndarray, appeal: np.ndarray) -> np.ndarray:
+    """Log-odds of a play; `taste_match` is taste · theme weights."""
+    return BASE + TASTE * taste_match + STYLE * style + APPEAL * appeal
+
+
+def play_probability(taste_match: np.ndarray, style: np.ndarray, appeal: np.ndarray) -> np.ndarray:
+    """The probability that a user plays from an artwork."""
+    return 1 / (1 + np.exp(-play_logit(taste_match, style, appeal)))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth of one warehouse, as arrays with the rows of each id: tastes (users, 18), themes (artworks, 18)."""
+
+    user_row: dict[str, int]
+    tastes: np.ndarray
+    artwork_row: dict[str, int]
+    themes: np.ndarray
+    style: np.ndarray
+    appeal: np.ndarray
+
+    def play_probabilities(self, user_id: str, artwork_ids: list[str]) -> np.ndarray:
+        """P(play) of each of `artwork_ids` shown to the user."""
+        rows = [self.artwork_row[artwork_id] for artwork_id in artwork_ids]
+        match = self.themes[rows] @ self.tastes[self.user_row[user_id]]
+        return play_probability(match, self.style[rows], self.appeal[rows])
+
+
+def truth_of(tastes: dict[str, np.ndarray], artworks: list[Artwork]) -> Truth:
+    return Truth(
+        user_row={user_id: row for row, user_id in enumerate(tastes)},
+        tastes=np.stack(list(tastes.values())),
+        artwork_row={artwork.artwork_id: row for row, artwork in enumerate(artworks)},
+        themes=np.stack([artwork.theme_weights() for artwork in artworks]),
+        style=np.array([STYLE_EFFECT[artwork.style] for artwork in artworks]),
+        appeal=np.array([artwork.appeal for artwork in artworks]),
+    )
+
+
+def write_truth(truth: Truth, warehouse: Path) -> None:
+    folder = warehouse / FOLDER
+    folder.mkdir(parents=True)
+    users = pa.table({"user_id": list(truth.user_row), "taste": truth.tastes.tolist()})
+    artworks = pa.table(
+        {
+            "artwork_id": list(truth.artwork_row),
+            "theme_weights": truth.themes.tolist(),
+            "style_effect": truth.style,
+            "appeal": truth.appeal,
+        }
+    )
+    pq.write_table(users, folder / "users.parquet")
+    pq.write_table(artworks, folder / "artworks.parquet")
+
+
+def read_truth(warehouse: Path) -> Truth:
+    users = pq.read_table(warehouse / FOLDER / "users.parquet").to_pydict()
+    artworks = pq.read_table(warehouse / FOLDER / "artworks.parquet").to_pydict()
+    return Truth(
+        user_row={user_id: row for row, user_id in enumerate(users["user_id"])},
+        tastes=np.array(users["taste"]),
+        artwork_row={artwork_id: row for row, artwork_id in enumerate(artworks["artwork_id"])},
+        themes=np.array(artworks["theme_weights"]),
+        style=np.array(artworks["style_effect"]),
+        appeal=np.array(artworks["appeal"]),
+    )
