@@ -10,12 +10,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
-
-PROMPT_FORMAT = "marquee-1"
-"""Names the way that prompts are rendered here; a checkpoint records the one that it was trained on."""
+from schemas.words import ANSWER, VIEWING
 
 INSTRUCTION = "Choose the artwork that the user is most likely to play."
-ANSWER = "Answer: "
 LEFT_EARLY = 0.5
 """A viewing that ended before this share of the title is shown as left early."""
 
@@ -99,14 +96,14 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
     shown = F.transform(
         F.slice("viewings", 1, settings.history_titles),
         lambda viewing: F.concat(
-            F.lit("- "),
+            F.lit(VIEWING),
             viewing["line"],
             F.when(viewing["completion"] < LEFT_EARLY, "; left early").otherwise(""),
             F.lit("\n"),
         ),
     )
     themes_line = F.when(F.size("themes") > 0, F.array_join("themes", ", ")).otherwise("not known yet")
-    history_lines = F.when(F.size("shown") > 0, F.array_join("shown", "")).otherwise("- nothing yet\n")
+    history_lines = F.when(F.size("shown") > 0, F.array_join("shown", "")).otherwise(VIEWING + "nothing yet\n")
     viewed = latest_viewings(history, title_lines(titles, settings), settings)
     return (
         users.select("user_id")
