@@ -17,7 +17,7 @@ from examples.vocabulary import CATALOGUE_WEIGHTS, THEME_INDEX
 LAST_DAY = date(2026, 1, 14)
 
 _TASTE_CONCENTRATION = 8.0  # of the Dirichlet over 18 themes: most users have three to six that they care for
-_TASTE_PULL = 0.9  # how far taste moves what is watched, against a popularity of deviation 1
+_TASTE_PULL = 1.3  # how far taste moves what is watched, against a popularity of deviation 1
 _NEW_USERS = 0.05  # share of users with one to five viewings
 
 

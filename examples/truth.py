@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from examples.catalogue import Artwork
 from examples.vocabulary import STYLE_NAMES, STYLES
 
-BASE = -0.35
-TASTE = 0.65
-STYLE = 0.3
-APPEAL = 0.45
+BASE = -0.55
+TASTE = 1.0
+STYLE = 0.35
+APPEAL = 0.35
 
 FOLDER = "truth"
 """Beside the tables in the warehouse. No job but an evaluation may read it."""
