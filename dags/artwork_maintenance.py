@@ -1,13 +1,13 @@
 """Keeps the tables of the warehouse small and quick to read, every week.
 
 OPTIMIZE folds small files and deletion vectors together; VACUUM removes the files of versions older than the setting
-`retention_days`. A backfill that began before that may no longer find the versions that its nights noted: let it finish,
-or raise the setting.
+`retention_days`. A night that noted its inputs before that may no longer find them: finish a backfill within those
+days, or raise the setting.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
@@ -23,7 +23,7 @@ with DAG(
     doc_md=__doc__,
     # Sunday noon, far from the night's run, so that OPTIMIZE and MERGE do not meet.
     schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
-    start_date=datetime(1995, 1, 1),
+    start_date=datetime(1995, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     tags=["marquee", "maintenance"],

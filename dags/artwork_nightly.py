@@ -2,7 +2,7 @@
 
     validate → candidates → contexts → score (one task per shard) → audit → publish
 
-The night that a run makes is `ds`, the date of its logical date in UTC, whether it was scheduled, backfilled, tested or
+The night that a run makes is `ds`, the UTC date of its logical date, whether it was scheduled, backfilled, tested or
 triggered; a run without a logical date makes yesterday. It reads viewing history up to the end of that day.
 
 Every task can be run again: what is done is skipped or made again equal. Nothing is visible to serving before `publish`,
@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,15 +44,19 @@ class RetryUnlessRefused(RetryPolicy):
     """A step that refused its input would refuse it again: fail at once, so that its message is told at once."""
 
     def evaluate(
-        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+        self,
+        exception: BaseException,
+        try_number: int,  # noqa: ARG002
+        max_tries: int,  # noqa: ARG002
+        context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
-        # Both operators tell the exit status in their message only: "Error code is: 65.", "exit code 65."
+        # Both operators tell the exit status in their message only: "Error code is: 2.", "exit code 2."
         if re.search(rf"code(?: is:)? {REFUSED}\b", str(exception)):
-            return RetryDecision.fail("the step refused its input; see its last line")
+            return RetryDecision.fail("the step refused its arguments or its input; its last line says why")
         return RetryDecision.default()
 
 
-def spark_step(step: str, **options: object) -> SparkSubmitOperator:
+def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()) -> SparkSubmitOperator:
     return SparkSubmitOperator(
         task_id=step,
         name=f"marquee {step} {DS}",
@@ -61,7 +66,8 @@ def spark_step(step: str, **options: object) -> SparkSubmitOperator:
         # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
         conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
         execution_timeout=timedelta(hours=3),
-        **options,
+        pool=pool,
+        outlets=outlets,
     )
 
 
@@ -77,7 +83,7 @@ with DAG(
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
     # Before any history, so that no backfill is cut short by it.
-    start_date=datetime(1995, 1, 1),
+    start_date=datetime(1995, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=3,
     tags=["marquee", "nightly"],

@@ -1,4 +1,4 @@
 """What a step's exit status tells the scheduler."""
 
-REFUSED = 65
-"""The step refused its input or its result (a ContractError): trying again would refuse again. EX_DATAERR of sysexits."""
+REFUSED = 2
+"""The step refused its arguments (as argparse does), its input or its result: trying again would refuse again."""

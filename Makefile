@@ -1,0 +1,81 @@
+# Marquee on one machine. `make` lists what there is; the environment of every command is scripts/env.sh.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+# Where the tables are: a folder, or the URI of an object store.
+WAREHOUSE ?= warehouse
+# The sample that fills a new warehouse: simulated, or movielens with MOVIELENS=folder.
+SERVICE ?= simulated
+MOVIELENS ?=
+# The night; the last day of viewing history where it is not given.
+DS ?=
+
+export PYTHON SERVICE MOVIELENS DS
+export MARQUEE_WAREHOUSE := $(if $(findstring ://,$(WAREHOUSE)),$(WAREHOUSE),$(abspath $(WAREHOUSE)))
+# Every shell has a USER of its own: only `make … USER=42` names one to look up.
+export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(USER))
+
+ENV := . scripts/env.sh;
+PACKAGES := schemas spark_jobs inference examples serving dags scripts tests
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  WAREHOUSE=folder  SERVICE=simulated|movielens  MOVIELENS=folder  DS=YYYY-MM-DD  PYTHON=python3.11"
+
+.PHONY: nightly
+nightly: .airflow/.ready ## Run one night and look one user up: WAREHOUSE, SERVICE, MOVIELENS, DS, USER
+	@scripts/nightly.sh
+
+.PHONY: lookup
+lookup: .venv/.ready ## Tell which artworks a user should see: USER=42 [TITLE=…]
+	@$(ENV) python -m serving.lookup $(if $(LOOKUP_USER),--user '$(LOOKUP_USER)') $(if $(TITLE),--title '$(TITLE)')
+
+.PHONY: fingerprint
+fingerprint: .venv/.ready ## Count and hash the rows of every table, to compare runs: [OTHER=folder]
+	@$(ENV) python -m serving.fingerprint $(if $(OTHER),--other '$(abspath $(OTHER))')
+
+.PHONY: airflow
+airflow: .airflow/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C
+	@echo "Airflow's UI: http://localhost:8080 (no password; this machine only). Its files: .airflow/"
+	@$(ENV) exec airflow standalone
+
+.PHONY: test
+test: .venv/.ready ## Run every test, the quick ones first
+	@$(ENV) pytest
+
+.PHONY: lint
+lint: .venv/.ready ## Check style and types
+	@$(ENV) ruff check && ruff format --check && mypy $(PACKAGES)
+
+.PHONY: format
+format: .venv/.ready ## Put the code in its format
+	@$(ENV) ruff check --fix --quiet; ruff format
+
+.PHONY: docs
+docs: .venv/.ready ## Write docs/tables.md from the contract
+	@$(ENV) python -m schemas.docs
+
+.PHONY: lock
+lock: .venv/.ready ## Resolve the packages anew and pin them with hashes
+	@$(ENV) scripts/lock.sh
+
+.PHONY: clean
+clean: ## Remove what was installed and made, except warehouses
+	rm -rf .venv .tools .airflow .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis spark-warehouse
+
+.PHONY: doctor
+doctor:
+	@scripts/doctor.sh
+
+# The stamps are made last, so that one that exists means a whole install. doctor is order-only: it always runs first
+# and never makes a stamp old.
+.venv/.ready: requirements/cpu.txt pyproject.toml | doctor
+	@scripts/setup.sh
+
+.airflow/.ready: .venv/.ready
+	@scripts/airflow_home.sh
