@@ -5,7 +5,7 @@
 The night that a run makes is `ds`, the UTC date of its logical date, whether it was scheduled, backfilled, tested or
 triggered; a run without a logical date makes yesterday. It reads viewing history up to the end of that day.
 
-Every task can be run again: what is done is skipped or made again equal. Nothing is visible to serving before `publish`,
+Every task can be run again: what is done is skipped or made again equal. Serving sees nothing before `publish`,
 which is one commit. To make last week again:
 
     airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09

@@ -1,1 +1,1 @@
-"""What reads the tables that a night made: one user's choices, what a night did, and whether two warehouses are equal."""
+"""What reads the tables that a night made: a user's choices, what the night did, and whether two runs are equal."""

@@ -1,0 +1,102 @@
+"""Counts and hashes the rows of every table, whatever their order and files, to tell whether two runs made the same.
+
+python -m serving.fingerprint [--warehouse warehouse] [--other another-warehouse]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from deltalake import QueryBuilder
+from rich.console import Console
+from rich.table import Table
+
+from schemas import tables
+from schemas.contract import ContractError
+from schemas.contract import Table as Contract
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+from serving.tables import open_table
+
+MEASURED_TABLES = {"night_steps", "night_inputs"}
+"""They hold what a clock or a commit counter said."""
+MEASURED_COLUMNS = {"scoring_runs": {"seconds", "cached_tokens"}}
+"""How long a bucket took, and what happened to be cached."""
+
+type_hash = tuple[int, int]
+"""Rows, and the sum of the rows' hashes modulo 2¹²⁸: the same for the same rows in any order."""
+
+
+def table_hash(batches: Iterator[pa.RecordBatch]) -> type_hash:
+    rows = total = 0
+    for batch in batches:
+        for row in batch.to_pylist():
+            rows += 1
+            total += int.from_bytes(hashlib.blake2b(_canonical(row), digest_size=16).digest())
+    return rows, total % 2**128
+
+
+def _canonical(row: dict[str, Any]) -> bytes:
+    # repr of a double tells its every bit; str of dates and times is their ISO form.
+    return json.dumps(row, sort_keys=True, default=str, ensure_ascii=False).encode()
+
+
+def hash_of(warehouse: str, table: Contract) -> type_hash | None:
+    """The rows and hash of a table; None where it is not there."""
+    try:
+        opened = open_table(warehouse, table)
+    except ContractError:
+        return None
+    left_out = MEASURED_COLUMNS.get(table.name, set())
+    columns = ", ".join(f'"{name}"' for name in table.column_names if name not in left_out)
+    reader = QueryBuilder().register("t", opened).execute(f"SELECT {columns} FROM t")
+    return table_hash(pa.record_batch(batch) for batch in reader)
+
+
+def fingerprint(warehouse: str) -> dict[str, type_hash]:
+    """Rows and hash of every table that is there, less those that hold measurements."""
+    compared = [table for table in tables.TABLES.values() if table.name not in MEASURED_TABLES]
+    found = {table.name: hash_of(warehouse, table) for table in compared}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def told(ours: dict[str, type_hash], theirs: dict[str, type_hash] | None) -> Table:
+    """The fingerprint as a table; beside another, whether each table is equal."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("table", "rows", "hash", *(("rows there", "equal") if theirs is not None else ())):
+        table.add_column(column, justify="right" if column.startswith("rows") else "left")
+    for name in [name for name in tables.TABLES if name in ours or name in (theirs or {})]:
+        cells = [name, *_cells(ours.get(name))]
+        if theirs is not None:
+            same = ours.get(name) == theirs.get(name)
+            cells += [_cells(theirs.get(name))[0], "yes" if same else "[bold red]no[/bold red]"]
+        table.add_row(*cells)
+    return table
+
+
+def _cells(one: type_hash | None) -> tuple[str, str]:
+    return (f"{one[0]:,}", f"{one[1]:032x}") if one else ("absent", "")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m serving.fingerprint", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    parser.add_argument("--other", help="another warehouse; the exit status is 1 where any table differs")
+    parsed = parser.parse_args(arguments)
+    ours = fingerprint(parsed.warehouse)
+    theirs = fingerprint(parsed.other) if parsed.other else None
+    if not ours:
+        print(f"fingerprint: there are no tables in {parsed.warehouse}", file=sys.stderr)
+        return REFUSED
+    Console().print(told(ours, theirs))
+    return 0 if theirs is None or theirs == ours else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Tells which artworks a user should see, in words.
+
+python -m serving.lookup --user 42 [--title 7] [--warehouse warehouse]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from schemas.buckets import bucket_of
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+from schemas.tables import ARTWORKS, TITLES
+from serving.selections import Selections
+from serving.tables import literals, open_table, rows
+
+EXAMPLE_USER = "42"
+
+
+def title_names(warehouse: str, title_ids: Iterable[str]) -> dict[str, str]:
+    found = rows(
+        f"SELECT title_id, name, release_year FROM titles WHERE title_id IN ({literals(title_ids)})",
+        titles=open_table(warehouse, TITLES),
+    )
+    return {t["title_id"]: f"{t['name']} ({t['release_year']})" if t["release_year"] else t["name"] for t in found}
+
+
+def artwork_captions(warehouse: str, artwork_ids: Iterable[str]) -> dict[str, str]:
+    found = rows(
+        f"SELECT artwork_id, caption FROM artworks WHERE artwork_id IN ({literals(artwork_ids)})",
+        artworks=open_table(warehouse, ARTWORKS),
+    )
+    return {artwork["artwork_id"]: artwork["caption"] for artwork in found}
+
+
+def choices_of(selections: Selections, user_id: str, title_id: str | None) -> list[dict[str, Any]]:
+    """A user's choices, or the one for a title: where no night has made it, the title's default."""
+    if title_id is None:
+        return selections.of_user(user_id)
+    if choice := selections.of_pair(user_id, title_id):
+        return [choice]
+    if artwork_id := selections.default(title_id):
+        return [{"title_id": title_id, "artwork_id": artwork_id, "source": "title_defaults"}]
+    return []
+
+
+def told(choices: list[dict[str, Any]], names: dict[str, str], captions: dict[str, str], heading: str) -> Table:
+    """The choices as a table that a person can read."""
+    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in ("title", "artwork to show", "probability", "propensity", "source", "night"):
+        table.add_column(column, justify="right" if column.startswith("prop") or column == "probability" else "left")
+    for choice in choices:
+        table.add_row(
+            names.get(choice["title_id"], choice["title_id"]),
+            captions.get(choice["artwork_id"], choice["artwork_id"]),
+            *(f"{choice[share]:.3f}" if share in choice else "" for share in ("probability", "propensity")),
+            choice["source"],
+            str(choice.get("ds", "")),
+        )
+    return table
+
+
+def heading_of(user_id: str, title_id: str | None, choices: list[dict[str, Any]], bucket: int) -> str:
+    if not choices:
+        what = f"title {title_id} has no active artwork" if title_id else "no night has chosen anything for this user"
+        return f"User {user_id}: {what}; what titles show then is in title_defaults"
+    if choices[0]["source"] == "title_defaults":
+        return f"User {user_id} has no choice of their own for this title; its default is shown"
+    return f"User {user_id} (bucket {bucket}) should see"
+
+
+def lookup(warehouse: str, user_id: str | None, title_id: str | None) -> Table:
+    selections = Selections.of(warehouse)
+    if user_id is None:
+        user_id = EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user() or EXAMPLE_USER
+    choices = choices_of(selections, user_id, title_id)
+    names = title_names(warehouse, {choice["title_id"] for choice in choices})
+    captions = artwork_captions(warehouse, {choice["artwork_id"] for choice in choices})
+    heading = heading_of(user_id, title_id, choices, bucket_of(user_id, selections.buckets))
+    return told(choices, names, captions, heading)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m serving.lookup", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--user", help=f"default: {EXAMPLE_USER}, or whoever is there")
+    parser.add_argument("--title", help="one title; default: all that were chosen for")
+    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    parsed = parser.parse_args(arguments)
+    try:
+        Console().print(lookup(parsed.warehouse, parsed.user, parsed.title))
+    except ContractError as error:
+        print(f"lookup: {error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

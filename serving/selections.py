@@ -1,0 +1,66 @@
+"""The published choices, as a service looks them up: a user's bucket is known from the id, so one partition is read.
+
+selections = Selections.of("warehouse")
+selections.of_user("42")
+selections.of_pair("42", "7") or selections.default("7")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from deltalake import DeltaTable
+
+from schemas.buckets import bucket_of
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
+from serving.tables import literal, open_table, rows
+
+
+@dataclass(frozen=True)
+class Selections:
+    """The choices as they were when this was made; `refresh` reads on to the latest night."""
+
+    selections: DeltaTable
+    defaults: DeltaTable
+    buckets: int
+
+    @classmethod
+    def of(cls, warehouse: str) -> Self:
+        selections = open_table(warehouse, ARTWORK_SELECTIONS)
+        buckets = int(selections.metadata().configuration[BUCKETS_PROPERTY])
+        return cls(selections, open_table(warehouse, TITLE_DEFAULTS), buckets)
+
+    def refresh(self) -> None:
+        self.selections.update_incremental()
+        self.defaults.update_incremental()
+
+    def of_user(self, user_id: str) -> list[dict[str, Any]]:
+        """Every choice for a user, by title."""
+        return rows(
+            f"SELECT * FROM selections WHERE bucket = {bucket_of(user_id, self.buckets)} "
+            f"AND user_id = {literal(user_id)} ORDER BY title_id",
+            selections=self.selections,
+        )
+
+    def of_pair(self, user_id: str, title_id: str) -> dict[str, Any] | None:
+        """The choice for a pair, or None where no night has made one."""
+        found = rows(
+            f"SELECT * FROM selections WHERE bucket = {bucket_of(user_id, self.buckets)} "
+            f"AND user_id = {literal(user_id)} AND title_id = {literal(title_id)}",
+            selections=self.selections,
+        )
+        return found[0] if found else None
+
+    def default(self, title_id: str) -> str | None:
+        """The artwork for a user without a choice; None for a title without active artworks."""
+        found = rows(
+            f"SELECT artwork_id FROM defaults WHERE title_id = {literal(title_id)}",
+            defaults=self.defaults,
+        )
+        return str(found[0]["artwork_id"]) if found else None
+
+    def some_user(self) -> str | None:
+        """The first user by id, for a look at a warehouse whose users nobody knows; None where there are no choices."""
+        found = rows("SELECT user_id FROM selections ORDER BY user_id LIMIT 1", selections=self.selections)
+        return str(found[0]["user_id"]) if found else None

@@ -1,0 +1,183 @@
+"""Tells what a night did: rows in, rejected, pairs, scored, carried, published, and seconds a step.
+
+python -m serving.summary --ds 2026-01-14 [--warehouse warehouse]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+
+from schemas import tables
+from schemas.contract import ContractError
+from schemas.contract import Table as Contract
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+from serving.tables import open_table, rows
+
+STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """What a night noted about itself: counts and seconds by step, checks, scored buckets, and rejects by rule."""
+
+    ds: date
+    counts: dict[str, dict[str, int]]
+    seconds: dict[str, float]
+    checks: list[dict[str, Any]]
+    scoring: dict[str, Any]
+    rejects: list[dict[str, Any]]
+
+    def count(self, step: str, name: str) -> int:
+        """The sum over a step's tasks: `score` is one task per shard."""
+        return sum(counts.get(name, 0) for task, counts in self.counts.items() if _step_of(task) == step)
+
+    def step_seconds(self, step: str) -> list[float]:
+        return [seconds for task, seconds in self.seconds.items() if _step_of(task) == step]
+
+
+def _step_of(task: str) -> str:
+    return "score" if task.startswith("score_") else task
+
+
+def read_report(warehouse: str, ds: date) -> NightReport:
+    steps = _tonight(warehouse, tables.NIGHT_STEPS, ds, "step, seconds, counts")
+    if not steps:
+        raise ContractError(f"night_steps: no step of ds={ds} has been run in {warehouse}")
+    scoring = _tonight(
+        warehouse,
+        tables.SCORING_RUNS,
+        ds,
+        "sum(pairs) AS pairs, sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens, "
+        "sum(shortened) AS shortened, sum(seconds) AS seconds, sum(label_mass * pairs) / sum(pairs) AS label_mass",
+    )[0]
+    return NightReport(
+        ds,
+        counts={step["step"]: dict(step["counts"]) for step in steps},
+        seconds={step["step"]: step["seconds"] for step in steps},
+        checks=_tonight(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
+        scoring=scoring,
+        rejects=_tonight(
+            warehouse, tables.REJECTED_ROWS, ds, "source_table, rule, count(*) AS rows", "GROUP BY source_table, rule"
+        ),
+    )
+
+
+def _tonight(warehouse: str, table: Contract, ds: date, columns: str, rest: str = "") -> list[dict[str, Any]]:
+    return rows(f"SELECT {columns} FROM t WHERE ds = DATE '{ds}' {rest}", t=open_table(warehouse, table))
+
+
+def told(report: NightReport) -> Group:
+    """The report as tables that a person can read."""
+    sections = [_inputs(report), _rejects(report), _pairs(report), _scoring(report), _checks(report), _seconds(report)]
+    return Group(*(part for section in sections if section is not None for part in (section, "")))
+
+
+def _table(heading: str, *columns: str) -> Table:
+    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", min_width=0 if index else 28)
+    return table
+
+
+def _inputs(report: NightReport) -> Table:
+    table = _table(f"The night of {report.ds}", "rows in", "rows", "rejected")
+    for source in tables.INPUTS:
+        if f"rows_{source.name}" in report.counts.get("validate", {}):
+            read, rejected = (report.count("validate", f"{kind}_{source.name}") for kind in ("rows", "rejected"))
+            table.add_row(source.name, f"{read:,}", f"{rejected:,}")
+    return table
+
+
+def _rejects(report: NightReport) -> Table | None:
+    if not report.rejects:
+        return None
+    table = _table("", "rejected: from", "rule", "rows")
+    for reject in sorted(report.rejects, key=lambda r: (r["source_table"], r["rule"])):
+        table.add_row(reject["source_table"], reject["rule"], f"{reject['rows']:,}")
+    return table
+
+
+def _pairs(report: NightReport) -> Table:
+    table = _table("", "pairs", "")
+    for meaning, step, name in (
+        ("wanted", "contexts", "pairs_wanted"),
+        ("asked of the model", "contexts", "pairs_to_score"),
+        ("carried over, unchanged", "contexts", "pairs_carried"),
+        ("with one artwork", "contexts", "pairs_only_choice"),
+        ("of the exploring slice", "contexts", "pairs_uniform"),
+        ("without an artwork, rejected", "contexts", "pairs_no_artwork"),
+        ("scored now", "score", "pairs"),
+        ("that could not be scored", "score", "rejected"),
+        ("published: new", "publish", "inserted"),
+        ("published: changed", "publish", "updated"),
+        ("published: removed", "publish", "deleted"),
+        ("published: left as they were", "publish", "unchanged"),
+    ):
+        table.add_row(meaning, f"{report.count(step, name):,}")
+    return table
+
+
+def _scoring(report: NightReport) -> Table | None:
+    run = report.scoring
+    if not run["pairs"]:
+        return None
+    table = _table("", "scoring, when it was done", "")
+    table.add_row("pairs a second", f"{run['pairs'] / max(run['seconds'], 1e-9):,.1f}")
+    table.add_row("tokens of all prompts", f"{run['prompt_tokens']:,}")
+    table.add_row("of these from the cache", f"{run['cached_tokens'] / max(run['prompt_tokens'], 1):.1%}")
+    table.add_row("prompts that were shortened", f"{run['shortened']:,}")
+    table.add_row("probability on the options", f"{run['label_mass']:.4f}")
+    memory = max((counts.get("peak_rss_mb", 0) for counts in report.counts.values()), default=0)
+    table.add_row("most memory of a task", f"{memory:,} MB")
+    return table
+
+
+def _checks(report: NightReport) -> Table | None:
+    if not report.checks:
+        return None
+    table = _table("", "audit", "found", "at most", "")
+    for check in sorted(report.checks, key=lambda c: (c["passed"], c["check"])):
+        verdict = "passed" if check["passed"] else "[bold red]failed[/bold red]"
+        table.add_row(check["check"], f"{check['value']:.4g}", f"{check['limit']:.4g}", verdict)
+    return table
+
+
+def _seconds(report: NightReport) -> Table:
+    table = _table("", "step", "seconds")
+    for step in STEPS:
+        taken = report.step_seconds(step)
+        if taken:
+            shards = f" ({len(taken)} shards)" if len(taken) > 1 else ""
+            table.add_row(step + shards, f"{_total(taken):.1f}")
+    table.add_row("together", f"{_total(report.seconds.values()):.1f}")
+    return table
+
+
+def _total(seconds: Iterable[float]) -> float:
+    return float(sum(seconds))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m serving.summary", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
+    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    parsed = parser.parse_args(arguments)
+    try:
+        Console().print(told(read_report(parsed.warehouse, parsed.ds)))
+    except ContractError as error:
+        print(f"summary: {error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Opens the tables that a warehouse serves, for processes without Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, QueryBuilder
+
+from schemas.contract import ContractError, Table
+
+
+def open_table(warehouse: str, table: Table) -> DeltaTable:
+    """The table as it is now."""
+    path = f"{warehouse.rstrip('/')}/{table.name}"
+    if not DeltaTable.is_deltatable(path):
+        raise ContractError(f"{table.name}: there is no Delta table at {path}; has a night been run on this warehouse?")
+    return DeltaTable(path)
+
+
+def query(sql: str, **tables: DeltaTable) -> pa.Table:
+    """The answer to `sql` over `tables`, each under the name of its argument.
+
+    QueryBuilder reads deletion vectors, which `DeltaTable.to_pyarrow_table` refuses.
+    """
+    builder = QueryBuilder()
+    for name, table in tables.items():
+        builder.register(name, table)
+    return pa.table(builder.execute(sql).read_all())
+
+
+def rows(sql: str, **tables: DeltaTable) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = query(sql, **tables).to_pylist()
+    return found
+
+
+def literal(text: str) -> str:
+    """`text` as an SQL string: whatever it holds, it cannot end the string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """`texts` as the inside of an SQL IN (…); matches nothing where there are none."""
+    return ", ".join(literal(text) for text in texts) or "NULL"
