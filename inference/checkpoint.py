@@ -1,0 +1,150 @@
+"""python -m inference.checkpoint FOLDER --name tiny-llama
+
+Writes `marquee.json` beside a Hugging Face Llama's weights: the name and version that scores are published under, and
+the prompt format that the model was trained on. A checkpoint without one, or whose files have changed since, does not
+score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.words import PROMPT_FORMAT
+
+MANIFEST = "marquee.json"
+# What decides a score: the weights, the architecture, and how text becomes tokens.
+_VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*")
+# Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
+_REHASHED_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A Llama that may score. `version` names it in every row that it scored; lengths and sizes are in tokens."""
+
+    path: Path
+    name: str
+    version: str
+    prompt_format: str
+    max_model_len: int
+    vocab_size: int
+    bos_token_id: int | None
+
+
+def write_manifest(path: str | Path, name: str) -> Checkpoint:
+    """Write the manifest of the checkpoint in `path`: a version is its name and a hash over its files."""
+    folder = _folder(path)
+    files = {file.name: _fingerprint(file) for file in _versioned_files(folder)}
+    digests = "".join(f"{file} {found['sha256']}\n" for file, found in files.items())
+    version = f"{name}@{hashlib.sha256(digests.encode()).hexdigest()[:12]}"
+    manifest = {"name": name, "version": version, "prompt_format": PROMPT_FORMAT, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return read_checkpoint(folder)
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The checkpoint in `path`, if it may score: it has a manifest, of this prompt format and of these very files."""
+    folder = _folder(path)
+    manifest = _json(folder / MANIFEST, f"write it with `{_command(folder, '<name>')}`")
+    if manifest.get("prompt_format") != PROMPT_FORMAT:
+        raise ContractError(
+            f"{folder}: the model was trained on prompt format {manifest.get('prompt_format')!r}, this version of "
+            f"Marquee writes {PROMPT_FORMAT!r}: train it on these prompts, or use the version that it was made with"
+        )
+    _check_files(folder, manifest)
+    config = _json(folder / "config.json", "a checkpoint is a folder in the Hugging Face format")
+    bos = config.get("bos_token_id")
+    return Checkpoint(
+        path=folder,
+        name=manifest["name"],
+        version=manifest["version"],
+        prompt_format=manifest["prompt_format"],
+        max_model_len=config["max_position_embeddings"],
+        vocab_size=config["vocab_size"],
+        bos_token_id=bos[0] if isinstance(bos, list) else bos,
+    )
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ContractError(f"{folder}: there is no checkpoint folder here; set MARQUEE_MODEL to one")
+    return folder
+
+
+def _json(file: Path, remedy: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise ContractError(f"{file}: the file is missing; {remedy}")
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise ContractError(f"{file}: not JSON ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ContractError(f"{file}: not a JSON object; {remedy}")
+    return content
+
+
+def _versioned_files(folder: Path) -> list[Path]:
+    found = {file for pattern in _VERSIONED for file in folder.glob(pattern) if file.is_file()}
+    names = {file.name for file in found}
+    for needed in ("config.json", "tokenizer.json"):
+        if needed not in names:
+            raise ContractError(
+                f"{folder / needed}: the file is missing; a checkpoint has config.json and tokenizer.json"
+            )
+    if not any(name.endswith(".safetensors") for name in names):
+        raise ContractError(f"{folder}: no weights found; a checkpoint has *.safetensors files")
+    return sorted(found)
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    with file.open("rb") as content:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    files, found = manifest.get("files", {}), _versioned_files(folder)
+    changed = sorted(set(files) ^ {file.name for file in found})
+    for file in found:
+        known = files.get(file.name)
+        if known is None:
+            continue
+        size = file.stat().st_size
+        if size != known["bytes"] or (size <= _REHASHED_BYTES and _fingerprint(file) != known):
+            changed.append(file.name)
+    if changed:
+        raise ContractError(
+            f"{folder}: {', '.join(changed)} changed since {MANIFEST} was written, so its scores need another version; "
+            f"write it again with `{_command(folder, manifest.get('name', '<name>'))}`"
+        )
+
+
+def _command(folder: Path, name: str) -> str:
+    return f"python -m inference.checkpoint {folder} --name {name}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m inference.checkpoint", description="Write a checkpoint's marquee.json."
+    )
+    parser.add_argument("folder", type=Path, help="a Llama in the Hugging Face format")
+    parser.add_argument("--name", required=True, help="the name that its scores are published under")
+    parsed = parser.parse_args(arguments)
+    try:
+        print(write_manifest(parsed.folder, parsed.name).version)
+    except ContractError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""vLLM, asked for the probabilities of the option numbers as the next token. No other module imports it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from inference.checkpoint import Checkpoint
+from schemas.contract import ContractError
+from schemas.settings import Settings
+
+Key = TypeVar("Key")
+
+# Requests in the engine: those of the step that runs, and as many again from which it takes the next.
+_STEPS_IN_FLIGHT = 2
+# A CPU's blocks come in multiples of this.
+_CPU_BLOCK = 32
+
+_QUIET_AND_OFFLINE = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+# In one process there is one import of torch instead of three: start-up takes a third of the time.
+_ON_CPU = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
+
+
+class EngineError(Exception):
+    """The engine cannot start or has died: what is done stays done, and the shard can be run again."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says to one prompt."""
+
+    logprobs: list[float]
+    """Natural log of the probability, over the whole vocabulary, of each option number, `1` first."""
+    cached_tokens: int
+    """Tokens of the prompt that were found in the prefix cache."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the engine did not answer one prompt; the others are not affected."""
+
+    reason: str
+
+
+def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
+    """The most tokens of a prompt and its answer."""
+    if settings.max_model_len is None:
+        return checkpoint.max_model_len
+    if settings.max_model_len > checkpoint.max_model_len:
+        raise ContractError(
+            f"MARQUEE_MAX_MODEL_LEN is {settings.max_model_len}, but {checkpoint.path} was made for at most "
+            f"{checkpoint.max_model_len} tokens (max_position_embeddings in config.json)"
+        )
+    return settings.max_model_len
+
+
+class Engine:
+    """One vLLM engine in this process. `labels` are the token ids of the option numbers."""
+
+    def __init__(self, checkpoint: Checkpoint, settings: Settings, labels: list[int]) -> None:
+        _set_environment(_QUIET_AND_OFFLINE)
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        if on_cpu:
+            _set_environment({**_ON_CPU, "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib)})
+        from vllm import LLM, SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        try:
+            llm = LLM(**_arguments(checkpoint, settings, on_cpu))
+        except Exception as error:
+            raise EngineError(f"vLLM did not start with {checkpoint.path}: {error}") from error
+        self._engine: Any = llm.llm_engine
+        self._in_flight = _STEPS_IN_FLIGHT * settings.max_num_seqs
+        self._asked = 0
+        # A question about k options asks for the first k labels.
+        self._sampling = [
+            SamplingParams(
+                max_tokens=1,
+                temperature=0,
+                ignore_eos=True,
+                logprob_token_ids=labels[:options],
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            for options in range(1, len(labels) + 1)
+        ]
+
+    def answers(self, questions: Iterable[tuple[Key, list[int], int]]) -> Iterator[tuple[Key, Answer | Refusal]]:
+        """Ask each (key, token ids of the prompt, number of options) and yield the answers as they are given.
+
+        Begins with an empty prefix cache and takes questions before every step until the engine has enough, waiting for
+        them if need be: so the same questions make the same steps, and the same bits come out whenever they are asked.
+        """
+        self._engine.reset_prefix_cache()
+        waiting: dict[str, tuple[Key, int]] = {}
+        more = iter(questions)
+        exhausted = False
+        try:
+            while waiting or not exhausted:
+                while not exhausted and len(waiting) < self._in_flight:
+                    question = next(more, None)
+                    if question is None:
+                        exhausted = True
+                        break
+                    key, prompt, options = question
+                    try:
+                        waiting[self._ask(prompt, options)] = key, options
+                    except ValueError as error:  # vLLM's own validation of this one request
+                        yield key, Refusal(str(error))
+                if waiting:
+                    for output in self._step():
+                        key, options = waiting.pop(output.request_id)
+                        yield key, _read(output, options)
+        finally:
+            # Where the reader of the answers stopped early, nothing is left for the next one to meet.
+            self._engine.abort_request(list(waiting))
+
+    def _ask(self, prompt: list[int], options: int) -> str:
+        self._asked += 1
+        request = str(self._asked)
+        self._engine.add_request(request, {"type": "token", "prompt_token_ids": prompt}, self._sampling[options - 1])
+        return request
+
+    def _step(self) -> list[Any]:
+        try:
+            return [output for output in self._engine.step() if output.finished]
+        except Exception as error:
+            raise EngineError(f"vLLM died while it was scoring: {error}") from error
+
+
+def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "model": str(checkpoint.path),
+        # It is given token ids and asked for log-probabilities.
+        "skip_tokenizer_init": True,
+        # Sampling defaults that a checkpoint may bring along are not ours.
+        "generation_config": "vllm",
+        "dtype": _dtype(settings, on_cpu),
+        "block_size": settings.block_size,
+        "enable_prefix_caching": True,
+        "max_model_len": max_model_len(checkpoint, settings),
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "max_num_seqs": settings.max_num_seqs,
+        "seed": 0,
+        "use_tqdm_on_load": False,
+    }
+    if not on_cpu:
+        return {**arguments, "gpu_memory_utilization": settings.gpu_memory_utilization}
+    if settings.block_size % _CPU_BLOCK:
+        raise ContractError(f"MARQUEE_BLOCK_SIZE is {settings.block_size}; on a CPU it is a multiple of {_CPU_BLOCK}")
+    # Nothing is compiled for a CPU: it takes longer than it saves.
+    return {**arguments, "enforce_eager": True, "distributed_executor_backend": "uni"}
+
+
+def _dtype(settings: Settings, on_cpu: bool) -> Literal["auto", "float32", "bfloat16", "float16"]:
+    if settings.dtype == "auto" and on_cpu:
+        return "float32"
+    return settings.dtype
+
+
+def _read(output: Any, options: int) -> Answer | Refusal:
+    completion = output.outputs[0]
+    if completion.finish_reason == "error" or not completion.logprobs:
+        return Refusal("the engine returned no log-probabilities")
+    # The sampled token comes first, the labels after it in the order in which they were asked for.
+    return Answer(completion.logprobs.logprobs[1 : options + 1], output.num_cached_tokens or 0)
+
+
+def _set_environment(values: dict[str, str]) -> None:
+    """What the user has set stays."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)

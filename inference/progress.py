@@ -1,0 +1,69 @@
+"""How far a shard is: a bar on a terminal, plain lines in a scheduler's log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger("marquee.score")
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ScoringProgress:
+    """Pairs done of `total`, pairs a second, the share of prompt tokens that the cache had, and the time left."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = self._prompt_tokens = self._cached_tokens = 0
+        self._began = self._said = time.monotonic()
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:,.0f} pairs/s, {task.fields[cached]:.0%} of tokens cached"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("", total=total, rate=0.0, cached=0.0)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def add(self, pairs: int, prompt_tokens: int = 0, cached_tokens: int = 0) -> None:
+        self._done += pairs
+        self._prompt_tokens += prompt_tokens
+        self._cached_tokens += cached_tokens
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=self._done, rate=self._rate, cached=self._cached_share)
+        elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            log.info(self.line())
+
+    def line(self) -> str:
+        left = (self._total - self._done) / self._rate if self._done else 0
+        return (
+            f"scored {self._done:,} of {self._total:,} pairs ({self._done / max(self._total, 1):.0%}), "
+            f"{self._rate:,.0f} pairs/s, {self._cached_share:.0%} of prompt tokens cached, {left:,.0f} s left"
+        )
+
+    @property
+    def _rate(self) -> float:
+        return self._done / max(time.monotonic() - self._began, 1e-9)
+
+    @property
+    def _cached_share(self) -> float:
+        return self._cached_tokens / max(self._prompt_tokens, 1)

@@ -1,0 +1,119 @@
+"""The one place where the vLLM stage reads and writes Delta tables, with delta-rs."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from schemas.contract import ContractError, Table
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY
+
+# Rows of user_contexts in one Arrow batch: about a megabyte of text.
+_BATCH_ROWS = 1024
+# Other shards commit to the same tables all the time. delta-rs checks each such commit against ours and tries again.
+_COMMIT = CommitProperties(max_commit_retries=100)
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Night:
+    """The tables of a warehouse, seen from one night: each read at the version that it had when it was first read."""
+
+    warehouse: str
+    ds: date
+    _opened: dict[str, DeltaTable] = field(default_factory=dict)
+
+    def path(self, table: Table) -> str:
+        return f"{self.warehouse.rstrip('/')}/{table.name}"
+
+    @cached_property
+    def buckets(self) -> int:
+        """The number of buckets that this warehouse was made with."""
+        properties = self._latest(ARTWORK_SELECTIONS).metadata().configuration
+        if BUCKETS_PROPERTY not in properties:
+            raise ContractError(
+                f"{self.path(ARTWORK_SELECTIONS)}: the table property {BUCKETS_PROPERTY} is missing, which a user's "
+                "bucket depends on; the step validate makes the table with it"
+            )
+        return int(properties[BUCKETS_PROPERTY])
+
+    def batches(self, table: Table, columns: list[str], **partition: object) -> Iterator[pa.RecordBatch]:
+        """The rows of one partition of tonight as a stream, in the order in which they are stored."""
+        if table.name not in self._opened:
+            self._opened[table.name] = self._latest(table)
+        dataset = self._opened[table.name].to_pyarrow_dataset(file_pruning_predicate=self._filters(partition))
+        missing = sorted(set(columns) - set(dataset.schema.names))
+        if missing:
+            raise ContractError(f"{self.path(table)}: columns {', '.join(missing)} are missing (schemas/tables.py)")
+        # Read a little ahead, not whole partitions.
+        yield from dataset.to_batches(
+            columns=columns, batch_size=_BATCH_ROWS, batch_readahead=4, fragment_readahead=1, use_threads=False
+        )
+
+    def rows(self, table: Table, columns: list[str], **partition: object) -> Iterator[dict[str, Any]]:
+        for batch in self.batches(table, columns, **partition):
+            yield from batch.to_pylist()
+
+    def has_rows(self, table: Table, **partition: object) -> bool:
+        """Whether the partition has a file, now."""
+        return bool(self._latest(table).file_uris(file_pruning_predicate=self._filters(partition)))
+
+    def replace(self, table: Table, batches: Iterable[pa.RecordBatch], **partition: object) -> None:
+        """Write a stream of rows as the whole of one partition of tonight, in one commit.
+
+        Nothing is written of a stream that ends with an error, or where there was nothing and is nothing.
+        """
+        stream = iter(batches)
+        first = next(stream, None)
+        if first is None and not self.has_rows(table, **partition):
+            return
+        rows = pa.RecordBatchReader.from_batches(table.arrow_schema(), _chained(first, stream))
+        values = [f"{column} = {_literal(value)}" for column, value in self._partition(partition).items()]
+        write_deltalake(
+            self._latest(table), rows, mode="overwrite", predicate=" AND ".join(values), commit_properties=_COMMIT
+        )
+
+    def replace_rows(self, table: Table, rows: list[dict[str, Any]], **partition: object) -> None:
+        """As `replace`, with a few rows in memory; tried again if someone else changed the same partition meanwhile."""
+        batches = [pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema())] if rows else []
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                self.replace(table, batches, **partition)
+            except CommitFailedError:
+                time.sleep(random.uniform(0, attempt))
+            else:
+                return
+        self.replace(table, batches, **partition)
+
+    def _latest(self, table: Table) -> DeltaTable:
+        try:
+            return DeltaTable(self.path(table))
+        except TableNotFoundError as error:
+            raise ContractError(f"{table.name}: there is no Delta table at {self.path(table)}") from error
+        except DeltaError as error:
+            raise ContractError(f"{table.name}: {self.path(table)} cannot be read: {error}") from error
+
+    def _partition(self, partition: dict[str, object]) -> dict[str, object]:
+        return {"ds": self.ds, **partition}
+
+    def _filters(self, partition: dict[str, object]) -> list[tuple[str, str, str]]:
+        return [(column, "=", str(value)) for column, value in self._partition(partition).items()]
+
+
+def _literal(value: object) -> str:
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def _chained(first: pa.RecordBatch | None, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    if first is not None:
+        yield first
+    yield from rest

@@ -1,0 +1,160 @@
+"""A random Llama with a small tokenizer of Llama 3's kind, and nights for it to score, spelled out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import DeltaTable, Schema, write_deltalake
+from safetensors.numpy import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from schemas.contract import Table
+from schemas.settings import Settings
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, MADE, TITLE_CHOICES, USER_CONTEXTS
+from schemas.words import ANSWER, VIEWING
+
+DS = date(2026, 1, 5)
+SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
+# Llama 3's: digits stand in runs of up to three, and a space before them is apart.
+LLAMA_3_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+MODEL = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "dtype": "float32",
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "hidden_act": "silu",
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+}
+
+
+def tokenizer(words: str = LLAMA_3_WORDS, numbers: int = 40) -> Tokenizer:
+    """A byte-level BPE that has the numbers up to `numbers` as tokens."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [f"{number}. A quiet drama\nAnswer: {number}" for number in range(1, numbers + 1)]
+    made.train_from_iterator(texts * 20, trainer)
+    return made
+
+
+def make_checkpoint(folder: Path, tokens: Tokenizer | None = None, **config: Any) -> Path:
+    """A Llama of random weights, without its manifest."""
+    folder.mkdir(parents=True)
+    shape = {**MODEL, **config}
+    (folder / "config.json").write_text(json.dumps(shape))
+    (tokens or tokenizer()).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+    save_file(_random_weights(shape), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def _random_weights(shape: dict[str, Any]) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    hidden, inner, head = shape["hidden_size"], shape["intermediate_size"], shape["head_dim"]
+    queries, keys = head * shape["num_attention_heads"], head * shape["num_key_value_heads"]
+    weights = {"model.embed_tokens.weight": (shape["vocab_size"], hidden), "model.norm.weight": (hidden,)}
+    for layer in range(shape["num_hidden_layers"]):
+        at = f"model.layers.{layer}"
+        for name, rows, columns in (
+            ("self_attn.q_proj", queries, hidden),
+            ("self_attn.k_proj", keys, hidden),
+            ("self_attn.v_proj", keys, hidden),
+            ("self_attn.o_proj", hidden, queries),
+            ("mlp.gate_proj", inner, hidden),
+            ("mlp.up_proj", inner, hidden),
+            ("mlp.down_proj", hidden, inner),
+        ):
+            weights[f"{at}.{name}.weight"] = (rows, columns)
+        weights[f"{at}.input_layernorm.weight"] = weights[f"{at}.post_attention_layernorm.weight"] = (hidden,)
+    # Large enough for the probabilities to differ from one prompt to the next.
+    return {
+        name: np.ones(size, np.float32) if len(size) == 1 else random.normal(0, 0.2, size).astype(np.float32)
+        for name, size in weights.items()
+    }
+
+
+def context(themes: str, *viewings: str) -> str:
+    history = "".join(f"{VIEWING}{viewing}\n" for viewing in viewings)
+    return f"Choose the artwork.\nLeading themes: {themes}\nWatched, latest first:\n{history}"
+
+
+def choice(name: str, options: int) -> str:
+    numbered = "".join(f"{number}. caption {number} of {name}\n" for number in range(1, options + 1))
+    return f"Title: {name}\n{numbered}{ANSWER}"
+
+
+def choice_row(title_id: str, options: int, ordering: int = 0) -> dict[str, Any]:
+    artwork_ids = [f"{title_id}-a{number}" for number in range(options)]
+    artwork_ids = artwork_ids[ordering:] + artwork_ids[:ordering]
+    text = choice(f"{title_id} {ordering}", options)
+    row = {"title_id": title_id, "ordering": ordering, "artwork_ids": artwork_ids, "choice": text, "choice_hash": 7}
+    return {"ds": DS, **row}
+
+
+def context_row(user_id: str, bucket: int, text: str, title_ids: Iterable[str]) -> dict[str, Any]:
+    pairs = [
+        {"title_id": title_id, "ordering": 0, "prompt_hash": len(user_id) + 31 * index}
+        for index, title_id in enumerate(title_ids)
+    ]
+    return {"ds": DS, "bucket": bucket, "user_id": user_id, "context": text, "pairs": pairs}
+
+
+def make_night(warehouse: Path, contexts: list[dict[str, Any]], choices: list[dict[str, Any]], buckets: int = 2) -> None:
+    """The tables as they are when scoring begins."""
+    for table in (*MADE, ARTWORK_SELECTIONS):
+        DeltaTable.create(
+            str(warehouse / table.name),
+            Schema.from_json(json.dumps(table.delta_json())),
+            partition_by=list(table.partitioned_by),
+            configuration={BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else None,
+            raise_if_key_not_exists=False,
+        )
+    append(warehouse, USER_CONTEXTS, contexts)
+    append(warehouse, TITLE_CHOICES, choices)
+
+
+def append(warehouse: Path, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        batch = pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema())
+        write_deltalake(str(warehouse / table.name), batch, mode="append")
+
+
+def stored(warehouse: Path, table: Table, *key: str) -> list[dict[str, Any]]:
+    """The rows of a table, sorted by `key`."""
+    rows = DeltaTable(str(warehouse / table.name)).to_pyarrow_table().to_pylist()
+    return sorted(rows, key=lambda row: [row[column] for column in key])
+
+
+def settings_for(warehouse: Path, checkpoint: Path, **values: Any) -> Settings:
+    return Settings(warehouse=str(warehouse), model=str(checkpoint), cpu_cache_gib=1, **values)

@@ -1,0 +1,92 @@
+"""From texts to token ids: tokenizing by line, fitting a prompt, and the option numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.checkpoint import Checkpoint, write_manifest
+from inference.tokens import Context, Tokens
+from schemas.contract import ContractError
+from schemas.words import ANSWER
+from tests.inference_data import LLAMA_3_WORDS, SPECIAL, context, make_checkpoint, tokenizer
+
+texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\n- <|>12")), max_size=60)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return write_manifest(make_checkpoint(tmp_path_factory.mktemp("tokens") / "llama"), "random")
+
+
+@pytest.fixture(scope="module")
+def tokens(checkpoint: Checkpoint) -> Tokens:
+    return Tokens(checkpoint)
+
+
+@given(first=texts, second=texts)
+def test_ids_of_a_text_are_the_ids_of_its_lines(tokens: Tokens, first: str, second: str) -> None:
+    assert tokens.ids(first + "\n" + second) == tokens.ids(first + "\n") + tokens.ids(second)
+
+
+@given(texts)
+def test_nothing_is_lost_in_tokens(tokens: Tokens, text: str) -> None:
+    assert tokens._tokenizer.decode(tokens.ids(text), skip_special_tokens=False) == text
+
+
+@given(st.lists(st.one_of(texts, st.sampled_from(SPECIAL)), max_size=5).map("".join))
+def test_no_text_becomes_a_special_token(tokens: Tokens, text: str) -> None:
+    assert not {0, 1, 2} & set(tokens.ids(text))
+    assert not {1, 2} & set(tokens.context(text).ids)
+
+
+@given(texts)
+def test_a_context_begins_with_beginning_of_text_and_holds_its_text(tokens: Tokens, text: str) -> None:
+    assert tokens.context(text).ids == [0, *tokens.ids(text)]
+
+
+@given(viewings=st.integers(0, 6), room=st.integers(0, 120))
+def test_a_context_that_is_too_long_loses_its_oldest_viewings(tokens: Tokens, viewings: int, room: int) -> None:
+    watched = [f"Film {number} (19{number}0): drama" for number in range(viewings)]
+    whole = tokens.context(context("drama", *watched))
+    candidates = [tokens.context(context("drama", *watched[:kept])).ids for kept in range(viewings + 1)]
+    fitting = [ids for ids in candidates if len(ids) <= room]
+    assert whole.within(room) == (fitting[-1] if fitting else None)
+
+
+def test_only_viewings_at_the_end_of_a_context_are_history(tokens: Tokens) -> None:
+    text = "- not history\nWatched:\n- one\n- two\n"
+    assert [len(tokens.ids(text[:end])) + 1 for end in (text.index("- one"), text.index("- two"), len(text))] == (
+        tokens.context(text).ends
+    )
+
+
+@given(st.sets(st.integers(1, 50), min_size=1), st.integers(0, 60))
+def test_within_gives_the_longest_ending_that_fits(ends: set[int], room: int) -> None:
+    found = Context(list(range(max(ends))), sorted(ends)).within(room)
+    assert (None if found is None else len(found)) == max((end for end in ends if end <= room), default=None)
+
+
+def test_labels_are_the_tokens_that_follow_answer(tokens: Tokens) -> None:
+    assert len(set(tokens.labels)) == 40
+    for number, label in enumerate(tokens.labels, start=1):
+        assert tokens.ids(f"{ANSWER}{number}") == [*tokens.ids(ANSWER), label]
+
+
+def test_the_first_number_that_is_not_one_token_is_named(tmp_path: Path) -> None:
+    nine = write_manifest(make_checkpoint(tmp_path / "nine", tokenizer(numbers=9)), "nine")
+    with pytest.raises(ContractError, match="option number 10 is not a single token"):
+        Tokens(nine)
+    # GPT-2 glues the space to the number, so that what follows `Answer: ` is another token.
+    glued = tokenizer(words=LLAMA_3_WORDS.replace(r"\p{N}{1,3}", r" ?\p{N}{1,3}"))
+    with pytest.raises(ContractError, match="option number 1 is not a single token"):
+        Tokens(write_manifest(make_checkpoint(tmp_path / "glued", glued), "glued"))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
+    small = write_manifest(make_checkpoint(tmp_path / "small", vocab_size=300), "small")
+    with pytest.raises(ContractError, match="do not belong together"):
+        Tokens(small)
