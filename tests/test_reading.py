@@ -1,0 +1,240 @@
+"""Every recipe of docs/reading.md, run against a table with deletion vectors and a change feed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from schemas.buckets import bucket_of
+from schemas.settings import Settings
+from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS
+from serving.fingerprint import fingerprint
+from serving.lookup import choices_of
+from serving.selections import Selections
+from spark_jobs.warehouse import Warehouse
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reading.md"
+USERS = [str(number) for number in range(1, 61)]
+TITLES = ["t1", "t2"]
+BUCKETS = 4
+QUOTED = "o'neill"
+"""An id that would end an SQL string."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A warehouse with two nights, and the version after the first."""
+
+    warehouse: str
+    since: int
+
+
+def choice(user_id: str, title_id: str, artwork_id: str, ds: date) -> dict[str, Any]:
+    ranking = [(artwork_id, 0.7, 0.6), (f"{title_id}-other", 0.3, 0.4)]
+    return {
+        "bucket": bucket_of(user_id, BUCKETS),
+        "user_id": user_id,
+        "title_id": title_id,
+        "artwork_id": artwork_id,
+        "probability": 0.7,
+        "propensity": 0.6,
+        "ranking": ranking,
+        "source": "model",
+        "model_version": "tiny-1",
+        "prompt_hash": 1,
+        "ds": ds,
+        "updated_at": datetime(ds.year, ds.month, ds.day, tzinfo=UTC),
+    }
+
+
+def first_artwork(title_id: str) -> str:
+    return f"{title_id}-a"
+
+
+def changed_artwork(title_id: str) -> str:
+    return f"{title_id}-b"
+
+
+CHANGED_USER, REMOVED_USER, NEW_USER = USERS[0], USERS[1], "999"
+
+
+@pytest.fixture(scope="module")
+def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """Two nights, the second by MERGE: one user changed, one removed, one new."""
+    warehouse = Warehouse(spark, Settings(warehouse=str(tmp_path_factory.mktemp("reading") / "w"), buckets=BUCKETS))
+    warehouse.create_missing()
+    schema = ARTWORK_SELECTIONS.spark_schema()
+    night_1, night_2 = date(2026, 1, 5), date(2026, 1, 6)
+    first = [choice(user, title, first_artwork(title), night_1) for user in [*USERS, QUOTED] for title in TITLES]
+    # One file a bucket, so that a change leaves most of its file standing and takes a deletion vector.
+    spark.createDataFrame(first, schema).repartition(1).write.format("delta").mode("append").save(
+        warehouse.path(ARTWORK_SELECTIONS)
+    )
+    since = warehouse.version(ARTWORK_SELECTIONS)
+
+    second = [
+        choice(user, title, changed_artwork(title), night_2) for user in (CHANGED_USER, NEW_USER) for title in TITLES
+    ]
+    second += [choice(REMOVED_USER, title, "", night_2) for title in TITLES]
+    (
+        warehouse.delta(ARTWORK_SELECTIONS)
+        .alias("t")
+        .merge(
+            spark.createDataFrame(second, schema).alias("s"),
+            "t.bucket = s.bucket AND t.user_id = s.user_id AND t.title_id = s.title_id",
+        )
+        .whenMatchedDelete("s.artwork_id = ''")
+        .whenMatchedUpdateAll()
+        .whenNotMatchedInsertAll()
+        .execute()
+    )
+    spark.createDataFrame(
+        [(title, f"{title}-default") for title in [*TITLES, "t3"]], TITLE_DEFAULTS.spark_schema()
+    ).write.format("delta").mode("append").save(warehouse.path(TITLE_DEFAULTS))
+    return Published(warehouse.settings.warehouse, since)
+
+
+def recipes() -> dict[tuple[str, str], str]:
+    """The code of the page by (engine, task)."""
+    found = {}
+    engine = task = ""
+    for match in re.finditer(
+        r"^## ([^\n]+)$|^### ([^\n]+)$|^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    ):
+        engine, task = match[1] or engine, match[2] or task
+        if match[3]:
+            found[engine, task] = match[3]
+    return found
+
+
+def run(engine: str, task: str, published: Published, spark: SparkSession, user_id: str) -> list[dict[str, Any]]:
+    given = {
+        "warehouse": published.warehouse,
+        "user_id": user_id,
+        "title_id": TITLES[0],
+        "since": published.since,
+        "spark": spark,
+    }
+    exec(compile(recipes()[engine, task], f"{PAGE.name}: {engine}, {task}", "exec"), given)
+    return rows_of(given["found"])
+
+
+def rows_of(found: Any) -> list[dict[str, Any]]:
+    """What a recipe found, whichever engine found it, as dictionaries."""
+    for way in ("to_pylist", "to_dicts"):
+        if hasattr(found, way):
+            return list(getattr(found, way)())
+    if hasattr(found, "collect"):
+        return [row.asDict() for row in found.collect()]
+    if hasattr(found, "fetchall"):
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    return list(found)
+
+
+ENGINES = ["deltalake", "Polars", "DuckDB", "PySpark"]
+
+
+def test_every_engine_has_every_recipe() -> None:
+    tasks = ["One pair", "A user's pairs", "A bulk load", "Only what changed"]
+    assert list(recipes()) == [(engine, task) for engine in ENGINES for task in tasks]
+
+
+def test_the_table_has_what_makes_reading_hard(published: Published) -> None:
+    table = DeltaTable(f"{published.warehouse}/artwork_selections")
+    assert table.metadata().configuration["delta.enableChangeDataFeed"] == "true"
+    assert pa.table(table.deletion_vectors()).num_rows > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_pair(engine: str, published: Published, spark: SparkSession) -> None:
+    found = run(engine, "One pair", published, spark, CHANGED_USER)
+    assert found == [{"artwork_id": changed_artwork(TITLES[0]), "propensity": 0.6}]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_removed_pair_is_not_found(engine: str, published: Published, spark: SparkSession) -> None:
+    assert run(engine, "One pair", published, spark, REMOVED_USER) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_users_pairs(engine: str, published: Published, spark: SparkSession) -> None:
+    found = {row["title_id"]: row["artwork_id"] for row in run(engine, "A user's pairs", published, spark, USERS[2])}
+    default = {"t3": "t3-default"} if engine == "DuckDB" else {}
+    assert found == {title: first_artwork(title) for title in TITLES} | default
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_bulk_load(engine: str, published: Published, spark: SparkSession) -> None:
+    found = run(engine, "A bulk load", published, spark, USERS[0])
+    users = {*USERS, QUOTED, NEW_USER} - {REMOVED_USER}
+    assert {(row["user_id"], row["title_id"]) for row in found} == {(user, title) for user in users for title in TITLES}
+    assert len(found) == len(users) * len(TITLES)
+    changed = {row["user_id"] for row in found if row["artwork_id"] == changed_artwork(row["title_id"])}
+    assert changed == {CHANGED_USER, NEW_USER}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_what_changed(engine: str, published: Published, spark: SparkSession) -> None:
+    found = run(engine, "Only what changed", published, spark, USERS[0])
+    assert {(row["user_id"], row["title_id"], row["_change_type"]) for row in found} == {
+        (user, title, kind)
+        for title in TITLES
+        for user, kind in ((CHANGED_USER, "update_postimage"), (REMOVED_USER, "delete"), (NEW_USER, "insert"))
+    }
+    assert {row["_commit_version"] for row in found} == {published.since + 1}
+
+
+def test_selections_look_up_pairs_users_and_defaults(published: Published) -> None:
+    selections = Selections.of(published.warehouse)
+    assert selections.buckets == BUCKETS
+    assert [row["artwork_id"] for row in selections.of_user(QUOTED)] == [first_artwork(title) for title in TITLES]
+    pair = selections.of_pair(CHANGED_USER, "t2")
+    assert pair is not None
+    assert pair["ranking"][0] == {"artwork_id": changed_artwork("t2"), "probability": 0.7, "propensity": 0.6}
+    assert selections.of_pair(REMOVED_USER, "t2") is None
+    assert selections.of_user("nobody") == []
+    assert selections.default("t3") == "t3-default"
+    assert selections.default("t4") is None
+
+
+def test_a_user_without_a_choice_gets_the_titles_default(published: Published) -> None:
+    selections = Selections.of(published.warehouse)
+    assert choices_of(selections, REMOVED_USER, "t1") == [
+        {"title_id": "t1", "artwork_id": "t1-default", "source": "title_defaults"}
+    ]
+    assert choices_of(selections, REMOVED_USER, "t4") == []
+
+
+def test_a_lookup_reads_one_bucket_only(published: Published, tmp_path: Path) -> None:
+    """With the files of every other bucket gone, a lookup still works."""
+    warehouse = tmp_path / "w"
+    shutil.copytree(published.warehouse, warehouse)
+    bucket = bucket_of(USERS[5], BUCKETS)
+    for folder in (warehouse / "artwork_selections").glob("bucket=*"):
+        if folder.name != f"bucket={bucket}":
+            shutil.rmtree(folder)
+    assert len(Selections.of(str(warehouse)).of_user(USERS[5])) == len(TITLES)
+
+
+def test_equal_rows_have_equal_fingerprints_whatever_their_files(
+    published: Published, spark: SparkSession, tmp_path: Path
+) -> None:
+    copy = tmp_path / "w" / "artwork_selections"
+    there = spark.read.format("delta").load(f"{published.warehouse}/artwork_selections")
+    there.orderBy("title_id", "user_id").write.format("delta").save(str(copy))
+    assert (
+        fingerprint(str(tmp_path / "w"))["artwork_selections"] == fingerprint(published.warehouse)["artwork_selections"]
+    )
+    there.where("user_id != '7'").write.format("delta").mode("overwrite").save(str(copy))
+    assert (
+        fingerprint(str(tmp_path / "w"))["artwork_selections"] != fingerprint(published.warehouse)["artwork_selections"]
+    )
