@@ -1,0 +1,142 @@
+"""Every DAG loads, has the shape that was meant, and works on the night that was meant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.exceptions import AirflowException
+from airflow.sdk import DAG, RetryAction
+
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+
+DAGS = Path(__file__).resolve().parent.parent / "dags"
+SPARK_STEPS = ["validate", "candidates", "contexts", "audit", "publish"]
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, DAG]:
+    bag = DagBag(dag_folder=str(DAGS))
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+@pytest.fixture
+def nightly(dags: dict[str, DAG]) -> DAG:
+    return dags["artwork_nightly"]
+
+
+def test_the_dags_are_those_that_were_meant(dags: dict[str, DAG]) -> None:
+    assert sorted(dags) == ["artwork_maintenance", "artwork_nightly"]
+
+
+@pytest.mark.parametrize("name", ["artwork_maintenance", "artwork_nightly"])
+def test_every_dag_says_whose_it_is_and_what_it_does(name: str, dags: dict[str, DAG]) -> None:
+    dag = dags[name]
+    assert dag.description
+    assert dag.doc_md
+    assert "marquee" in dag.tags
+    assert not dag.catchup
+    for task in dag.tasks:
+        assert task.owner == "marquee"
+        assert task.retries == 2
+        assert task.execution_timeout is not None
+
+
+def test_the_steps_follow_one_another(nightly: DAG) -> None:
+    downstream = {task.task_id: sorted(task.downstream_task_ids) for task in nightly.tasks}
+    order = ["validate", "candidates", "contexts", "score", "audit", "publish"]
+    assert downstream == dict(zip(order, [[step] for step in order[1:]] + [[]], strict=True))
+
+
+def test_no_task_can_turn_a_failed_run_green(nightly: DAG) -> None:
+    assert {task.trigger_rule for task in nightly.tasks} == {"all_success"}
+
+
+def test_pools_guard_the_gpus_and_the_merge(nightly: DAG) -> None:
+    pools = {task.task_id: task.pool for task in nightly.tasks}
+    assert pools["score"] == "gpu"
+    assert pools["publish"] == "publish"
+    assert {pools[step] for step in SPARK_STEPS[:-1]} == {"default_pool"}
+
+
+def test_one_scoring_task_per_shard_each_a_process_of_its_own(nightly: DAG) -> None:
+    score: Any = nightly.get_task("score")
+    commands = score.expand_input.value["bash_command"]
+    assert len(commands) == settings().shards
+    for shard, command in enumerate(commands):
+        assert command.startswith(f"exec {settings().scoring_python} -m inference.score ")
+        assert command.endswith(f"--shard {shard} --shards {settings().shards}")
+    assert score.partial_kwargs["skip_on_exit_code"] is None
+
+
+def test_spark_steps_run_the_repositorys_application(nightly: DAG) -> None:
+    for step in SPARK_STEPS:
+        task: Any = nightly.get_task(step)
+        assert Path(task.application).is_file()
+        assert task.application_args[:2] == [step, "--ds"]
+        assert task.packages == settings().spark_packages
+
+
+def test_downstream_dags_can_be_scheduled_on_what_is_published(nightly: DAG) -> None:
+    publish: Any = nightly.get_task("publish")
+    assert [asset.name for asset in publish.outlets] == [
+        "artwork_selections",
+        "artwork_selection_log",
+        "title_defaults",
+    ]
+    assert publish.outlets[0].uri == f"file://{settings().warehouse}/artwork_selections"
+
+
+def night_of(nightly: DAG, **dag_run: datetime | None) -> str:
+    task: Any = nightly.get_task("validate")
+    context: Any = {"dag_run": SimpleNamespace(**dag_run), "macros": SimpleNamespace(timedelta=timedelta)}
+    return str(task.render_template(task.application_args, context)[-1])
+
+
+def test_the_night_is_the_date_of_the_logical_date(nightly: DAG) -> None:
+    logical, later = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 2, 1, 12, tzinfo=UTC)
+    assert night_of(nightly, logical_date=logical, run_after=later) == "2026-01-05"
+    scheduled = datetime(2026, 1, 5, 2, tzinfo=UTC)
+    assert night_of(nightly, logical_date=scheduled, run_after=scheduled + timedelta(days=1)) == "2026-01-05"
+
+
+def test_a_run_without_a_logical_date_makes_yesterday(nightly: DAG) -> None:
+    assert night_of(nightly, logical_date=None, run_after=datetime(2026, 3, 1, 0, 1, tzinfo=UTC)) == "2026-02-28"
+
+
+def test_every_command_is_given_the_night(nightly: DAG) -> None:
+    validate: Any = nightly.get_task("validate")
+    template = validate.application_args[-1]
+    score: Any = nightly.get_task("score")
+    assert all(f"--ds {template} " in command for command in score.expand_input.value["bash_command"])
+    for step in SPARK_STEPS:
+        task: Any = nightly.get_task(step)
+        assert task.application_args[-1] == template
+
+
+@pytest.mark.parametrize(
+    ("message", "action"),
+    [
+        (f"Cannot execute: spark-submit. Error code is: {REFUSED}.\nLast output", RetryAction.FAIL),
+        (f"Bash command failed. The command returned a non-zero exit code {REFUSED}.", RetryAction.FAIL),
+        ("Cannot execute: spark-submit. Error code is: 1.", RetryAction.DEFAULT),
+        (f"Bash command failed. The command returned a non-zero exit code {REFUSED}55.", RetryAction.DEFAULT),
+        ("Bash command failed. The command returned a non-zero exit code -9.", RetryAction.DEFAULT),
+    ],
+)
+def test_a_step_that_refuses_its_input_is_not_tried_again(message: str, action: RetryAction, nightly: DAG) -> None:
+    for name in ("validate", "score"):
+        task: Any = nightly.get_task(name)
+        policy = task.retry_policy if name == "validate" else task.partial_kwargs["retry_policy"]
+        assert policy.evaluate(AirflowException(message), 1, 2).action == action
+
+
+def test_maintenance_never_runs_beside_publish(dags: dict[str, DAG]) -> None:
+    [maintain] = dags["artwork_maintenance"].tasks
+    assert maintain.pool == "publish"

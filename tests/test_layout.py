@@ -1,0 +1,109 @@
+"""Who may import what, so that the scheduler needs neither Spark nor vLLM and each stage may run where it likes."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {"schemas", "spark_jobs", "inference", "examples", "serving", "evaluation", "training", "dags"}
+HEAVY = {"pyspark", "delta", "deltalake", "pyarrow", "polars", "duckdb", "torch", "transformers", "vllm", "numpy"}
+
+
+def modules(*packages: str) -> list[Path]:
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The top-level packages that the nodes of `tree` import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+def imported_anywhere(path: Path) -> set[str]:
+    return set(imported(ast.parse(path.read_text())))
+
+
+def imported_at_import(path: Path) -> set[str]:
+    """What importing the module imports: not what stands in functions or under `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not typing_only and not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found |= set(imported(node))
+    return found
+
+
+def foreign(packages: set[str]) -> set[str]:
+    return packages - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
+def test_dags_import_airflow_and_schemas_only(path: Path) -> None:
+    assert foreign(imported_anywhere(path)) <= {"airflow", "schemas"}
+
+
+@pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
+def test_no_dag_file_hides_a_package(path: Path) -> None:
+    """Airflow puts dags/ on sys.path: a dags/training.py would be imported in the place of the package."""
+    assert path.stem not in OURS | HEAVY
+
+
+@pytest.mark.parametrize("path", modules("schemas"), ids=lambda path: path.name)
+def test_schemas_import_nothing_heavy(path: Path) -> None:
+    assert foreign(imported_at_import(path)) <= {"schemas", "pydantic", "pydantic_settings"}
+
+
+@pytest.mark.parametrize("path", modules("serving"), ids=lambda path: path.name)
+def test_serving_needs_neither_spark_nor_the_other_stages(path: Path) -> None:
+    assert not imported_anywhere(path) & {"pyspark", "delta", *(OURS - {"serving", "schemas"})}
+
+
+def test_only_the_engine_imports_vllm_and_inside_a_function() -> None:
+    importers = {path for path in modules(*OURS) if "vllm" in imported_anywhere(path)}
+    assert importers <= {ROOT / "inference" / "engine.py"}
+    assert not [path for path in modules(*OURS) if "vllm" in imported_at_import(path)]
+
+
+def test_only_spark_jobs_and_examples_need_spark() -> None:
+    """The samples render their training texts as a night does, so with Spark."""
+    importers = {path.relative_to(ROOT).parts[0] for path in modules(*OURS) if "pyspark" in imported_at_import(path)}
+    assert importers <= {"spark_jobs", "examples"}
+
+
+@pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
+def test_a_dag_file_parses_without_spark_and_vllm(path: Path) -> None:
+    """In a Python of its own, where importing any of the heavy packages raises ImportError."""
+    missing = ["pyspark", "delta", "deltalake", "vllm", "torch", "transformers"]
+    code = (
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({missing!r})); sys.path.insert(0, {str(ROOT)!r}); "
+        f"runpy.run_path({str(path)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_tracked_file_names_a_package_registry() -> None:
+    """Packages come from whatever registry the machine is set up for; uv.lock, which names it, is not tracked."""
+    lock = ROOT / "uv.lock"
+    hosts = set(re.findall(r'registry = "https?://(?:[^@"/]*@)?([^/"]+)', lock.read_text())) if lock.exists() else set()
+    hosts |= {"py" + "pi.org", "python" + "hosted.org", "--index" + "-url", "--extra-index" + "-url"}
+    texts = {path: path.read_bytes().decode(errors="ignore") for path in tracked_files()}
+    naming = [(str(path.relative_to(ROOT)), host) for path, text in texts.items() for host in hosts if host in text]
+    assert not naming
