@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -68,12 +69,15 @@ class Engine:
 
     def __init__(self, checkpoint: Checkpoint, settings: Settings, labels: list[int]) -> None:
         _set_environment(_QUIET_AND_OFFLINE)
+        # Of vLLM's own code, at import.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
         if on_cpu:
             _set_environment({**_ON_CPU, "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib)})
         from vllm import LLM, SamplingParams
+        from vllm.exceptions import VLLMClientError
         from vllm.sampling_params import RequestOutputKind
 
         try:
@@ -83,6 +87,8 @@ class Engine:
         self._engine: Any = llm.llm_engine
         self._in_flight = _STEPS_IN_FLIGHT * settings.max_num_seqs
         self._asked = 0
+        # What vLLM raises when it will not take a request; anything else is not about one request.
+        self._refusals = (VLLMClientError, ValueError)
         # A question about k options asks for the first k labels.
         self._sampling = [
             SamplingParams(
@@ -117,7 +123,7 @@ class Engine:
                     key, prompt, options = question
                     try:
                         waiting[self._ask(prompt, options)] = key, options
-                    except ValueError as error:  # vLLM's own validation of this one request
+                    except self._refusals as error:
                         yield key, Refusal(str(error))
                 if waiting:
                     for output in self._step():

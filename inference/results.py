@@ -13,6 +13,10 @@ from inference.questions import Question, Rejected
 from schemas.tables import USER_CONTEXTS
 
 
+COUNTED = ("pairs", "rejected", "shortened", "prompt_tokens", "cached_tokens")
+"""What is counted of a bucket, by the names of `scoring_runs` and of the step's counts."""
+
+
 def softmax(logprobs: list[float]) -> list[float]:
     """exp(l_i) / Σ exp(l_j): the model's probabilities, given that it names one of the options."""
     most = max(logprobs)
@@ -84,13 +88,8 @@ class Results:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {
-            "pairs": self.scored,
-            "rejected": len(self.rejected),
-            "shortened": self.shortened,
-            "prompt_tokens": self.prompt_tokens,
-            "cached_tokens": self.cached_tokens,
-        }
+        values = (self.scored, len(self.rejected), self.shortened, self.prompt_tokens, self.cached_tokens)
+        return dict(zip(COUNTED, values, strict=True))
 
     def rejected_rows(self) -> list[dict[str, Any]]:
         place = {"ds": self.ds, "step": "score", "bucket": self.bucket.number, "source_table": USER_CONTEXTS.name}

@@ -28,7 +28,7 @@ from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.engine import Answer, Engine, max_model_len
 from inference.progress import ScoringProgress
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
-from inference.results import Bucket, Results
+from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError
@@ -55,7 +55,7 @@ class Shard:
         self.night, self.config, self.checkpoint = night, config, checkpoint
         self.max_model_len = max_model_len(checkpoint, config)
         self.numbers = range(shard, night.buckets, shards)
-        self.counts: Counter[str] = Counter(buckets=len(self.numbers), buckets_skipped=0)
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0), buckets=len(self.numbers), buckets_skipped=0)
 
     def score(self) -> None:
         """Score the buckets that are not done; one that someone else wrote to meanwhile, once more."""

@@ -13,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from inference.checkpoint import Checkpoint
+    from inference.engine import Engine
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Airflow makes its home when it is first imported, in the user's home folder unless told otherwise.
@@ -27,9 +30,9 @@ for name in [name for name in os.environ if name.startswith("MARQUEE_")]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, so that a mistake shows in seconds; whatever asks for Spark is slow."""
+    """Quick tests first, so that a mistake shows in seconds; whatever asks for Spark or vLLM is slow."""
     for item in items:
-        if "spark" in getattr(item, "fixturenames", ()):
+        if {"spark", "engine"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
@@ -67,3 +70,22 @@ def _no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
         for view in session.catalog.listTables():
             if view.isTemporary:
                 session.catalog.dropTempView(view.name)
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A Llama of random weights, tiny."""
+    from inference.checkpoint import write_manifest
+    from tests.inference_data import make_checkpoint
+
+    return write_manifest(make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "random"), "random")
+
+
+@pytest.fixture(scope="session")
+def engine(random_checkpoint: Checkpoint) -> Engine:
+    """One vLLM engine for all tests: starting one takes most of a minute."""
+    from inference.engine import Engine
+    from inference.tokens import Tokens
+    from schemas.settings import Settings
+
+    return Engine(random_checkpoint, Settings(cpu_cache_gib=1, max_num_seqs=16), Tokens(random_checkpoint).labels)

@@ -40,7 +40,7 @@ MODEL = {
     "num_key_value_heads": 1,
     "head_dim": 32,
     "hidden_act": "silu",
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 1024,
     "rms_norm_eps": 1e-6,
     "rope_theta": 10000.0,
     "tie_word_embeddings": True,
@@ -63,7 +63,9 @@ def tokenizer(words: str = LLAMA_3_WORDS, numbers: int = 40) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [f"{number}. A quiet drama\nAnswer: {number}" for number in range(1, numbers + 1)]
+    texts = [
+        f"{number}. caption {number} of Film forty drama\nTitle: Answer: {number}" for number in range(1, numbers + 1)
+    ]
     made.train_from_iterator(texts * 20, trainer)
     return made
 
@@ -130,7 +132,9 @@ def context_row(user_id: str, bucket: int, text: str, title_ids: Iterable[str]) 
     return {"ds": DS, "bucket": bucket, "user_id": user_id, "context": text, "pairs": pairs}
 
 
-def make_night(warehouse: Path, contexts: list[dict[str, Any]], choices: list[dict[str, Any]], buckets: int = 2) -> None:
+def make_night(
+    warehouse: Path, contexts: list[dict[str, Any]], choices: list[dict[str, Any]], buckets: int = 2
+) -> None:
     """The tables as they are when scoring begins."""
     for table in (*MADE, ARTWORK_SELECTIONS):
         DeltaTable.create(

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 def test_what_was_written_is_read(folder: Path) -> None:
     written = write_manifest(folder, "tiny")
     assert read_checkpoint(folder) == written
-    assert (written.name, written.max_model_len, written.vocab_size, written.bos_token_id) == ("tiny", 512, 512, 0)
+    assert (written.name, written.max_model_len, written.vocab_size, written.bos_token_id) == ("tiny", 1024, 512, 0)
     assert written.version.startswith("tiny@")
     assert len(written.version) == len("tiny@") + 12
 
