@@ -49,8 +49,12 @@ test: .venv/.ready ## Run every test, the quick ones first
 	@$(ENV) pytest
 
 .PHONY: lint
-lint: .venv/.ready ## Check style and types
-	@$(ENV) ruff check && ruff format --check && mypy $(PACKAGES)
+lint: .venv/.ready types ## Check style and types
+	@$(ENV) ruff check && ruff format --check
+
+.PHONY: types
+types: .venv/.ready
+	@$(ENV) mypy $(PACKAGES)
 
 .PHONY: format
 format: .venv/.ready ## Put the code in its format

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.exceptions import AirflowException
 from airflow.sdk import DAG, RetryAction
+from airflow.sdk.exceptions import AirflowException
 
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
