@@ -12,7 +12,6 @@ from inference.engine import Answer, Refusal
 from inference.questions import Question, Rejected
 from schemas.tables import USER_CONTEXTS
 
-
 COUNTED = ("pairs", "rejected", "shortened", "prompt_tokens", "cached_tokens")
 """What is counted of a bucket, by the names of `scoring_runs` and of the step's counts."""
 

@@ -55,7 +55,9 @@ class Shard:
         self.night, self.config, self.checkpoint = night, config, checkpoint
         self.max_model_len = max_model_len(checkpoint, config)
         self.numbers = range(shard, night.buckets, shards)
-        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0), buckets=len(self.numbers), buckets_skipped=0)
+        self.counts: Counter[str] = Counter(
+            {**dict.fromkeys(COUNTED, 0), "buckets": len(self.numbers), "buckets_skipped": 0}
+        )
 
     def score(self) -> None:
         """Score the buckets that are not done; one that someone else wrote to meanwhile, once more."""
