@@ -19,13 +19,12 @@ class ContractError(Exception):
 
 
 def array(element: type_json) -> type_json:
-    """An array of `element` without nulls."""
-    return {"type": "array", "elementType": element, "containsNull": False}
+    """An array of `element`. Delta can't enforce that nothing in it is null, so the type doesn't say so."""
+    return {"type": "array", "elementType": element, "containsNull": True}
 
 
 def struct(**fields: type_json) -> type_json:
-    """A struct whose fields are never null."""
-    return {"type": "struct", "fields": [_field(name, kind, False) for name, kind in fields.items()]}
+    return {"type": "struct", "fields": [_field(name, kind, True) for name, kind in fields.items()]}
 
 
 def _field(name: str, kind: type_json, nullable: bool) -> dict[str, Any]:
@@ -38,6 +37,8 @@ def type_name(kind: type_json) -> str:
         return {"integer": "int", "long": "bigint"}.get(kind, kind)
     if kind["type"] == "array":
         return f"array<{type_name(kind['elementType'])}>"
+    if kind["type"] == "map":
+        return f"map<{type_name(kind['keyType'])}, {type_name(kind['valueType'])}>"
     return f"struct<{', '.join(f['name'] + ':' + type_name(f['type']) for f in kind['fields'])}>"
 
 
@@ -60,7 +61,7 @@ class Rule:
     meaning: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """One table of the warehouse.
 

@@ -1,0 +1,57 @@
+"""One Spark step of a night: `spark-submit spark_jobs/__main__.py publish --ds 2026-01-14`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import date
+
+from schemas.contract import ContractError
+from schemas.settings import settings
+from spark_jobs.audit import audit
+from spark_jobs.candidates import candidates
+from spark_jobs.contexts import contexts
+from spark_jobs.maintain import maintain
+from spark_jobs.publish import publish
+from spark_jobs.session import spark_session
+from spark_jobs.validate import validate
+from spark_jobs.warehouse import Night, Warehouse
+
+NIGHT_STEPS = {step.__name__: step for step in (validate, candidates, contexts, audit, publish)}
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="spark_jobs", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+    for name, step in NIGHT_STEPS.items():
+        of_night = steps.add_parser(name, help=str(step.__doc__).splitlines()[0])
+        of_night.add_argument("--ds", required=True, type=night_date, help="the night, YYYY-MM-DD")
+    steps.add_parser("maintain", help=str(maintain.__doc__).splitlines()[0])
+    return parser.parse_args(arguments)
+
+
+def night_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"ds is {text!r}, expected a date as YYYY-MM-DD") from None
+
+
+def main(arguments: list[str]) -> int:
+    parsed = parse_arguments(arguments)
+    warehouse = Warehouse(spark_session(f"marquee {parsed.step}"), settings())
+    try:
+        if parsed.step == "maintain":
+            maintain(warehouse)
+        else:
+            NIGHT_STEPS[parsed.step](Night(warehouse, parsed.ds))
+    except ContractError as error:
+        print(f"marquee {parsed.step}: {error}", file=sys.stderr, flush=True)
+        return 2
+    finally:
+        warehouse.spark.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""Which pairs the model must be asked tonight, and the texts to ask with."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from inference.checkpoint import read_checkpoint
+from schemas.settings import Settings
+from schemas.tables import (
+    ARTWORK_SELECTION_LOG,
+    ARTWORK_SELECTIONS,
+    REJECTED_ROWS,
+    TITLE_CHOICES,
+    USER_CONTEXTS,
+    WANTED_PAIRS,
+)
+from spark_jobs.policy import explores
+from spark_jobs.prompts import title_choice_texts, user_context_texts
+from spark_jobs.published import published_before
+from spark_jobs.validate import NO_BUCKET, good_artworks, good_history, good_titles
+from spark_jobs.warehouse import Night
+
+# Why a wanted pair is, or is not, asked of the model.
+TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK = "to_score", "carried", "only_choice", "uniform", "no_active_artwork"
+
+
+def title_options(choices: DataFrame) -> DataFrame:
+    """title_id, artwork_ids, choice_hashes (by ordering): one row per title of `title_choices`."""
+    hashes = F.array_sort(F.collect_list(F.struct("ordering", "choice_hash")))
+    return choices.groupBy("title_id").agg(
+        F.min_by("artwork_ids", "ordering").alias("artwork_ids"),
+        F.transform(hashes, lambda item: item["choice_hash"]).alias("choice_hashes"),
+    )
+
+
+def sorted_pairs(wanted: DataFrame, options: DataFrame, settings: Settings) -> DataFrame:
+    """bucket, user_id, title_id, rank, artwork_ids, choice_hashes, kind: every wanted pair and how it is decided.
+
+    `kind` is to_score for what needs a model; `unchanged_aside` then tells which of those are carried.
+    """
+    size = F.coalesce(F.size("artwork_ids"), F.lit(0))
+    kind = (
+        F.when(size == 0, NO_ARTWORK)
+        .when(size == 1, ONLY_CHOICE)
+        .when(explores(F.col("user_id"), settings), UNIFORM)
+        .otherwise(TO_SCORE)
+    )
+    return (
+        wanted.select("bucket", "user_id", F.posexplode("title_ids").alias("rank", "title_id"))
+        .join(options, "title_id", how="left")
+        .withColumn("kind", kind)
+    )
+
+
+def unchanged_aside(pairs: DataFrame, contexts: DataFrame, published: DataFrame, model_version: str) -> DataFrame:
+    """`pairs` with ordering and prompt_hash; those whose prompt is the one that was published become `carried`.
+
+    The ordering depends on the pair alone, so that no artwork owes its place to chance of the night.
+    """
+    asked = F.col("kind") == TO_SCORE
+    ordering = F.pmod(F.xxhash64("user_id", "title_id"), F.size("choice_hashes")).cast("int")
+    prompt_hash = F.xxhash64("context_hash", F.get("choice_hashes", F.col("ordering")), F.lit(model_version))
+    hashes = contexts.select("user_id", F.xxhash64("context").alias("context_hash"))
+    before = published.select("user_id", "title_id", F.col("prompt_hash").alias("published_hash"))
+    return (
+        pairs.join(hashes, "user_id", how="left")
+        .withColumn("ordering", F.when(asked, ordering))
+        .withColumn("prompt_hash", F.when(asked, prompt_hash))
+        .join(before, ["user_id", "title_id"], how="left")
+        .withColumn(
+            "kind", F.when(asked & (F.col("prompt_hash") == F.col("published_hash")), CARRIED).otherwise(F.col("kind"))
+        )
+        .drop("context_hash", "published_hash")
+    )
+
+
+def contexts_to_score(pairs: DataFrame, contexts: DataFrame, ds: date) -> DataFrame:
+    """Rows of `user_contexts`: each user with at least one pair to score, the most wanted title first."""
+    asked = F.array_sort(F.collect_list(F.struct("rank", "title_id", "ordering", "prompt_hash")))
+    to_score = (
+        pairs.where(F.col("kind") == TO_SCORE)
+        .groupBy("bucket", "user_id")
+        .agg(F.transform(asked, lambda p: F.struct(p["title_id"], p["ordering"], p["prompt_hash"])).alias("pairs"))
+    )
+    return to_score.join(contexts, "user_id", how="inner").withColumn("ds", F.lit(ds))
+
+
+def pairs_without_artwork(pairs: DataFrame, ds: date) -> DataFrame:
+    """Wanted pairs whose title has no active artwork, as rows of `rejected_rows`."""
+    return pairs.where(F.col("kind") == NO_ARTWORK).select(
+        F.lit(ds).alias("ds"),
+        F.lit("contexts").alias("step"),
+        F.lit(NO_BUCKET).alias("bucket"),
+        F.lit(WANTED_PAIRS.name).alias("source_table"),
+        F.to_json(F.struct("user_id", "title_id")).alias("row"),
+        F.lit(NO_ARTWORK).alias("rule"),
+    )
+
+
+def contexts(night: Night) -> None:
+    """Write `title_choices` and `user_contexts`."""
+    settings, buckets = night.settings, night.warehouse.buckets()
+    model_version = read_checkpoint(settings.model).version
+    with night.step("contexts") as counts:
+        choices = (
+            title_choice_texts(good_titles(night), good_artworks(night), settings)
+            .withColumn("ds", F.lit(night.ds))
+            .withColumn("choice_hash", F.xxhash64("choice", "artwork_ids"))
+        )
+        night.replace(TITLE_CHOICES, choices.repartition(1).sortWithinPartitions("title_id", "ordering"))
+
+        wanted = night.tonight(WANTED_PAIRS)
+        # Read twice below: for the hash of each pair, and for the text itself.
+        texts = user_context_texts(wanted, good_history(night), good_titles(night), settings).persist(
+            StorageLevel.MEMORY_AND_DISK
+        )
+        published = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)
+        pairs = sorted_pairs(wanted, title_options(night.tonight(TITLE_CHOICES)), settings)
+        pairs = unchanged_aside(pairs, texts, published, model_version).persist(StorageLevel.MEMORY_AND_DISK)
+        rows = contexts_to_score(pairs, texts, night.ds)
+        night.replace(USER_CONTEXTS, rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id"))
+        night.replace(REJECTED_ROWS, pairs_without_artwork(pairs, night.ds).coalesce(1), step="contexts")
+
+        kinds = {row["kind"]: row["count"] for row in pairs.groupBy("kind").count().collect()}
+        counts["pairs_wanted"] = sum(kinds.values())
+        for kind in (TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK):
+            counts[f"pairs_{kind}"] = kinds.get(kind, 0)

@@ -1,0 +1,25 @@
+"""Keep the tables fast and small, without taking from a backfill the versions it may still read."""
+
+from __future__ import annotations
+
+from schemas.tables import ARTWORK_SELECTIONS, MADE, SERVED
+from spark_jobs.warehouse import Warehouse
+
+
+def maintain(warehouse: Warehouse) -> None:
+    """OPTIMIZE and VACUUM every table that Marquee owns; a version younger than `retention_days` stays readable."""
+    hours = warehouse.settings.retention_days * 24
+    for table in (*MADE, *SERVED):
+        if not warehouse.has(table):
+            continue
+        delta = warehouse.delta(table)
+        if table is ARTWORK_SELECTIONS:
+            # Deletion vectors pile up with every merge; a purge writes them into the files.
+            warehouse.spark.sql(f"REORG TABLE delta.`{warehouse.path(table)}` APPLY (PURGE)")
+        metrics = delta.optimize().executeCompaction().select("metrics.*").collect()[0]
+        delta.vacuum(hours)
+        print(
+            f"{table.name}: {metrics['numFilesRemoved']} files made {metrics['numFilesAdded']}; "
+            f"versions of the last {warehouse.settings.retention_days} days kept",
+            flush=True,
+        )

@@ -1,0 +1,101 @@
+"""From probabilities to a choice: the policy, and one draw from it.
+
+A pair's options are an array of structs (artwork_id, probability); a distribution adds `propensity`, the probability
+with which the policy chooses the artwork.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from schemas.settings import Settings
+
+
+def explored(options: Column, settings: Settings) -> Column:
+    """π = (1 − ε) softmax(log p / T) + ε / K over the options; with ε = 0 all of it on the best one."""
+    size = F.size(options)
+    if settings.epsilon == 0:
+        best = ranked(options)[0]["artwork_id"]
+        return _with_propensity(options, lambda option: (option["artwork_id"] == best).cast("double"))
+    # softmax(log p / T) = p^(1/T) / Σ p^(1/T)
+    power = 1 / settings.temperature
+    total = F.aggregate(options, F.lit(0.0), lambda sum_, option: sum_ + F.pow(option["probability"], F.lit(power)))
+    return _with_propensity(
+        options,
+        lambda option: F.lit(1 - settings.epsilon) * F.pow(option["probability"], F.lit(power)) / total
+        + F.lit(settings.epsilon) / size,
+    )
+
+
+def uniform(artwork_ids: Column) -> Column:
+    """The distribution of the exploring slice, and of a pair with one artwork: 1 / K each."""
+    share = F.lit(1.0) / F.size(artwork_ids)
+    return F.transform(
+        artwork_ids,
+        lambda artwork: F.struct(
+            artwork.alias("artwork_id"), share.alias("probability"), share.alias("propensity")
+        ),
+    )
+
+
+def _with_propensity(options: Column, propensity: object) -> Column:
+    return F.transform(
+        options,
+        lambda option: F.struct(
+            option["artwork_id"].alias("artwork_id"),
+            option["probability"].alias("probability"),
+            propensity(option).alias("propensity"),  # type: ignore[operator]
+        ),
+    )
+
+
+def ranked(options: Column) -> Column:
+    """The options, the most probable first; equal ones by id."""
+    keyed = F.transform(
+        options, lambda option: F.struct((-option["probability"]).alias("a"), option["artwork_id"].alias("b"), option.alias("option"))
+    )
+    return F.transform(F.array_sort(keyed), lambda item: item["option"])
+
+
+def epoch(user_id: Column, ds: date, settings: Settings) -> Column:
+    """The number of the user's epoch on ds: `epoch_days` long, its first day staggered by a hash of the user."""
+    offset = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("epoch")), F.lit(settings.epoch_days))
+    return F.floor((F.lit((ds - date(1970, 1, 1)).days) + offset) / settings.epoch_days)
+
+
+def explores(user_id: Column, settings: Settings) -> Column:
+    """Whether the user is in the slice whose choices are uniform."""
+    place = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("uniform")), F.lit(1_000_000))
+    return place < settings.uniform_share * 1_000_000
+
+
+def drawn(distribution: Column, user_id: Column, title_id: Column, ds: date, settings: Settings) -> Column:
+    """The option drawn: a hash of (user, title, epoch, salt) laid against the cumulative distribution.
+
+    The options are laid out by id, so that a distribution that moves a little moves few draws.
+    """
+    hashed = F.xxhash64(user_id, title_id, epoch(user_id, ds, settings), F.lit(settings.salt))
+    # The upper 53 bits of the hash as a double in [0, 1).
+    point = F.shiftrightunsigned(hashed, 11).cast("double") / float(2**53)
+    laid_out = F.array_sort(distribution)
+    start = F.struct(F.lit(0.0).alias("sum"), F.lit(-1).alias("index"), F.lit(-1).alias("possible"))
+
+    def step(state: Column, item: Column) -> Column:
+        index = item["index"]
+        sum_ = state["sum"] + item["propensity"]
+        found = (state["index"] < 0) & (sum_ > point)
+        return F.struct(
+            sum_.alias("sum"),
+            F.when(found, index).otherwise(state["index"]).alias("index"),
+            F.when(item["propensity"] > 0, index).otherwise(state["possible"]).alias("possible"),
+        )
+
+    indexed = F.transform(
+        laid_out, lambda option, index: F.struct(option["propensity"].alias("propensity"), index.alias("index"))
+    )
+    # Where rounding leaves the sum below the point, the last option that can be drawn is the one.
+    end = F.aggregate(indexed, start, step, lambda state: F.when(state["index"] >= 0, state["index"]).otherwise(state["possible"]))
+    return F.get(laid_out, end)

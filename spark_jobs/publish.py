@@ -1,0 +1,278 @@
+"""Make a night's choices visible: one commit to `artwork_selections`, after the log has them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from delta.tables import DeltaTable
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from schemas.contract import Table
+from schemas.settings import Settings
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORK_SELECTION_LOG,
+    ARTWORK_SELECTIONS,
+    NIGHT_STEPS,
+    TITLE_CHOICES,
+    TITLE_DEFAULTS,
+    WANTED_PAIRS,
+)
+from spark_jobs.contexts import ONLY_CHOICE, UNIFORM, sorted_pairs, title_options
+from spark_jobs.policy import drawn, explored, ranked, uniform
+from spark_jobs.published import REMOVED, published_before
+from spark_jobs.validate import good_artworks, good_impressions
+from spark_jobs.warehouse import Night
+
+KEY = ["user_id", "title_id"]
+# What makes two rows the same choice; when it was made is not part of it.
+CONTENT = ["artwork_id", "probability", "propensity", "ranking", "source", "model_version", "prompt_hash"]
+_PLAY_RATE_WEIGHT = 20
+"""Impressions that the title's own play rate counts for against an artwork's."""
+
+
+def scored_choices(scores: DataFrame, settings: Settings) -> DataFrame:
+    """bucket, user_id, title_id, distribution, source, model_version, prompt_hash of the pairs the model scored."""
+    options = F.zip_with(
+        "artwork_ids",
+        "probabilities",
+        lambda artwork, probability: F.struct(artwork.alias("artwork_id"), probability.alias("probability")),
+    )
+    return scores.select(
+        "bucket",
+        *KEY,
+        explored(options, settings).alias("distribution"),
+        F.lit("model").alias("source"),
+        "model_version",
+        "prompt_hash",
+    )
+
+
+def unscored_choices(pairs: DataFrame) -> DataFrame:
+    """The same columns for wanted pairs that need no model: one artwork, or a user of the exploring slice."""
+    return pairs.where(F.col("kind").isin(ONLY_CHOICE, UNIFORM)).select(
+        "bucket",
+        *KEY,
+        uniform(F.col("artwork_ids")).alias("distribution"),
+        F.col("kind").alias("source"),
+        F.lit(None).cast("string").alias("model_version"),
+        F.lit(None).cast("long").alias("prompt_hash"),
+    )
+
+
+def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -> DataFrame:
+    """The same columns for choices that stand, less the artworks that are no longer active.
+
+    Where none was lost the stored distribution stays, to the last bit. Where some were, what is left is renormalized.
+    A pair that lost all has an empty distribution.
+    """
+    active = options.select("title_id", "artwork_ids")
+    left = F.filter("ranking", lambda option: F.array_contains(F.coalesce("artwork_ids", F.array()), option["artwork_id"]))
+    total = F.aggregate("left", F.lit(0.0), lambda sum_, option: sum_ + option["probability"])
+    # The remaining artworks may have had no probability at all between them.
+    share = F.when(F.col("total") > 0, F.lit(1.0) / F.col("total"))
+    renormalized = F.transform(
+        "left",
+        lambda option: F.struct(
+            option["artwork_id"].alias("artwork_id"),
+            F.coalesce(option["probability"] * F.col("share"), F.lit(1.0) / F.size("left")).alias("probability"),
+        ),
+    )
+    ids = F.transform("left", lambda option: option["artwork_id"])
+    distribution = (
+        F.when(F.size("left") == F.size("ranking"), F.col("ranking"))
+        .when(F.col("source") == "model", explored(renormalized, settings))
+        .otherwise(uniform(ids))
+    )
+    return (
+        published.join(active, "title_id", how="left")
+        .withColumn("left", left)
+        .withColumn("total", total)
+        .withColumn("share", share)
+        .select("bucket", *KEY, distribution.alias("distribution"), "source", "model_version", "prompt_hash")
+    )
+
+
+def with_draw(choices: DataFrame, ds: date, settings: Settings) -> DataFrame:
+    """Key and CONTENT: the artwork drawn from each distribution; source `removed` where it is empty."""
+    choice = drawn(F.col("distribution"), F.col("user_id"), F.col("title_id"), ds, settings)
+    gone = F.size("distribution") == 0
+    return (
+        choices.withColumn("choice", choice)
+        .withColumn("source", F.when(gone, REMOVED).otherwise(F.col("source")))
+        .select(
+            "bucket",
+            *KEY,
+            F.col("choice.artwork_id").alias("artwork_id"),
+            F.col("choice.probability").alias("probability"),
+            F.col("choice.propensity").alias("propensity"),
+            ranked(F.col("distribution")).alias("ranking"),
+            "source",
+            "model_version",
+            "prompt_hash",
+        )
+    )
+
+
+def content_hash() -> Column:
+    return F.xxhash64(*CONTENT)
+
+
+def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
+    """What stands after the night: `decided` with ds and updated_at, those of `before` where the choice is the same.
+
+    `changed` tells which rows differ from `before`.
+    """
+    old = before.select(*KEY, content_hash().alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at"))
+    same = F.coalesce(F.col("old_hash") == content_hash(), F.lit(False))
+    end_of_day = F.date_add(F.lit(ds), 1).cast("timestamp")
+    return (
+        decided.join(old, KEY, how="left")
+        .withColumn("changed", ~same)
+        .withColumn("ds", F.when(same, F.col("old_ds")).otherwise(F.lit(ds)))
+        .withColumn("updated_at", F.when(same, F.col("old_at")).otherwise(end_of_day))
+        .drop("old_hash", "old_ds", "old_at")
+    )
+
+
+def decide(night: Night, pairs: DataFrame, options: DataFrame, before: DataFrame) -> DataFrame:
+    """Key and CONTENT of every pair that is wanted tonight or was published before."""
+    settings = night.settings
+    fresh = scored_choices(night.tonight(ARTWORK_SCORES), settings).unionByName(unscored_choices(pairs))
+    # A wanted pair that was not scored was found unchanged when the night began: what was published then stands for it.
+    # Any other pair keeps what stands now.
+    as_noted = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)
+    carried = as_noted.join(pairs, KEY, how="left_semi")
+    unwanted = before.join(pairs, KEY, how="left_anti")
+    kept = carried.unionByName(unwanted).join(fresh, KEY, how="left_anti")
+    return with_draw(fresh.unionByName(kept_choices(kept, options, settings)), night.ds, settings)
+
+
+def newer_nights(steps: DataFrame, ds: date) -> list[date]:
+    """Nights after ds that have been published."""
+    rows = steps.where((F.col("step") == "publish") & (F.col("ds") > F.lit(ds))).select("ds").distinct().collect()
+    return sorted(row["ds"] for row in rows)
+
+
+def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
+    """The rows to merge: where `after` differs from `selections`, which no older night may change for a newer one.
+
+    A row that an earlier run of this night published and that this run no longer finds is removed.
+    """
+    current = selections.select(*KEY, content_hash().alias("current_hash"), F.col("ds").alias("current_ds"))
+    merged = (
+        after.join(current, KEY, how="left")
+        .where(F.col("current_ds").isNull() | (F.col("current_ds") <= F.lit(ds)))
+        .where(~F.col("current_hash").eqNullSafe(content_hash()))
+        # Nothing to remove.
+        .where((F.col("source") != REMOVED) | F.col("current_ds").isNotNull())
+        .select(*ARTWORK_SELECTIONS.column_names)
+    )
+    stale = (
+        selections.where(F.col("ds") == F.lit(ds))
+        .join(after, KEY, how="left_anti")
+        .withColumn("source", F.lit(REMOVED))
+        .select(*ARTWORK_SELECTIONS.column_names)
+    )
+    return merged.unionByName(stale)
+
+
+def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
+    """One commit; none where nothing changed. Returns the rows inserted, updated and deleted."""
+    counts = {row["source"]: row["count"] for row in changes.groupBy("source").count().collect()}
+    if not counts:
+        return {"inserted": 0, "updated": 0, "deleted": 0}
+    not_newer = f"t.ds <= date'{ds}'"
+    metrics = (
+        target.alias("t")
+        .merge(changes.alias("s"), "t.bucket = s.bucket AND t.user_id = s.user_id AND t.title_id = s.title_id")
+        .whenMatchedDelete(f"s.source = '{REMOVED}' AND {not_newer}")
+        .whenMatchedUpdateAll(not_newer)
+        .whenNotMatchedInsertAll(f"s.source != '{REMOVED}'")
+        .execute()
+        .collect()[0]
+    )
+    return {
+        "inserted": metrics["num_inserted_rows"],
+        "updated": metrics["num_updated_rows"],
+        "deleted": metrics["num_deleted_rows"],
+    }
+
+
+def default_artworks(active: DataFrame, impressions: DataFrame) -> DataFrame:
+    """title_id, artwork_id: per title the active artwork with the best play rate, else the catalogue's default.
+
+    An artwork's rate is drawn towards its title's, so that two lucky plays do not make a default.
+    """
+    shown = impressions.groupBy("title_id", "artwork_id").agg(
+        F.count("*").alias("shown"), F.sum(F.col("played").cast("int")).alias("plays")
+    )
+    of_title = shown.groupBy("title_id").agg((F.sum("plays") / F.sum("shown")).alias("title_rate"))
+    rate = (F.coalesce("plays", F.lit(0)) + _PLAY_RATE_WEIGHT * F.col("title_rate")) / (
+        F.coalesce("shown", F.lit(0)) + _PLAY_RATE_WEIGHT
+    )
+    order = F.struct(
+        F.coalesce(F.round(rate, 12), F.lit(0.0)).alias("rate"), "is_default", F.xxhash64("artwork_id").alias("tie")
+    )
+    return (
+        active.join(shown, ["title_id", "artwork_id"], how="left")
+        .join(of_title, "title_id", how="left")
+        .groupBy("title_id")
+        .agg(F.max_by("artwork_id", order).alias("artwork_id"))
+    )
+
+
+def merge_defaults(target: DeltaTable, defaults: DataFrame) -> None:
+    (
+        target.alias("t")
+        .merge(defaults.alias("s"), "t.title_id = s.title_id")
+        .whenMatchedUpdateAll("t.artwork_id != s.artwork_id")
+        .whenNotMatchedInsertAll()
+        .whenNotMatchedBySourceDelete()
+        .execute()
+    )
+
+
+def differ(target: DataFrame, defaults: DataFrame) -> bool:
+    """Whether a merge would change anything: an empty one would still make a version."""
+    columns = ["title_id", "artwork_id"]
+    return not (
+        target.select(columns).exceptAll(defaults.select(columns)).isEmpty()
+        and defaults.select(columns).exceptAll(target.select(columns)).isEmpty()
+    )
+
+
+def publish(night: Night) -> None:
+    """Write the night's log, then merge it into `artwork_selections`, then renew `title_defaults`.
+
+    The log comes first: a run that is killed in between is completed by the next one, from the log's own rows.
+    """
+    warehouse = night.warehouse
+
+    def now(table: Table) -> DataFrame:
+        return warehouse.read(table).select(*table.column_names)
+
+    with night.step("publish") as counts:
+        options = title_options(night.tonight(TITLE_CHOICES))
+        pairs = sorted_pairs(night.tonight(WANTED_PAIRS), options, night.settings)
+        before = published_before(now(ARTWORK_SELECTIONS), now(ARTWORK_SELECTION_LOG), night.ds)
+        after = state_after(decide(night, pairs, options, before), before, night.ds).persist(
+            StorageLevel.MEMORY_AND_DISK
+        )
+        night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1))
+
+        newer = newer_nights(now(NIGHT_STEPS), night.ds)
+        changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)
+        if newer:
+            # What a newer night wanted it has decided, also where it decided to leave it as it was.
+            wanted_later = warehouse.read(WANTED_PAIRS).where(F.col("ds").isin(newer))
+            decided = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).distinct()
+            changes = changes.join(decided, KEY, how="left_anti").select(*ARTWORK_SELECTIONS.column_names)
+        counts.update(merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds))
+        counts["unchanged"] = after.where(F.col("source") != REMOVED).count() - counts["inserted"] - counts["updated"]
+        if not newer:
+            defaults = default_artworks(good_artworks(night), good_impressions(night)).cache()
+            if differ(now(TITLE_DEFAULTS), defaults):
+                merge_defaults(warehouse.delta(TITLE_DEFAULTS), defaults)

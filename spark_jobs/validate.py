@@ -1,0 +1,212 @@
+"""Hold every input row to its contract: good rows go on, each other row is kept with the rule it broke."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from schemas.contract import ContractError, Table, type_name
+from schemas.settings import Settings
+from schemas.tables import (
+    ARTWORKS,
+    IMPRESSIONS,
+    INPUTS,
+    MAX_ARTWORKS,
+    REJECTED_ROWS,
+    TITLE_CANDIDATES,
+    TITLES,
+    VIEWING_HISTORY,
+)
+from spark_jobs.warehouse import Night
+
+NO_BUCKET = -1
+
+
+def check_columns(table: Table, rows: DataFrame) -> None:
+    """Raise ContractError that lists every missing column and every wrong type. Further columns are let be."""
+    found = {field.name: field.dataType for field in rows.schema.fields}
+    faults = [
+        f"column {column.name} is missing, the contract says {type_name(column.type)}"
+        if column.name not in found
+        else f"column {column.name} is {found[column.name].simpleString()}, the contract says {type_name(column.type)}"
+        for column, wanted in zip(table.columns, table.spark_schema().fields, strict=True)
+        if column.name not in found or not _same_type(found[column.name].simpleString(), wanted.dataType.simpleString())
+    ]
+    if faults:
+        raise ContractError(f"{table.name}: {'; '.join(faults)} (schemas/tables.py)")
+
+
+def _same_type(found: str, wanted: str) -> bool:
+    return found.replace("varchar", "string") == wanted
+
+
+def broken_rule(table: Table) -> Column:
+    """The name of the first rule that the row breaks; null for a good row."""
+    return F.coalesce(
+        *(F.when(~F.coalesce(F.expr(rule.condition), F.lit(False)), rule.name) for rule in table.row_rules)
+    )
+
+
+def obeying(table: Table, rows: DataFrame) -> DataFrame:
+    """The rows that break no rule that one row can break by itself."""
+    return rows.where(broken_rule(table).isNull())
+
+
+def judged(table: Table, rows: DataFrame, referred: dict[str, DataFrame], ds: date) -> DataFrame:
+    """`rows` with a column `rule`: the rule that each breaks, or null.
+
+    Row rules come first, then references (`referred` maps a column to the good rows of the table it points to), then
+    the key among the rows that are left: of equal keys the first by hash stays.
+    """
+    rows = rows.withColumn("rule", broken_rule(table))
+    for column, source in referred.items():
+        known = source.select(F.col(column).alias("_known")).distinct()
+        rows = (
+            rows.join(known, F.col(column) == F.col("_known"), how="left")
+            .withColumn("rule", F.coalesce("rule", F.when(F.col("_known").isNull(), f"unknown_{column}")))
+            .drop("_known")
+        )
+    if table.key:
+        same_key = Window.partitionBy(F.col("rule").isNull(), *table.key).orderBy(F.xxhash64(*table.column_names))
+        repeated = F.row_number().over(same_key) > 1
+        rows = rows.withColumn("_repeated", repeated)
+        rows = rows.withColumn("rule", F.coalesce("rule", F.when(F.col("_repeated"), "duplicate_key"))).drop("_repeated")
+    return _without_surplus(rows, ds) if table is ARTWORKS else rows
+
+
+def _without_surplus(artworks: DataFrame, ds: date) -> DataFrame:
+    """Break `too_many_artworks` for what a title has active on ds beyond the options that a question can hold."""
+    eligible = F.col("rule").isNull() & active_on(ds)
+    of_title = Window.partitionBy("title_id", eligible).orderBy(F.desc("is_default"), "artwork_id")
+    surplus = eligible & (F.row_number().over(of_title) > MAX_ARTWORKS)
+    artworks = artworks.withColumn("_surplus", surplus)
+    return artworks.withColumn(
+        "rule", F.coalesce("rule", F.when(F.col("_surplus"), "too_many_artworks"))
+    ).drop("_surplus")
+
+
+def active_on(ds: date) -> Column:
+    """Whether an artwork may be shown on ds."""
+    return (F.col("active_from") <= F.lit(ds)) & F.coalesce(F.col("active_to") >= F.lit(ds), F.lit(True))
+
+
+def night_rows(table: Table, rows: DataFrame, ds: date, settings: Settings) -> DataFrame:
+    """The rows of an input that a night reads: none from after ds, none older than `history_days`."""
+    oldest = ds - timedelta(days=settings.history_days)
+    if table is VIEWING_HISTORY:
+        return rows.where(F.col("watch_date").between(F.lit(oldest), F.lit(ds)))
+    if table is IMPRESSIONS:
+        return rows.where(F.col("ds").between(F.lit(oldest), F.lit(ds)))
+    if table is TITLE_CANDIDATES:
+        return rows.where(F.col("ds") == F.lit(ds))
+    return rows
+
+
+def good_titles(night: Night) -> DataFrame:
+    return _good(night, TITLES, {})
+
+
+def good_artworks(night: Night) -> DataFrame:
+    """The artworks that obey their contract and are active on ds."""
+    return _good(night, ARTWORKS, {"title_id": good_titles(night)}).where(active_on(night.ds))
+
+
+def good_candidates(night: Night) -> DataFrame:
+    return _good(night, TITLE_CANDIDATES, {"title_id": good_titles(night)})
+
+
+def good_history(night: Night) -> DataFrame:
+    """Viewings that obey the row rules. Repeats stay: whoever reads history takes one viewing per user and title."""
+    return obeying(VIEWING_HISTORY, night_rows(VIEWING_HISTORY, night.input(VIEWING_HISTORY), night.ds, night.settings))
+
+
+def good_impressions(night: Night) -> DataFrame:
+    return _good(night, IMPRESSIONS, {})
+
+
+def _good(night: Night, table: Table, referred: dict[str, DataFrame]) -> DataFrame:
+    rows = night_rows(table, night.input(table), night.ds, night.settings)
+    return judged(table, rows, referred, night.ds).where(F.col("rule").isNull()).drop("rule")
+
+
+def rejected(table: Table, rows: DataFrame, ds: date, step: str) -> DataFrame:
+    """Rows with a broken `rule` as rows of `rejected_rows`."""
+    return rows.where(F.col("rule").isNotNull()).select(
+        F.lit(ds).alias("ds"),
+        F.lit(step).alias("step"),
+        F.lit(NO_BUCKET).alias("bucket"),
+        F.lit(table.name).alias("source_table"),
+        F.to_json(F.struct(*table.column_names)).alias("row"),
+        "rule",
+    )
+
+
+def check_present(night: Night) -> None:
+    """Raise ContractError where a required table, a column or tonight's history is missing: all at once."""
+    warehouse = night.warehouse
+    missing = [table for table in INPUTS if not table.optional and not warehouse.has(table)]
+    if missing:
+        raise ContractError(
+            "; ".join(f"{table.name}: there is no Delta table at {warehouse.path(table)}" for table in missing)
+            + ". Fill the warehouse first (`python -m examples --help` makes a sample), or set MARQUEE_WAREHOUSE"
+        )
+    faults = []
+    for table in filter(warehouse.has, INPUTS):
+        try:
+            check_columns(table, warehouse.read(table))
+        except ContractError as error:
+            faults.append(str(error))
+    if faults:
+        raise ContractError("\n".join(faults))
+    history = warehouse.read(VIEWING_HISTORY)
+    if history.where(F.col("watch_date") == F.lit(night.ds)).isEmpty():
+        newest = history.agg(F.max("watch_date")).collect()[0][0]
+        raise ContractError(
+            f"viewing_history: no rows with watch_date={night.ds}, so the day has not been loaded (the newest is "
+            f"{newest}). Load it and run the night again"
+        )
+
+
+def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Settings, ds: date) -> None:
+    """Raise ContractError where more than the allowed share of a table's rows was rejected."""
+    count = sum(broken.values())
+    if count <= settings.rejected_share_limit * rows:
+        return
+    rules = ", ".join(f"{rule} {number:,}" for rule, number in sorted(broken.items()))
+    raise ContractError(
+        f"{table_name}: {count:,} of {rows:,} rows were rejected ({count / rows:.1%}), over the limit of "
+        f"{settings.rejected_share_limit:.1%} (MARQUEE_REJECTED_SHARE_LIMIT): {rules}. Mend the source, or look at them "
+        f"in rejected_rows where ds = '{ds}'"
+    )
+
+
+def validate(night: Night) -> None:
+    """Check the inputs, note their versions, and keep what breaks the contract in `rejected_rows`."""
+    check_present(night)
+    night.warehouse.create_missing()
+    with night.step("validate") as counts:
+        night.note_inputs()
+        referred = {"title_id": good_titles(night)}
+        read = [table for table in INPUTS if night.warehouse.has(table)]
+        rows = {table: night_rows(table, night.input(table), night.ds, night.settings) for table in read}
+        broken = [
+            rejected(table, judged(table, rows[table], referred if table.references else {}, night.ds), night.ds, "validate")
+            for table in read
+        ]
+        union = broken[0]
+        for frame in broken[1:]:
+            union = union.unionByName(frame)
+        night.replace(REJECTED_ROWS, union.coalesce(1), step="validate")
+        per_rule = (
+            night.tonight(REJECTED_ROWS).where("step = 'validate'").groupBy("source_table", "rule").count().collect()
+        )
+        found = {
+            table: {row["rule"]: row["count"] for row in per_rule if row["source_table"] == table.name} for table in read
+        }
+        for table in read:
+            counts[f"rows_{table.name}"] = rows[table].count()
+            counts[f"rejected_{table.name}"] = sum(found[table].values())
+        for table in read:
+            check_share(table.name, found[table], counts[f"rows_{table.name}"], night.settings, night.ds)

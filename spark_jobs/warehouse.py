@@ -1,0 +1,151 @@
+"""The one place where Spark reads and writes the warehouse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from schemas.contract import ContractError, Table
+from schemas.settings import Settings
+from schemas.tables import (
+    ARTWORK_SELECTION_LOG,
+    ARTWORK_SELECTIONS,
+    BUCKETS_PROPERTY,
+    INPUTS,
+    MADE,
+    NIGHT_INPUTS,
+    NIGHT_STEPS,
+    SERVED,
+    TABLES,
+)
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The tables under one URI, addressed by path."""
+
+    spark: SparkSession
+    settings: Settings
+
+    def path(self, table: Table) -> str:
+        return f"{self.settings.warehouse.rstrip('/')}/{table.name}"
+
+    def has(self, table: Table) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def delta(self, table: Table) -> DeltaTable:
+        return DeltaTable.forPath(self.spark, self.path(table))
+
+    def version(self, table: Table) -> int:
+        return int(self.delta(table).history(1).collect()[0]["version"])
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """The table as it is now or at a version; a table that is not there raises ContractError."""
+        if not self.has(table):
+            raise ContractError(f"{table.name}: there is no Delta table at {self.path(table)}")
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.path(table))
+
+    def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
+        """Write `rows` as the whole of one partition, in one commit: `replace(SCORES, rows, ds=ds)`."""
+        condition = " AND ".join(f"{column} = '{value}'" for column, value in partition.items())
+        (
+            rows.select(*table.column_names)
+            .write.format("delta")
+            .mode("overwrite")
+            .option("replaceWhere", condition)
+            .partitionBy(*table.partitioned_by)
+            .save(self.path(table))
+        )
+
+    def buckets(self) -> int:
+        """The number of buckets that this warehouse was made with."""
+        properties = self.delta(ARTWORK_SELECTIONS).detail().collect()[0]["properties"]
+        return int(properties[BUCKETS_PROPERTY])
+
+    def create_missing(self) -> None:
+        """Make every table that Marquee owns and that is not there yet, by contract."""
+        kept = f"interval {self.settings.retention_days} days"
+        common = {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
+        for table in (*MADE, *SERVED):
+            if self.has(table):
+                continue
+            builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(table.meaning)
+            builder = builder.addColumns(table.spark_schema()).partitionedBy(*table.partitioned_by)
+            properties = {**common, **table.properties}
+            if table is ARTWORK_SELECTIONS:
+                properties[BUCKETS_PROPERTY] = str(self.settings.buckets)
+            for key, value in properties.items():
+                builder = builder.property(key, value)
+            builder.execute()
+
+
+@dataclass(frozen=True)
+class Night:
+    """One night of a warehouse: its date, and its inputs at the versions that were noted when it began."""
+
+    warehouse: Warehouse
+    ds: date
+
+    @property
+    def spark(self) -> SparkSession:
+        return self.warehouse.spark
+
+    @property
+    def settings(self) -> Settings:
+        return self.warehouse.settings
+
+    def note_inputs(self) -> None:
+        """Note the version of each table that this night reads; every later step reads at these versions."""
+        read = [table for table in (*INPUTS, ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG) if self.warehouse.has(table)]
+        rows = [(self.ds, table.name, self.warehouse.version(table)) for table in read]
+        self.replace(NIGHT_INPUTS, self.spark.createDataFrame(rows, NIGHT_INPUTS.spark_schema()))
+
+    def noted_versions(self) -> dict[str, int]:
+        rows = self.tonight(NIGHT_INPUTS).collect()
+        if not rows:
+            raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
+        return {row["source_table"]: row["version"] for row in rows}
+
+    def input(self, table: Table) -> DataFrame:
+        """An input at its noted version; an optional one that was not there is empty."""
+        versions = self.noted_versions()
+        if table.name not in versions:
+            return self.spark.createDataFrame([], table.spark_schema())
+        return self.warehouse.read(table, versions[table.name]).select(*table.column_names)
+
+    def tonight(self, table: Table) -> DataFrame:
+        """The rows of a table that this night made."""
+        return self.warehouse.read(table).where(F.col("ds") == F.lit(self.ds))
+
+    def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
+        self.warehouse.replace(table, rows, ds=self.ds, **partition)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, int]]:
+        """Time a step and keep what it counted in `night_steps`, if it ends well."""
+        counts: dict[str, int] = {}
+        began = time.monotonic()
+        yield counts
+        seconds = time.monotonic() - began
+        row = (self.ds, name, seconds, counts)
+        self.replace(NIGHT_STEPS, self.spark.createDataFrame([row], NIGHT_STEPS.spark_schema()), step=name)
+        print(f"{name}: {seconds:.1f} s, " + ", ".join(f"{key} {value:,}" for key, value in counts.items()), flush=True)
+
+
+def bucket(user_id: Column, buckets: int) -> Column:
+    """crc32(user_id) % buckets, as schemas.buckets.bucket_of computes it in Python."""
+    return F.pmod(F.crc32(user_id.cast("binary")), F.lit(buckets)).cast("int")
+
+
+def table_named(name: str) -> Table:
+    return TABLES[name]

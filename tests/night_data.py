@@ -1,0 +1,187 @@
+"""A small warehouse, spelled out: what the tests of whole steps start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from inference.checkpoint import write_manifest
+from schemas.contract import Table
+from schemas.settings import Settings
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORKS,
+    IMPRESSIONS,
+    SCORING_RUNS,
+    TITLE_CANDIDATES,
+    TITLE_CHOICES,
+    TITLES,
+    USER_CONTEXTS,
+    VIEWING_HISTORY,
+)
+from spark_jobs.audit import asked_pairs, audit
+from spark_jobs.candidates import candidates
+from spark_jobs.contexts import contexts
+from spark_jobs.publish import publish
+from spark_jobs.validate import validate
+from spark_jobs.warehouse import Night, Warehouse
+
+DAY = date(2026, 1, 10)
+
+
+def day(offset: int) -> date:
+    """The day `offset` days after DAY."""
+    return DAY + timedelta(days=offset)
+
+
+def viewing(user: str, title: str, on: date = DAY, completion: float | None = 0.9, hour: int = 20) -> tuple[Any, ...]:
+    return (user, title, datetime(on.year, on.month, on.day, hour), completion, on)
+
+
+def title(title_id: str, name: str | None = None, genres: list[str] | None = None, synopsis: str | None = None) -> tuple[Any, ...]:
+    return (title_id, name or f"Title {title_id}", 1999, ["Drama"] if genres is None else genres, synopsis)
+
+
+def artwork(
+    artwork_id: str,
+    title_id: str,
+    caption: str | None = None,
+    is_default: bool = False,
+    active_from: date = date(2020, 1, 1),
+    active_to: date | None = None,
+) -> tuple[Any, ...]:
+    return (artwork_id, title_id, caption or f"caption of {artwork_id}", ["drama"], None, is_default, active_from, active_to)
+
+
+def nullable(table: Table) -> StructType:
+    """The table's columns as a careless owner would have made them: every one may be null."""
+    schema = table.spark_schema()
+    for one in schema.fields:
+        one.nullable = True
+    return schema
+
+
+def default_history() -> list[tuple[Any, ...]]:
+    return [
+        viewing(user, title_id, day(offset))
+        for user, title_id in [("u1", "t1"), ("u1", "t2"), ("u2", "t2"), ("u3", "t3"), ("u2", "t1"), ("u3", "t1")]
+        for offset in (-1, 0)
+    ]
+
+
+def default_artworks() -> list[tuple[Any, ...]]:
+    """t1 has three artworks, t2 two, t3 one."""
+    return [
+        artwork("a11", "t1", is_default=True),
+        artwork("a12", "t1"),
+        artwork("a13", "t1"),
+        artwork("a21", "t2"),
+        artwork("a22", "t2"),
+        artwork("a31", "t3"),
+    ]
+
+
+@dataclass
+class SmallWarehouse:
+    """Inputs as lists of rows, and steps of a night run over them; scores come from `probability`, not from a model."""
+
+    spark: SparkSession
+    settings: Settings
+    history: list[tuple[Any, ...]] = field(default_factory=default_history)
+    titles: list[tuple[Any, ...]] = field(default_factory=lambda: [title("t1"), title("t2"), title("t3")])
+    artworks: list[tuple[Any, ...]] = field(default_factory=default_artworks)
+    wanted: list[tuple[Any, ...]] | None = None
+    impressions: list[tuple[Any, ...]] | None = None
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.spark, self.settings)
+
+    def night(self, ds: date = DAY) -> Night:
+        return Night(self.warehouse, ds)
+
+    def write(self, table: Table, rows: list[tuple[Any, ...]], schema: StructType | None = None) -> None:
+        frame = self.spark.createDataFrame(rows, schema or nullable(table))
+        writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+        writer.partitionBy(*table.partitioned_by).save(self.warehouse.path(table))
+
+    def write_inputs(self) -> None:
+        self.write(VIEWING_HISTORY, self.history)
+        self.write(TITLES, self.titles)
+        self.write(ARTWORKS, self.artworks)
+        if self.wanted is not None:
+            self.write(TITLE_CANDIDATES, self.wanted)
+        if self.impressions is not None:
+            self.write(IMPRESSIONS, self.impressions)
+
+    def prepare(self, ds: date = DAY) -> Night:
+        """The night up to scoring."""
+        night = self.night(ds)
+        for step in (validate, candidates, contexts):
+            step(night)
+        return night
+
+    def score(self, ds: date = DAY, favourite: str | None = None) -> None:
+        """Write scores for the pairs that were asked: 0.7 for `favourite` or else the first option, the rest evenly."""
+        night = self.night(ds)
+        asked = night.tonight(USER_CONTEXTS).select("ds", "bucket", "user_id").join(
+            asked_pairs(night.tonight(USER_CONTEXTS)), "user_id", how="inner"
+        )
+        choices = night.tonight(TITLE_CHOICES).select("title_id", "ordering", "artwork_ids")
+        size = F.size("artwork_ids")
+        place = F.array_position("artwork_ids", F.lit(favourite or "")).cast("int")
+        best = F.when(place > 0, place - 1).otherwise(0)
+        rows = asked.join(choices, ["title_id", "ordering"], how="inner").withColumn(
+            "probabilities",
+            F.transform("artwork_ids", lambda _, index: F.when(index == best, F.lit(0.7)).otherwise(F.lit(0.3) / (size - 1))),
+        )
+        self.warehouse.replace(ARTWORK_SCORES, rows.withColumn("model_version", F.lit("tests@1")), ds=ds)
+        run = (ds, 0, rows.count(), 0, 0, 0, 0, 0.99, 1.0, "tests@1", "")
+        self.warehouse.replace(SCORING_RUNS, self.spark.createDataFrame([run], SCORING_RUNS.spark_schema()), ds=ds)
+
+    def finish(self, ds: date = DAY) -> Night:
+        night = self.night(ds)
+        for step in (audit, publish):
+            step(night)
+        return night
+
+    def run(self, ds: date = DAY, favourite: str | None = None) -> Night:
+        """A whole night."""
+        self.prepare(ds)
+        self.score(ds, favourite)
+        return self.finish(ds)
+
+    def rows(self, table: Table) -> list[Any]:
+        """All rows of a table in one order."""
+        frame: DataFrame = self.warehouse.read(table).select(*table.column_names)
+        return sorted(frame.collect(), key=str)
+
+
+def unloadable_checkpoint(folder: Path) -> Path:
+    """A checkpoint as far as the Spark steps read one: its version. No engine could load it."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"max_position_embeddings": 64, "vocab_size": 50, "bos_token_id": 0}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_text("")
+    write_manifest(folder, "tests")
+    return folder
+
+
+def small_warehouse(spark: SparkSession, folder: Path, **settings: Any) -> SmallWarehouse:
+    """Inputs not yet written. No exploring slice, so that every pair with a choice is asked."""
+    defaults = {
+        "warehouse": str(folder / "warehouse"),
+        "model": str(unloadable_checkpoint(folder / "checkpoint")),
+        "buckets": 2,
+        "titles_per_user": 3,
+        "uniform_share": 0.0,
+        # One bad row in a table of three is a third.
+        "rejected_share_limit": 0.5,
+    }
+    return SmallWarehouse(spark, Settings(**{**defaults, **settings}))

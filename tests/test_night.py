@@ -1,0 +1,250 @@
+"""Whole nights over a small warehouse, judged by the tables they leave. Scores are the test's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from schemas.contract import ContractError
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORK_SELECTION_LOG,
+    ARTWORK_SELECTIONS,
+    MADE,
+    NIGHT_STEPS,
+    REJECTED_ROWS,
+    SERVED,
+    TITLE_DEFAULTS,
+    USER_CONTEXTS,
+    VIEWING_HISTORY,
+    WANTED_PAIRS,
+)
+from spark_jobs.audit import audit
+from spark_jobs.candidates import candidates, numbered
+from spark_jobs.publish import publish
+from spark_jobs.validate import validate
+
+# Seconds differ between runs.
+COMPARED = [table for table in (*MADE, *SERVED) if table not in (NIGHT_STEPS,)]
+
+
+@pytest.fixture
+def small(spark: SparkSession, tmp_path: Path) -> SmallWarehouse:
+    return small_warehouse(spark, tmp_path)
+
+
+def snapshot(small: SmallWarehouse) -> dict[str, list[Any]]:
+    skipped = {"night_inputs"}  # Versions move when a rerun writes the same rows again.
+    return {table.name: small.rows(table) for table in COMPARED if table.name not in skipped}
+
+
+def selections(small: SmallWarehouse) -> dict[tuple[str, str], Any]:
+    return {(row["user_id"], row["title_id"]): row for row in small.rows(ARTWORK_SELECTIONS)}
+
+
+def asked(small: SmallWarehouse, offset: int = 0) -> set[tuple[str, str]]:
+    rows = small.night(day(offset)).tonight(USER_CONTEXTS).collect()
+    return {(row["user_id"], pair["title_id"]) for row in rows for pair in row["pairs"]}
+
+
+def steps(small: SmallWarehouse, step: str, offset: int = 0) -> dict[str, int]:
+    row = small.night(day(offset)).tonight(NIGHT_STEPS).where(F.col("step") == step).collect()[0]
+    return dict(row["counts"])
+
+
+ALL_PAIRS = {(user, title) for user in ("u1", "u2", "u3") for title in ("t1", "t2", "t3")}
+WITH_A_CHOICE = {pair for pair in ALL_PAIRS if pair[1] != "t3"}
+
+
+def test_a_night_publishes_every_wanted_pair_and_a_second_run_changes_nothing(small: SmallWarehouse) -> None:
+    small.write_inputs()
+    small.run()
+    assert asked(small) == WITH_A_CHOICE
+    found = selections(small)
+    assert set(found) == ALL_PAIRS
+    assert {row["source"] for pair, row in found.items() if pair in WITH_A_CHOICE} == {"model"}
+    assert {(row["artwork_id"], row["source"], row["propensity"]) for pair, row in found.items() if pair[1] == "t3"} == {
+        ("a31", "only_choice", 1.0)
+    }
+    for row in found.values():
+        assert sum(option["propensity"] for option in row["ranking"]) == pytest.approx(1)
+        assert {o["artwork_id"]: o["propensity"] for o in row["ranking"]}[row["artwork_id"]] == row["propensity"]
+    assert {row["title_id"]: row["artwork_id"] for row in small.rows(TITLE_DEFAULTS)}["t1"] == "a11"
+
+    before = snapshot(small)
+    version = small.warehouse.version(ARTWORK_SELECTIONS)
+    small.run()
+    assert snapshot(small) == before
+    assert small.warehouse.version(ARTWORK_SELECTIONS) == version
+    assert steps(small, "publish") == {"inserted": 0, "updated": 0, "deleted": 0, "unchanged": 9}
+
+
+def test_a_night_asks_only_about_what_changed_and_a_backfill_leaves_newer_choices(small: SmallWarehouse) -> None:
+    small.history += [viewing("u1", "t3", day(1)), viewing("u2", "t2", day(2))]
+    small.write_inputs()
+    small.run()
+    first = snapshot(small)
+    small.run(day(1), favourite="a12")
+    assert asked(small, 1) == {("u1", "t1"), ("u1", "t2")}
+    assert {pair for pair, row in selections(small).items() if row["ds"] == day(1)} == asked(small, 1)
+    assert {(r["user_id"], r["title_id"]) for r in small.rows(ARTWORK_SELECTION_LOG) if r["ds"] == day(1)} == asked(small, 1)
+
+    newest = selections(small)
+    small.run(DAY)
+    assert selections(small) == newest
+    assert [row for row in small.rows(ARTWORK_SELECTION_LOG) if row["ds"] == DAY] == [
+        row for row in first["artwork_selection_log"] if row["ds"] == DAY
+    ]
+    assert asked(small) == WITH_A_CHOICE
+
+
+def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wants_it(small: SmallWarehouse) -> None:
+    small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t3", 2), (day(1), "u2", "t2", 1)]
+    small.history += [viewing("u3", "t3", day(1))]
+    small.artworks = [artwork("a11", "t1"), artwork("a12", "t1", active_to=DAY), artwork("a13", "t1", active_to=DAY)]
+    small.artworks += [artwork("a21", "t2"), artwork("a22", "t2"), artwork("a31", "t3", active_to=DAY)]
+    small.write_inputs()
+    small.run(DAY, favourite="a12")
+    small.run(day(1))
+    found = selections(small)
+    assert set(found) == {("u1", "t1"), ("u2", "t2")}
+    replaced = found["u1", "t1"]
+    assert (replaced["artwork_id"], replaced["propensity"], replaced["ds"]) == ("a11", 1.0, day(1))
+    removed = [row for row in small.rows(ARTWORK_SELECTION_LOG) if row["source"] == "removed"]
+    assert [(row["user_id"], row["title_id"], row["ds"], row["artwork_id"]) for row in removed] == [("u1", "t3", day(1), None)]
+
+    # A backfill of the day on which it was still active does not bring it back.
+    small.run(DAY, favourite="a12")
+    assert selections(small) == found
+
+
+def test_the_end_of_an_epoch_draws_again_without_asking_the_model(spark: SparkSession, tmp_path: Path) -> None:
+    small = small_warehouse(spark, tmp_path, epoch_days=1, epsilon=1.0)
+    small.history = [viewing(f"u{i}", "t1") for i in range(40)] + [viewing("other", "t1", day(1))]
+    small.wanted = [(DAY, f"u{i}", "t1", 1) for i in range(40)] + [(day(1), "other", "t1", 1)]
+    small.write_inputs()
+    small.run()
+    before = selections(small)
+    small.run(day(1))
+    after = selections(small)
+    assert asked(small, 1) == {("other", "t1")}
+    moved = {pair for pair in before if before[pair]["artwork_id"] != after[pair]["artwork_id"]}
+    # With ε = 1 a new draw of three artworks moves two in three.
+    assert len(moved) == pytest.approx(40 * 2 / 3, abs=12)
+    assert all((after[pair]["ds"] == day(1)) == (pair in moved) for pair in before)
+    assert all(before[pair]["ranking"] == after[pair]["ranking"] for pair in before)
+
+
+def test_the_exploring_slice_is_uniform_and_costs_no_scoring(spark: SparkSession, tmp_path: Path) -> None:
+    small = small_warehouse(spark, tmp_path, uniform_share=1.0)
+    small.write_inputs()
+    small.run()
+    assert asked(small) == set()
+    assert {(row["source"], row["propensity"]) for pair, row in selections(small).items() if pair[1] == "t1"} == {
+        ("uniform", 1 / 3)
+    }
+
+
+def test_a_corrected_rerun_takes_back_what_the_first_run_published(small: SmallWarehouse) -> None:
+    small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u2", "t1", 1)]
+    small.write_inputs()
+    small.run()
+    small.wanted = [(DAY, "u1", "t1", 1)]
+    small.write_inputs()
+    small.run()
+    assert set(selections(small)) == {("u1", "t1")}
+    assert {(row["user_id"], row["title_id"]) for row in small.rows(ARTWORK_SELECTION_LOG)} == {("u1", "t1")}
+
+
+def test_a_wanted_title_without_active_artwork_is_rejected_and_the_rest_published(small: SmallWarehouse) -> None:
+    small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t2", 2), (DAY, "u1", "t3", 3)]
+    small.artworks = [a for a in small.artworks if a[1] != "t3"]
+    small.write_inputs()
+    small.run()
+    assert set(selections(small)) == {("u1", "t1"), ("u1", "t2")}
+    row = small.rows(REJECTED_ROWS)[0]
+    assert (row["rule"], row["step"]) == ("no_active_artwork", "contexts")
+    assert json.loads(row["row"]) == {"user_id": "u1", "title_id": "t3"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda scores: scores.where("user_id != 'u1'"), "pairs neither scored nor rejected: 2"),
+        (lambda scores: scores.withColumn("user_id", F.lit("nobody")), "scores that nobody asked for: 6"),
+        (lambda scores: scores.withColumn("artwork_ids", F.reverse("artwork_ids")), "other artworks than were asked: 6"),
+        (
+            lambda scores: scores.withColumn("probabilities", F.transform("probabilities", lambda p: p * 2)),
+            "scores that are no probabilities: 6",
+        ),
+    ],
+)
+def test_a_failed_audit_publishes_nothing(small: SmallWarehouse, damage: Any, told: str) -> None:
+    small.write_inputs()
+    night = small.prepare()
+    small.score()
+    damaged = damage(night.tonight(ARTWORK_SCORES)).localCheckpoint()
+    night.replace(ARTWORK_SCORES, damaged)
+    with pytest.raises(ContractError, match=told):
+        audit(night)
+    assert small.rows(ARTWORK_SELECTIONS) == []
+
+
+def test_a_publish_that_was_killed_after_the_log_is_completed_by_the_next(
+    small: SmallWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.write_inputs()
+    small.prepare()
+    small.score()
+    with monkeypatch.context() as patch:
+        patch.setattr("spark_jobs.publish.merge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            publish(small.night())
+    assert len(small.rows(ARTWORK_SELECTION_LOG)) == 9
+    assert small.rows(ARTWORK_SELECTIONS) == []
+    small.finish()
+    assert len(small.rows(ARTWORK_SELECTIONS)) == len(small.rows(ARTWORK_SELECTION_LOG)) == 9
+
+
+def test_steps_read_the_inputs_as_they_were_when_the_night_began(small: SmallWarehouse) -> None:
+    small.write_inputs()
+    validate(small.night())
+    small.write(VIEWING_HISTORY, [viewing("a late user", "t1")])
+    candidates(small.night())
+    assert {row["user_id"] for row in small.rows(WANTED_PAIRS)} == {"u1", "u2", "u3"}
+
+
+def test_too_many_rejects_stop_the_night_and_stay_to_be_looked_at(spark: SparkSession, tmp_path: Path) -> None:
+    small = small_warehouse(spark, tmp_path, rejected_share_limit=0.01)
+    small.artworks[0] = artwork("a11", "t1", " ")
+    small.write_inputs()
+    with pytest.raises(ContractError, match=r"artworks: 1 of 6 rows were rejected \(16.7%\), over the limit of 1.0%"):
+        validate(small.night())
+    assert [row["rule"] for row in small.rows(REJECTED_ROWS)] == ["caption_blank"]
+
+
+def test_missing_inputs_are_told_all_at_once(small: SmallWarehouse) -> None:
+    with pytest.raises(ContractError, match=r"viewing_history: .*; titles: .*; artworks: .* python -m examples"):
+        validate(small.night())
+
+
+def test_a_day_without_history_is_told(small: SmallWarehouse) -> None:
+    small.write_inputs()
+    with pytest.raises(ContractError, match=r"no rows with watch_date=2026-01-13.*newest is 2026-01-10"):
+        validate(small.night(day(3)))
+
+
+def test_numbers_are_distinct_and_the_same_for_the_same_ids(spark: SparkSession) -> None:
+    ids = spark.range(3000).select(F.concat(F.lit("u"), "id").alias("user_id"))
+    first, second = (
+        {row["user_id"]: row["n"] for row in numbered(frame, "user_id", "n").collect()}
+        for frame in (ids, ids.union(ids).repartition(7))
+    )
+    assert first == second
+    assert len(set(first.values())) == 3000

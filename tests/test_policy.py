@@ -1,0 +1,102 @@
+"""The policy and its draw, over many users at once."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from schemas.settings import Settings
+from spark_jobs.policy import drawn, epoch, explored, explores, ranked, uniform
+
+DS = date(2026, 1, 10)
+USERS = 20_000
+
+
+def options(**probabilities: float) -> Column:
+    return F.array(
+        *(F.struct(F.lit(name).alias("artwork_id"), F.lit(p).alias("probability")) for name, p in probabilities.items())
+    )
+
+
+def users(spark: SparkSession) -> DataFrame:
+    return spark.range(USERS).select(F.concat(F.lit("user "), "id").alias("user_id"), F.lit("a title").alias("title_id"))
+
+
+def one(spark: SparkSession, column: Column) -> Any:
+    return spark.range(1).select(column.alias("value")).collect()[0]["value"]
+
+
+def shares(frame: DataFrame) -> dict[str, float]:
+    return {row["artwork_id"]: row["count"] / USERS for row in frame.groupBy("artwork_id").count().collect()}
+
+
+def test_propensities_follow_the_formula(spark: SparkSession) -> None:
+    found = one(spark, explored(options(a=0.8, b=0.2, c=0.0), Settings(epsilon=0.3, temperature=0.5)))
+    squares = 0.8**2 + 0.2**2
+    expected = {"a": 0.7 * 0.64 / squares + 0.1, "b": 0.7 * 0.04 / squares + 0.1, "c": 0.1}
+    assert {row["artwork_id"]: row["propensity"] for row in found} == pytest.approx(expected)
+
+
+def test_without_epsilon_the_best_artwork_gets_all(spark: SparkSession) -> None:
+    found = one(spark, explored(options(b=0.4, a=0.4, c=0.2), Settings(epsilon=0.0)))
+    assert {row["artwork_id"]: row["propensity"] for row in found} == {"a": 1.0, "b": 0.0, "c": 0.0}
+
+
+def test_artworks_are_drawn_as_often_as_their_propensity_says(spark: SparkSession) -> None:
+    distribution = explored(options(a=0.6, b=0.3, c=0.1), Settings(epsilon=0.2))
+    pairs = users(spark).withColumn("distribution", distribution)
+    chosen = drawn(F.col("distribution"), F.col("user_id"), F.col("title_id"), DS, Settings())
+    found = shares(pairs.select(chosen["artwork_id"].alias("artwork_id")))
+    expected = {row["artwork_id"]: row["propensity"] for row in one(spark, distribution)}
+    # Four standard errors of a share of 20,000 draws.
+    assert found == pytest.approx(expected, abs=4 * 0.5 / USERS**0.5)
+
+
+def test_an_artwork_that_the_policy_never_chooses_is_never_drawn(spark: SparkSession) -> None:
+    distribution = explored(options(a=0.0, b=1.0, c=0.0), Settings(epsilon=0.0))
+    chosen = drawn(distribution, F.col("user_id"), F.col("title_id"), DS, Settings())
+    assert shares(users(spark).select(chosen["artwork_id"].alias("artwork_id"))) == {"b": 1.0}
+
+
+def test_a_draw_holds_for_the_epoch_and_epochs_are_staggered(spark: SparkSession) -> None:
+    settings = Settings(epoch_days=14)
+    ends = users(spark).select(
+        *(
+            (epoch(F.col("user_id"), DS + timedelta(days=d), settings) != epoch(F.col("user_id"), DS + timedelta(days=d + 1), settings))
+            .cast("int")
+            .alias(f"d{d}")
+            for d in range(14)
+        )
+    )
+    totals = ends.agg(*(F.sum(column) for column in ends.columns)).collect()[0]
+    # Each user's epoch ends once in fourteen days, and about as many users' on each of them.
+    assert sum(totals) == USERS
+    assert min(totals) > USERS / 14 * 0.85
+
+
+def test_a_small_change_of_the_distribution_moves_few_draws(spark: SparkSession) -> None:
+    def choice(**probabilities: float) -> Column:
+        distribution = explored(options(**probabilities), Settings(epsilon=0.0001, temperature=1.0))
+        return drawn(distribution, F.col("user_id"), F.col("title_id"), DS, Settings())["artwork_id"]
+
+    moved = users(spark).where(choice(a=0.5, b=0.5) != choice(a=0.52, b=0.48)).count()
+    assert moved / USERS == pytest.approx(0.02, abs=0.005)
+
+
+def test_the_exploring_slice_has_its_share_of_users(spark: SparkSession) -> None:
+    found = users(spark).where(explores(F.col("user_id"), Settings(uniform_share=0.05))).count()
+    assert found / USERS == pytest.approx(0.05, abs=0.008)
+
+
+def test_uniform_gives_each_artwork_the_same(spark: SparkSession) -> None:
+    found = one(spark, uniform(F.array(F.lit("a"), F.lit("b"), F.lit("c"), F.lit("d"))))
+    assert [(row["artwork_id"], row["propensity"]) for row in found] == [(name, 0.25) for name in "abcd"]
+
+
+def test_ranking_puts_the_most_probable_first_and_breaks_ties_by_id(spark: SparkSession) -> None:
+    found = one(spark, ranked(options(c=0.2, b=0.4, a=0.4)))
+    assert [row["artwork_id"] for row in found] == ["a", "b", "c"]

@@ -1,0 +1,109 @@
+"""Rows that keep the contract, and rows that do not."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from night_data import DAY, artwork, nullable, title, viewing
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType
+
+from schemas.contract import ContractError, Table
+from schemas.tables import ARTWORKS, IMPRESSIONS, TITLE_CANDIDATES, TITLES, VIEWING_HISTORY
+from spark_jobs.validate import check_columns, judged
+
+
+def impression(**changes: Any) -> tuple[Any, ...]:
+    row = {
+        "ds": DAY,
+        "user_id": "u",
+        "title_id": "t",
+        "artwork_id": "a",
+        "eligible_artwork_ids": ["a", "b"],
+        "propensity": 0.5,
+        "shown_at": datetime(2026, 1, 10, 20),
+        "played": True,
+        "play_seconds": 60.0,
+    }
+    return tuple({**row, **changes}.values())
+
+
+def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known: str = "t") -> list[str | None]:
+    """The rule that each of `rows` breaks, in their order."""
+    frame = spark.createDataFrame([(*row, place) for place, row in enumerate(rows)], nullable(table).add("place", IntegerType()))
+    referred = {"title_id": spark.createDataFrame([(known,)], "title_id string")} if table.references else {}
+    return [row["rule"] for row in judged(table, frame, referred, DAY).orderBy("place").collect()]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "rule"),
+    [
+        (VIEWING_HISTORY, viewing("u", "t"), None),
+        (VIEWING_HISTORY, viewing("u", "t", completion=7.0), "completion_out_of_range"),
+        (VIEWING_HISTORY, viewing("u", "t", completion=float("nan")), "completion_out_of_range"),
+        (VIEWING_HISTORY, viewing("u", "t", completion=None), "completion_missing"),
+        (VIEWING_HISTORY, (None, "t", datetime(2026, 1, 10), 0.5, DAY), "user_id_missing"),
+        (VIEWING_HISTORY, viewing(" ", "t"), "user_id_blank"),
+        (VIEWING_HISTORY, ("u", "t", datetime(2031, 1, 10), 0.5, DAY), "watched_at_not_on_watch_date"),
+        (TITLES, title("t", " "), "name_blank"),
+        (TITLES, title("t", "שלום 🐕"), None),
+        (ARTWORKS, artwork("a", "t"), None),
+        (ARTWORKS, artwork("a", "t", "  "), "caption_blank"),
+        (ARTWORKS, artwork("a", "gone"), "unknown_title_id"),
+        (TITLE_CANDIDATES, (DAY, "u", "t", 0), "rank_not_positive"),
+        (IMPRESSIONS, impression(), None),
+        (IMPRESSIONS, impression(propensity=0.0), "propensity_out_of_range"),
+        (IMPRESSIONS, impression(propensity=1.5), "propensity_out_of_range"),
+        (IMPRESSIONS, impression(eligible_artwork_ids=["b"]), "shown_artwork_not_eligible"),
+        (IMPRESSIONS, impression(ds=date(2026, 1, 9)), "shown_at_not_on_ds"),
+    ],
+)
+def test_a_row_is_told_the_rule_it_breaks(
+    spark: SparkSession, table: Table, row: tuple[Any, ...], rule: str | None
+) -> None:
+    assert rules(spark, table, [row]) == [rule]
+
+
+def test_of_rows_with_one_key_one_stays(spark: SparkSession) -> None:
+    found = rules(spark, TITLES, [title("t", "one name"), title("t", "another name"), title("t2")])
+    assert sorted(map(str, found[:2])) == ["None", "duplicate_key"]
+    assert found[2] is None
+
+
+def test_a_bad_row_does_not_push_out_a_good_one_with_its_key(spark: SparkSession) -> None:
+    assert rules(spark, ARTWORKS, [artwork("a", "t", " "), artwork("a", "t", "a dog")]) == ["caption_blank", None]
+
+
+def test_the_forty_first_active_artwork_is_too_many_and_the_default_stays(spark: SparkSession) -> None:
+    ended = artwork("a00", "t", active_to=date(2025, 1, 1))
+    rows = [ended, *(artwork(f"a{i:02}", "t", is_default=i == 41) for i in range(1, 42))]
+    found = rules(spark, ARTWORKS, rows)
+    assert found.count("too_many_artworks") == 1
+    assert (found[0], found[40], found[41]) == (None, "too_many_artworks", None)
+
+
+def test_columns_are_checked_all_at_once(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([], nullable(VIEWING_HISTORY)).drop("user_id")
+    with pytest.raises(ContractError) as error:
+        check_columns(VIEWING_HISTORY, frame.withColumn("completion", F.lit("0.5")))
+    assert str(error.value) == (
+        "viewing_history: column user_id is missing, the contract says string; column completion is string, the "
+        "contract says double (schemas/tables.py)"
+    )
+
+
+def test_further_columns_are_let_be(spark: SparkSession) -> None:
+    check_columns(TITLES, spark.createDataFrame([], nullable(TITLES)).withColumn("studio", F.lit("x")))
+
+
+def test_a_rejected_row_is_kept_whole(spark: SparkSession) -> None:
+    from spark_jobs.validate import rejected
+
+    frame = spark.createDataFrame([viewing("u", "t", completion=7.0)], nullable(VIEWING_HISTORY))
+    row = rejected(VIEWING_HISTORY, judged(VIEWING_HISTORY, frame, {}, DAY), DAY, "validate").collect()[0]
+    assert (row["source_table"], row["rule"]) == ("viewing_history", "completion_out_of_range")
+    assert json.loads(row["row"])["completion"] == 7.0
