@@ -171,6 +171,8 @@ def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict
 
 
 def _dtype(settings: Settings, on_cpu: bool) -> Literal["auto", "float32", "bfloat16", "float16"]:
+    # vLLM's own "auto" would score a model trained in float32 in bfloat16, whose logits have 8 bits. On a CPU with
+    # AVX512-BF16 that costs a 10 M model a quarter more time, a smaller one nothing, and is the same on every CPU.
     if settings.dtype == "auto" and on_cpu:
         return "float32"
     return settings.dtype
