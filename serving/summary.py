@@ -114,7 +114,7 @@ def _pairs(report: NightReport) -> Table:
         ("carried over, unchanged", "contexts", "pairs_carried"),
         ("with one artwork", "contexts", "pairs_only_choice"),
         ("of the exploring slice", "contexts", "pairs_uniform"),
-        ("without an artwork, rejected", "contexts", "pairs_no_artwork"),
+        ("without an artwork, rejected", "contexts", "pairs_no_active_artwork"),
         ("scored now", "score", "pairs"),
         ("that could not be scored", "score", "rejected"),
         ("published: new", "publish", "inserted"),
