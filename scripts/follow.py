@@ -18,7 +18,9 @@ from rich.console import Console
 _EVENT = re.compile(r"^\S+Z \[\w+ *\] (?P<message>.*?) +\[(?P<logger>[\w. ]+)\](?: \w+=.*)?$")
 _START = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\w+) map_index=(?P<index>-?\d+)")
 _STATE = re.compile(r"new_state=(?P<state>failed|up_for_retry)")
-_TOLD = re.compile(r"^(\d\d:\d\d:\d\d (scored|bucket) |marquee \w+: |(validate|candidates|contexts|score_\d+|audit|publish): )")
+_TOLD = re.compile(
+    r"^(\d\d:\d\d:\d\d (scored|bucket) |marquee \w+: |(validate|candidates|contexts|score_\d+|audit|publish): )"
+)
 # Ivy's report of the packages it found, a hundred lines a task.
 _IVY = re.compile(
     r"^(found|confs:|::|\||-----|\d+ artifacts|[\w.-]+#[\w.-]+;)|from central in|^(Ivy Default|The jars for)"

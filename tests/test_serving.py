@@ -1,0 +1,228 @@
+"""What people read after a night: the summary, a lookup in words, and whether two warehouses are equal."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, Schema, write_deltalake
+
+from schemas.buckets import bucket_of
+from schemas.contract import Table
+from schemas.exit_codes import REFUSED
+from schemas.tables import (
+    ARTWORK_SELECTIONS,
+    ARTWORKS,
+    AUDIT_RESULTS,
+    BUCKETS_PROPERTY,
+    NIGHT_STEPS,
+    REJECTED_ROWS,
+    SCORING_RUNS,
+    TITLE_DEFAULTS,
+    TITLES,
+)
+from scripts.follow import Follower
+from serving import fingerprint, lookup, summary
+from serving.fingerprint import table_hash
+
+DS = date(2026, 1, 14)
+BUCKETS = 4
+
+
+def write(warehouse: Path, table: Table, rows: list[dict[str, Any]], **properties: str) -> None:
+    folder = str(warehouse / table.name)
+    DeltaTable.create(
+        folder,
+        Schema.from_json(json.dumps(table.delta_json())),
+        partition_by=list(table.partitioned_by),
+        configuration=properties,
+        raise_if_key_not_exists=False,
+    )
+    write_deltalake(folder, pa.Table.from_pylist(rows, schema=table.arrow_schema()), mode="append")
+
+
+def step(name: str, seconds: float, **counts: int) -> dict[str, Any]:
+    return {"ds": DS, "step": name, "seconds": seconds, "counts": list(counts.items())}
+
+
+def scored(bucket: int) -> dict[str, Any]:
+    return {
+        "ds": DS,
+        "bucket": bucket,
+        "pairs": 100,
+        "rejected": 0,
+        "shortened": 3,
+        "prompt_tokens": 1000,
+        "cached_tokens": 700,
+        "label_mass": 0.99,
+        "seconds": 2.5,
+        "model_version": "tiny-1",
+        "input_fingerprint": "f",
+    }
+
+
+def selection(user_id: str, title_id: str, artwork_id: str) -> dict[str, Any]:
+    return {
+        "bucket": bucket_of(user_id, BUCKETS),
+        "user_id": user_id,
+        "title_id": title_id,
+        "artwork_id": artwork_id,
+        "probability": 0.75,
+        "propensity": 0.625,
+        "ranking": [{"artwork_id": artwork_id, "probability": 0.75, "propensity": 0.625}],
+        "source": "model",
+        "model_version": "tiny-1",
+        "prompt_hash": 1,
+        "ds": DS,
+        "updated_at": datetime(2026, 1, 15, tzinfo=UTC),
+    }
+
+
+def artwork(artwork_id: str, caption: str) -> dict[str, Any]:
+    return {
+        "artwork_id": artwork_id,
+        "title_id": "7",
+        "caption": caption,
+        "is_default": False,
+        "active_from": date(2020, 1, 1),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    write(
+        tmp_path,
+        NIGHT_STEPS,
+        [
+            step("validate", 4, rows_titles=200, rejected_titles=2),
+            step("contexts", 3, pairs_wanted=260, pairs_to_score=200, pairs_carried=50, pairs_only_choice=10),
+            step("score_0", 5, pairs=100, peak_rss_mb=900),
+            step("score_1", 6, pairs=100, peak_rss_mb=1100),
+            step("publish", 2, inserted=150, updated=60, deleted=1, unchanged=50),
+        ],
+    )
+    write(tmp_path, SCORING_RUNS, [scored(0), scored(1)])
+    write(tmp_path, AUDIT_RESULTS, [{"ds": DS, "check": "coverage", "value": 0.0, "limit": 0.1, "passed": True}])
+    reject = {"ds": DS, "step": "validate", "bucket": -1, "source_table": "titles", "row": "{}", "rule": "name_blank"}
+    write(tmp_path, REJECTED_ROWS, [reject, reject])
+    write(
+        tmp_path,
+        ARTWORK_SELECTIONS,
+        [selection("42", "7", "a1"), selection("1", "7", "a2")],
+        **{BUCKETS_PROPERTY: str(BUCKETS)},
+    )
+    write(tmp_path, TITLE_DEFAULTS, [{"title_id": "7", "artwork_id": "a2"}])
+    write(tmp_path, TITLES, [{"title_id": "7", "name": "Toy Story", "release_year": 1995}])
+    write(tmp_path, ARTWORKS, [artwork("a1", "Two friends on a shelf"), artwork("a2", "A boy waves")])
+    return tmp_path
+
+
+def test_the_summary_tells_what_the_night_did(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert summary.main(["--ds", "2026-01-14", "--warehouse", str(warehouse)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for expected in (
+        "titles 200 2",
+        "titles name_blank 2",
+        "wanted 260",
+        "carried over, unchanged 50",
+        "scored now 200",
+        "published: new 150",
+        "published: changed 60",
+        "pairs a second 40.0",
+        "of these from the cache 70.0%",
+        "most memory of a task 1,100 MB",
+        "coverage 0 0.1 passed",
+        "score (2 shards) 11.0",
+        "together 20.0",
+    ):
+        assert expected in lines
+
+
+def test_a_night_that_was_never_run_has_no_summary(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert summary.main(["--ds", "2026-01-13", "--warehouse", str(warehouse)]) == REFUSED
+    assert "no step of ds=2026-01-13 has been run" in capsys.readouterr().err
+
+
+def told(warehouse: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert lookup.main(["--warehouse", str(warehouse), *arguments]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_lookup_tells_the_choice_in_words(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = told(warehouse, capsys, "--user", "42")
+    assert f"User 42 (bucket {bucket_of('42', BUCKETS)}) should see" in said
+    assert "Toy Story (1995) Two friends on a shelf 0.750 0.625 model 2026-01-14" in said
+
+
+def test_a_user_without_a_choice_is_told_the_default(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = told(warehouse, capsys, "--user", "nobody", "--title", "7")
+    assert "no choice of their own" in said
+    assert "A boy waves" in said
+
+
+def test_what_is_not_known_is_said(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no night has chosen anything" in told(warehouse, capsys, "--user", "nobody")
+    assert "title 8 has no active artwork" in told(warehouse, capsys, "--user", "nobody", "--title", "8")
+
+
+def test_a_lookup_without_a_night_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lookup.main(["--warehouse", str(tmp_path)]) == REFUSED
+    assert f"artwork_selections: there is no Delta table at {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_hash_does_not_depend_on_order_and_does_on_repeats() -> None:
+    first, second = pa.record_batch({"a": [1, 2]}), pa.record_batch({"a": [2, 3]})
+    assert table_hash(iter([first, second])) == table_hash(iter([second, first]))
+    assert table_hash(iter([first])) != table_hash(iter([first, first]))
+    assert table_hash(iter([first, first])) != table_hash(iter([second, second]))
+
+
+def test_a_fingerprint_leaves_out_what_a_clock_said(warehouse: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    write(again, SCORING_RUNS, [scored(1) | {"seconds": 9.9, "cached_tokens": 0}, scored(0)])
+    assert (
+        fingerprint.fingerprint(str(again))["scoring_runs"] == fingerprint.fingerprint(str(warehouse))["scoring_runs"]
+    )
+    assert "night_steps" not in fingerprint.fingerprint(str(warehouse))
+
+
+def test_two_warehouses_are_compared(warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fingerprint.main(["--warehouse", str(warehouse), "--other", str(warehouse)]) == 0
+    other = tmp_path / "other"
+    write(other, TITLE_DEFAULTS, [{"title_id": "7", "artwork_id": "a1"}])
+    assert fingerprint.main(["--warehouse", str(warehouse), "--other", str(other)]) == 1
+    assert "no" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [("failed", "validate failed."), ("up_for_retry", "it will be tried again")]
+)
+def test_a_failed_task_is_told_with_its_own_last_lines(
+    state: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    follower = Follower(Console(soft_wrap=True, no_color=True))
+    hook = (
+        "[airflow.task.hooks.airflow.providers.apache.spark.hooks.spark_submit.SparkSubmitHook] loc=spark_submit.py:965"
+    )
+    for line in (
+        "2026-11-24T08:20:00.1Z [info     ] [DAG TEST] starting task_id=validate map_index=-1 [airflow] loc=dag.py:1",
+        f"2026-11-24T08:20:14.4Z [info     ] found io.delta#delta-spark_4.2_2.13;4.4.0 in central {hook}",
+        f"2026-11-24T08:20:32.5Z [info     ] titles: there is no Delta table {hook}",
+        f"2026-11-24T08:20:33.1Z [info     ] Task instance state updated [api] new_state={state} rows_affected=1",
+    ):
+        follower.read(line)
+    out = capsys.readouterr().out
+    assert said in out
+    assert "titles: there is no Delta table\n" in out
+    assert "io.delta" not in out
