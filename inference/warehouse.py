@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from schemas.contract import ContractError, Table
@@ -22,6 +22,8 @@ _BATCH_ROWS = 1024
 # Other shards commit to the same tables all the time. delta-rs checks each such commit against ours and tries again.
 _COMMIT = CommitProperties(max_commit_retries=100)
 _ATTEMPTS = 5
+# A row group is in memory until it is full; by default that is a million rows.
+_PARQUET = WriterProperties(max_row_group_size=2**16)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ class Night:
         rows = pa.RecordBatchReader.from_batches(table.arrow_schema(), _chained(first, stream))
         values = [f"{column} = {_literal(value)}" for column, value in self._partition(partition).items()]
         write_deltalake(
-            self._latest(table), rows, mode="overwrite", predicate=" AND ".join(values), commit_properties=_COMMIT
+            self._latest(table),
+            rows,
+            mode="overwrite",
+            predicate=" AND ".join(values),
+            writer_properties=_PARQUET,
+            commit_properties=_COMMIT,
         )
 
     def replace_rows(self, table: Table, rows: list[dict[str, Any]], **partition: object) -> None:
