@@ -7,4 +7,4 @@ ANSWER = "Answer: "
 """The end of every choice: the model's next token is the number of the option it picks."""
 
 VIEWING = "- "
-"""How each viewing's line begins, latest first, at the end of a context; a prompt that is too long loses the last of them."""
+"""How the line of each viewing begins. They end a context, latest first; a prompt that is too long loses the last."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from inference import score
 from inference.checkpoint import Checkpoint
@@ -17,7 +19,8 @@ from inference.questions import Choices, Question, Rejected, fingerprint, questi
 from inference.results import softmax
 from inference.score import score_shard
 from inference.tokens import Tokens
-from schemas.contract import ContractError
+from inference.warehouse import Night
+from schemas.contract import ContractError, Table
 from schemas.exit_codes import REFUSED
 from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
 from tests.inference_data import (
@@ -226,6 +229,32 @@ def test_the_death_of_the_engine_is_told_and_leaves_no_half_bucket(
     monkeypatch.setattr(score, "Engine", lambda *_: engine)
     score_night()
     assert len(scores(night)) == 36
+
+
+class EqualEngine:
+    """Gives every option of every question the same probability."""
+
+    def answers(self, asked: Iterable[tuple[Any, list[int], int]]) -> Iterator[tuple[Any, Answer]]:
+        for key, _, options in asked:
+            yield key, Answer([-math.log(options)] * options, 0)
+
+
+def test_a_bucket_that_someone_else_wrote_to_is_scored_again(
+    night: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, conflicts = Night.replace, iter([CommitFailedError("another writer was faster")])
+
+    def first_conflicts(self: Night, table: Table, batches: Iterable[Any], **partition: object) -> None:
+        rows = list(batches)
+        if table is ARTWORK_SCORES and (error := next(conflicts, None)):
+            raise error
+        replace(self, table, rows, **partition)
+
+    monkeypatch.setattr(Night, "replace", first_conflicts)
+    monkeypatch.setattr(score, "Engine", lambda *_: EqualEngine())
+    assert score_shard(DS, 0, 1, settings_for(night, random_checkpoint.path))["pairs"] == 36
+    assert len(scores(night)) == 36
+    assert len(stored(night, SCORING_RUNS, "bucket")) == 2
 
 
 def test_what_is_missing_is_told(
