@@ -16,6 +16,7 @@ from examples.movielens import movielens_service
 from examples.service import Service, last_day, refuse_existing, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
 from schemas.settings import settings
 
 SEED = 1
@@ -30,7 +31,7 @@ def main() -> int:
             _fill(arguments)
     except ContractError as error:
         print(f"examples: {error}", file=sys.stderr)
-        return 1
+        return REFUSED
     return 0
 
 
@@ -49,7 +50,9 @@ def _service(arguments: argparse.Namespace) -> Service:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m examples", description="Fill a new warehouse with a sample service.")
+    parser = argparse.ArgumentParser(
+        prog="python -m examples", description="Fill a new warehouse with a sample service."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     simulated = commands.add_parser("simulated", help="made-up users, titles and histories")
     simulated.add_argument("--users", type=_count, default=300)
@@ -62,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (simulated, movielens):
         command.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     for command in (simulated, movielens, last):
-        command.add_argument(
-            "--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s"
-        )
+        command.add_argument("--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s")
     return parser
 
 

@@ -118,7 +118,9 @@ def _artwork(rng: np.random.Generator, title: Title, number: int, first_day: dat
 def _themes(rng: np.random.Generator, genres: tuple[str, ...]) -> tuple[str, ...]:
     own = genres or THEME_NAMES
     others = [theme for theme in THEME_NAMES if theme not in own] or list(THEME_NAMES)
-    leading = others[int(rng.integers(len(others)))] if rng.random() < _OTHER_THEME else own[int(rng.integers(len(own)))]
+    leading = (
+        others[int(rng.integers(len(others)))] if rng.random() < _OTHER_THEME else own[int(rng.integers(len(own)))]
+    )
     second = own[int(rng.integers(len(own)))]
     return (leading, second) if rng.random() < _SECOND_THEME and second != leading else (leading,)
 
@@ -133,23 +135,24 @@ def _active(rng: np.random.Generator, first_day: date, last_day: date) -> tuple[
 
 
 _ADJECTIVES = (
-    "Last Silent Broken Golden Hidden Burning Little Crimson Endless Secret Blue Wild Lost Perfect Strange Second Brave "
-    "Hollow Distant Midnight Electric Sweet Cold Holy Invisible Paper Savage True Quiet Final"
+    "Last Silent Broken Golden Hidden Burning Little Crimson Endless Secret Blue Wild Lost Perfect Strange Second "
+    "Brave Hollow Distant Midnight Electric Sweet Cold Holy Invisible Paper Savage True Quiet Final"
 ).split()
 _NOUNS = (
-    "River House Stranger Promise Garden Shadow Winter Letter Hunter Daughter Empire Harbor Mirror Station Orchard Storm "
-    "Kingdom Game Road Heart Island Song Witness Circus Soldier Bride Clock Machine Wolf Summer Angel Family Ghost Love "
-    "Night Planet Honor Money Murder Dance King Dog"
+    "River House Stranger Promise Garden Shadow Winter Letter Hunter Daughter Empire Harbor Mirror Station Orchard "
+    "Storm Kingdom Game Road Heart Island Song Witness Circus Soldier Bride Clock Machine Wolf Summer Angel Family Ghost "
+    "Love Night Planet Honor Money Murder Dance King Dog"
 ).split()
 _SYLLABLES = (
-    "ka ro mi len dor va shi tel an bri zo que nar fi lo mun est ar ja pel go rin ta bou che sal vik hu dre ox wy ing ster "
-    "ton berg i a"
+    "ka ro mi len dor va shi tel an bri zo que nar fi lo mun est ar ja pel go rin ta bou che sal vik hu dre ox wy ing "
+    "ster ton berg i a"
 ).split()
 _FORMS = (
-    "The {adjective} {noun}", "{noun} of {place}", "{person}'s {noun}", "{adjective} {noun}", "{place}", "{person} & {other}",
-    "{noun} in {place}", "{adjective} {noun}, The", "{place} {number}", "{person}: The {adjective} {noun}", "{person}",
-    "A {noun} for {person}", "{noun} ({word} {word2})", "{number} {noun}s", "Mr. {person} Goes to {place}",
-)  # fmt: skip
+    "The {adjective} {noun}; {noun} of {place}; {person}'s {noun}; {adjective} {noun}; {place}; "
+    "{person} & {other}; {noun} in {place}; {adjective} {noun}, The; {place} {number}; "
+    "{person}: The {adjective} {noun}; {person}; A {noun} for {person}; {noun} ({word} {word2}); "
+    "{number} {noun}s; Mr. {person} Goes to {place}"
+).split("; ")
 
 
 def _name(rng: np.random.Generator) -> str:
@@ -174,9 +177,9 @@ def _name(rng: np.random.Generator) -> str:
 
 
 _TURNS = (
-    "must face the past", "risks everything", "finds an unlikely friend", "has one night left", "learns the truth",
-    "is not what it seems", "changes a whole town", "cannot turn back", "keeps a promise", "starts again",
-)  # fmt: skip
+    "must face the past; risks everything; finds an unlikely friend; has one night left; learns the truth; "
+    "is not what it seems; changes a whole town; cannot turn back; keeps a promise; starts again"
+).split("; ")
 
 
 def _synopsis(genres: tuple[str, ...], rng: np.random.Generator) -> str:

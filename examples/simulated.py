@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,7 +12,7 @@ from examples.catalogue import Title, generator, make_artworks, make_title
 from examples.impressions import log_impressions
 from examples.service import Service, Viewing, moment
 from examples.truth import taste_from_shares
-from examples.vocabulary import CATALOGUE_WEIGHTS, THEME_INDEX
+from examples.vocabulary import CATALOGUE_WEIGHTS, THEME_INDEX, THEME_NAMES
 
 LAST_DAY = date(2026, 1, 14)
 
@@ -27,10 +27,11 @@ def simulated_service(users: int, titles: int, days: int, seed: int, last_day: d
     catalogue = [make_title(seed, str(number)) for number in range(1, titles + 1)]
     artworks = [artwork for title in catalogue for artwork in make_artworks(seed, title, first_day, last_day)]
     tastes = {str(number): draw_taste(generator(seed, "taste", str(number))) for number in range(1, users + 1)}
+    shelf = shelf_of(catalogue)
     viewings = [
         viewing
         for user_id, taste in tastes.items()
-        for viewing in _history(user_id, taste, catalogue, first_day, days, generator(seed, "history", user_id))
+        for viewing in _history(user_id, taste, catalogue, shelf, first_day, days, generator(seed, "history", user_id))
     ]
     service = Service(catalogue, artworks, viewings, tastes, first_day, last_day)
     return replace(service, impressions=log_impressions(service, seed))
@@ -42,15 +43,25 @@ def draw_taste(rng: np.random.Generator) -> np.ndarray:
     return taste_from_shares(rng.dirichlet(_TASTE_CONCENTRATION * weights / weights.sum()))
 
 
-def title_match(taste: np.ndarray, titles: list[Title]) -> np.ndarray:
-    """The mean taste for each title's genres."""
-    return np.array([taste[[THEME_INDEX[genre] for genre in title.genres]].mean() for title in titles])
+@dataclass(frozen=True)
+class Shelf:
+    """A catalogue as numbers. `genres` (titles, 18): each title's weight on each theme; `popularity` (titles,)."""
+
+    genres: np.ndarray
+    popularity: np.ndarray
 
 
-def watched(taste: np.ndarray, titles: list[Title], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Places in `titles` of `count` different ones, drawn by popularity and taste."""
-    popularity = np.array([title.popularity for title in titles])
-    keys = popularity + _TASTE_PULL * title_match(taste, titles) + rng.gumbel(size=len(titles))
+def shelf_of(titles: list[Title]) -> Shelf:
+    genres = np.zeros((len(titles), len(THEME_NAMES)))
+    for row, title in enumerate(titles):
+        genres[row, [THEME_INDEX[genre] for genre in title.genres]] = 1 / len(title.genres)
+    return Shelf(genres, np.array([title.popularity for title in titles]))
+
+
+def watched(taste: np.ndarray, shelf: Shelf, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of `count` different titles, drawn by popularity and taste."""
+    # The largest Gumbel-perturbed log-weights are a draw without repeats.
+    keys = shelf.popularity + _TASTE_PULL * (shelf.genres @ taste) + rng.gumbel(size=len(shelf.popularity))
     return rng.permutation(np.argsort(-keys, kind="stable")[:count])
 
 
@@ -61,12 +72,18 @@ def completions(match: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _history(
-    user_id: str, taste: np.ndarray, titles: list[Title], first_day: date, days: int, rng: np.random.Generator
+    user_id: str,
+    taste: np.ndarray,
+    titles: list[Title],
+    shelf: Shelf,
+    first_day: date,
+    days: int,
+    rng: np.random.Generator,
 ) -> Iterator[Viewing]:
     new = rng.random() < _NEW_USERS
     wanted = int(rng.integers(1, 6)) if new else 22 + int(rng.gamma(2, 0.6 * days))
-    places = watched(taste, titles, min(wanted, max(1, len(titles) // 2)), rng)
-    completion = completions(title_match(taste, [titles[place] for place in places]), rng)
+    places = watched(taste, shelf, min(wanted, max(1, len(titles) // 2)), rng)
+    completion = completions(shelf.genres[places] @ taste, rng)
     # One viewing falls in each of equal spans, so that a user is seen throughout and every day has viewings.
     starts = (np.arange(len(places)) + rng.random(len(places))) / len(places) * days
     for place, share, start in zip(places, completion, starts, strict=True):

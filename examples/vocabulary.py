@@ -1,7 +1,7 @@
 """The words that both sample services share: themes, tones and styles, and the captions that tell them.
 
 A caption normally does not name its theme; its subject and its setting tell it ("a lone rider" "on a dusty main
-street": western). Tones are only colour. Styles move every user alike, by `STYLES[...].effect`, and captions tell them too.
+street": western). Tones are only colour. Styles move every user alike, by their `effect`, and captions tell them too.
 """
 
 from __future__ import annotations
@@ -34,24 +34,28 @@ def _phrases(text: str) -> tuple[str, ...]:
 THEMES = {
     "action": Theme(
         _phrases(
-            "a stuntman leaping between rooftops; two fighters trading punches; a motorbike racing from an explosion; "
-            "a commando kicking in a door; a bruised hero gripping a machine gun; a speeding truck bursting into flames; "
+            "a stuntman leaping between rooftops; two fighters trading punches; "
+            "a motorbike racing from an explosion; a commando kicking in a door; "
+            "a bruised hero gripping a machine gun; a speeding truck bursting into flames; "
             "a bodyguard diving through glass; a helicopter chasing a sports car; a martial artist in mid-kick; "
             "a bare-knuckle champion wiping blood away; an armoured squad storming a stairwell; "
-            "a driver drifting past burning wrecks; a swordsman cutting through six attackers; a getaway bike in mid-air"
+            "a driver drifting past burning wrecks; a swordsman cutting through six attackers; "
+            "a getaway bike in mid-air"
         ),
         _phrases(
             "on a collapsing bridge; under a hail of bullets; atop a runaway train; amid shattered windows; "
-            "in a smoking parking garage; on a highway full of wrecks; beside a fireball; during a rooftop shoot-out"
+            "in a smoking parking garage; on a highway full of wrecks; beside a fireball; "
+            "during a rooftop shoot-out"
         ),
     ),
     "adventure": Theme(
         _phrases(
-            "an explorer holding up a torn map; a treasure hunter swinging on a vine; climbers roped to an icy ridge; "
-            "a raft plunging over rapids; an archaeologist lifting a golden idol; a sailor sighting an unknown island; "
-            "two trekkers crossing a rope bridge; a caravan of camels and guides; a balloonist above the clouds; "
-            "a diver finding a sunken galleon; a young cabin boy at the helm; a pilot landing on a jungle strip; "
-            "a castaway building a raft; a mapmaker pointing to the horizon"
+            "an explorer holding up a torn map; a treasure hunter swinging on a vine; "
+            "climbers roped to an icy ridge; a raft plunging over rapids; an archaeologist lifting a golden idol; "
+            "a sailor sighting an unknown island; two trekkers crossing a rope bridge; "
+            "a caravan of camels and guides; a balloonist above the clouds; a diver finding a sunken galleon; "
+            "a young cabin boy at the helm; a pilot landing on a jungle strip; a castaway building a raft; "
+            "a mapmaker pointing to the horizon"
         ),
         _phrases(
             "in an overgrown temple; at the edge of a waterfall; on a mountain pass; deep in the rainforest; "
@@ -63,12 +67,13 @@ THEMES = {
             "a hand-drawn fox with huge eyes; a clay figure waving; a cel-shaded robot and a bird; "
             "a computer-drawn toy on a shelf; a cartoon mouse in gloves; a stop-motion witch puppet; "
             "an inked cat stretching like rubber; a paper cut-out family; a pixel-bright dragonling; "
-            "a sketched girl flying on a brush stroke; a plasticine dog in a bow tie; a wide-eyed anime schoolboy; "
-            "singing teapots with painted faces; a doodled hero stepping off the page"
+            "a sketched girl flying on a brush stroke; a plasticine dog in a bow tie; "
+            "a wide-eyed anime schoolboy; singing teapots with painted faces; a doodled hero stepping off the page"
         ),
         _phrases(
-            "in a watercolour forest; before a pastel painted sky; in a world of paper and glue; on a storyboard grid; "
-            "among bouncing ink blots; in a candy-coloured cel backdrop; in a hand-painted town; on a miniature clay set"
+            "in a watercolour forest; before a pastel painted sky; in a world of paper and glue; "
+            "on a storyboard grid; among bouncing ink blots; in a candy-coloured cel backdrop; "
+            "in a hand-painted town; on a miniature clay set"
         ),
     ),
     "children's": Theme(
@@ -89,13 +94,14 @@ THEMES = {
             "a groom covered in cake; a man stuck in a dog door; two flatmates in the same dress; "
             "a waiter slipping on spaghetti; a boss with a parrot on his head; a grinning con artist in pyjamas; "
             "an uncle asleep in the buffet; a clumsy spy caught in a fan; roommates fighting over a remote; "
-            "a bridesmaid with a melted hairdo; a goofy cop on a tiny bike; a stand-up comic with a rubber chicken; "
-            "a father wearing lipstick by mistake; a cheeky granny with a water pistol"
+            "a bridesmaid with a melted hairdo; a goofy cop on a tiny bike; "
+            "a stand-up comic with a rubber chicken; a father wearing lipstick by mistake; "
+            "a cheeky granny with a water pistol"
         ),
         _phrases(
             "at a wedding gone wrong; in a cramped office kitchen; on a disastrous family holiday; "
-            "in an upside-down living room; at an awkward dinner; during a botched rehearsal; in a chaotic pet shop; "
-            "at a very silly costume ball"
+            "in an upside-down living room; at an awkward dinner; during a botched rehearsal; "
+            "in a chaotic pet shop; at a very silly costume ball"
         ),
     ),
     "crime": Theme(
@@ -113,11 +119,12 @@ THEMES = {
     ),
     "documentary": Theme(
         _phrases(
-            "a real beekeeper facing the camera; an interviewed veteran in his kitchen; an archive photo of strikers; "
-            "a reporter with a microphone; a marine biologist tagging whales; a lecturer beside old footage; "
-            "a candid factory worker on a break; a witness speaking to the lens; a narrator over satellite images; "
-            "a surgeon explaining an x-ray; a filmmaker sorting old reels; a farmer showing cracked soil; "
-            "a community choir in rehearsal, filmed as is; a historian holding a letter"
+            "a real beekeeper facing the camera; an interviewed veteran in his kitchen; "
+            "an archive photo of strikers; a reporter with a microphone; a marine biologist tagging whales; "
+            "a lecturer beside old footage; a candid factory worker on a break; a witness speaking to the lens; "
+            "a narrator over satellite images; a surgeon explaining an x-ray; a filmmaker sorting old reels; "
+            "a farmer showing cracked soil; a community choir in rehearsal, filmed as is; "
+            "a historian holding a letter"
         ),
         _phrases(
             "in newsreel footage; in a recording studio; with maps and charts; on location with a camera crew; "
@@ -140,14 +147,15 @@ THEMES = {
     "fantasy": Theme(
         _phrases(
             "a wizard raising a crystal staff; an elf archer with silver hair; a dragon curled around a tower; "
-            "a knight lifting an enchanted sword; a fairy queen on a throne of roots; a dwarf smith forging runes; "
-            "a sorceress weaving light; a unicorn at a moonlit pool; a boy king with a glowing crown; "
-            "a shape-shifter turning into a raven; a giant asleep under moss; a goblin selling potions; "
-            "a prophecy carved on a shield; a griffin rider in the sky"
+            "a knight lifting an enchanted sword; a fairy queen on a throne of roots; "
+            "a dwarf smith forging runes; a sorceress weaving light; a unicorn at a moonlit pool; "
+            "a boy king with a glowing crown; a shape-shifter turning into a raven; a giant asleep under moss; "
+            "a goblin selling potions; a prophecy carved on a shield; a griffin rider in the sky"
         ),
         _phrases(
-            "in an enchanted forest; before a castle in the clouds; at the gates of a magic kingdom; in a ring of standing "
-            "stones; under two moons; in a wizard's library; on a bridge guarded by trolls; in a spellbound valley"
+            "in an enchanted forest; before a castle in the clouds; at the gates of a magic kingdom; "
+            "in a ring of standing stones; under two moons; in a wizard's library; on a bridge guarded by trolls; "
+            "in a spellbound valley"
         ),
     ),
     "film-noir": Theme(
@@ -159,9 +167,9 @@ THEMES = {
             "a nightclub owner and his bodyguard; a doomed gambler on the stairs"
         ),
         _phrases(
-            "in slatted black-and-white light; in a rain-soaked alley; through venetian blinds; in a smoky jazz bar; "
-            "under a flickering neon hotel sign; on a foggy pier in monochrome; in a cheap office at midnight; "
-            "among long 1940s shadows"
+            "in slatted black-and-white light; in a rain-soaked alley; through venetian blinds; "
+            "in a smoky jazz bar; under a flickering neon hotel sign; on a foggy pier in monochrome; "
+            "in a cheap office at midnight; among long 1940s shadows"
         ),
     ),
     "horror": Theme(
@@ -186,17 +194,18 @@ THEMES = {
             "street kids in a dance-off; an orchestra rising from the pit"
         ),
         _phrases(
-            "on a Broadway stage; in a spotlight with curtains; in a ballroom full of dancers; at the opening number; "
-            "on a staircase of lights; at an open-air concert; among dancing lamp-posts; in a rehearsal hall"
+            "on a Broadway stage; in a spotlight with curtains; in a ballroom full of dancers; "
+            "at the opening number; on a staircase of lights; at an open-air concert; among dancing lamp-posts; "
+            "in a rehearsal hall"
         ),
     ),
     "mystery": Theme(
         _phrases(
-            "a sleuth with a magnifying glass; a sealed letter with a wax stamp; a missing portrait's empty frame; "
-            "a butler holding a candle; a stranger with no name; a coded page and a key; "
-            "an inspector questioning six guests; a footprint that leads nowhere; a locked drawer half open; "
-            "a spinster detective knitting; a torn photograph of twins; a vanished heiress's glove; "
-            "a clockmaker hiding a note; an unsigned will on the desk"
+            "a sleuth with a magnifying glass; a sealed letter with a wax stamp; "
+            "a missing portrait's empty frame; a butler holding a candle; a stranger with no name; "
+            "a coded page and a key; an inspector questioning six guests; a footprint that leads nowhere; "
+            "a locked drawer half open; a spinster detective knitting; a torn photograph of twins; "
+            "a vanished heiress's glove; a clockmaker hiding a note; an unsigned will on the desk"
         ),
         _phrases(
             "in a locked library; in a manor with a hidden passage; on a snowbound train; behind a false wall; "
@@ -226,7 +235,8 @@ THEMES = {
         ),
         _phrases(
             "on an orbital station; in a neon megacity of 2190; on a dead planet; in a cryogenic lab; "
-            "aboard a drifting spacecraft; under a glass dome on Mars; in hyperspace; in a room of blinking servers"
+            "aboard a drifting spacecraft; under a glass dome on Mars; in hyperspace; "
+            "in a room of blinking servers"
         ),
     ),
     "thriller": Theme(
@@ -248,7 +258,8 @@ THEMES = {
             "soldiers wading ashore; a tank crew in the mud; a medic under fire; a bomber crew before take-off; "
             "a sergeant shouting orders; a drummer boy beside a cannon; a resistance fighter with a radio; "
             "a platoon resting in a ditch; a general over a map of the front; a sailor on a torpedoed ship; "
-            "prisoners behind barbed wire; a letter home in a helmet; cavalry charging artillery; a paratrooper over Normandy"
+            "prisoners behind barbed wire; a letter home in a helmet; cavalry charging artillery; "
+            "a paratrooper over Normandy"
         ),
         _phrases(
             "in a flooded trench; on a beach under shelling; in a bombed-out city; behind enemy lines; "
@@ -274,9 +285,7 @@ THEMES = {
 THEME_NAMES = tuple(THEMES)
 THEME_INDEX = {name: index for index, name in enumerate(THEME_NAMES)}
 
-CATALOGUE_WEIGHTS = np.array(
-    [15, 8, 3, 7, 30, 7, 3, 42, 2, 2, 6, 4, 4, 15, 6, 15, 5, 2], dtype=np.float64
-)
+CATALOGUE_WEIGHTS = np.array([15, 8, 3, 7, 30, 7, 3, 42, 2, 2, 6, 4, 4, 15, 6, 15, 5, 2], dtype=np.float64)
 """How common each theme is among films, in per cent of titles, in the order of THEME_NAMES: drama and comedy lead."""
 
 TONES = {

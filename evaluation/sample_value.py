@@ -1,0 +1,210 @@
+"""python -m evaluation.sample_value --warehouse W --ds D
+
+How good a night's choices are on a sample service, against its truth: the mean true probability of a play over the
+pairs that were scored for ds, under five ways to choose. No other job may read the truth.
+
+    random   any of the pair's artworks
+    popular  the artwork with the best play rate in the impressions up to ds, smoothed
+    rule     counts the themes of the very history that the prompt shows, weighted by completion, and takes the artwork
+             whose themes have the largest mean count; equal artworks share the choice
+    model    the artwork with the largest probability
+    oracle   the artwork with the largest true probability
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from examples.truth import FOLDER, Truth, read_truth
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import Settings, settings
+from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY, Table
+
+POLICIES = ("random", "popular", "rule", "model", "oracle")
+_PRIOR_IMPRESSIONS = 10  # at the overall play rate, added to each artwork's own
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One scored pair."""
+
+    user_id: str
+    title_id: str
+    artwork_ids: list[str]
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What popular and rule go by: artworks' play rates and themes, and users' counts of themes."""
+
+    play_rate: dict[str, float]
+    overall_rate: float
+    themes: dict[str, list[str]]
+    counts: dict[str, dict[str, float]]
+
+
+@dataclass
+class Values:
+    """Sums of true play probabilities by user; enough for means and their standard errors."""
+
+    pairs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    sums: dict[str, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(len(POLICIES))))
+
+    def add(self, user_id: str, values: np.ndarray) -> None:
+        self.pairs[user_id] += 1
+        self.sums[user_id] += values
+
+    def means(self) -> np.ndarray:
+        total: np.ndarray = np.sum(list(self.sums.values()), axis=0) / sum(self.pairs.values())
+        return total
+
+    def standard_errors(self) -> np.ndarray:
+        """Of the means, clustered by user: sqrt(sum over users of (the user's summed deviations)²) / pairs."""
+        counts = np.array(list(self.pairs.values()))[:, None]
+        deviations = np.array([self.sums[user_id] for user_id in self.pairs]) - counts * self.means()
+        errors: np.ndarray = np.sqrt((deviations**2).sum(axis=0)) / counts.sum()
+        return errors
+
+
+def sample_values(warehouse: Path, ds: date, configured: Settings) -> Values:
+    """The five policies' values over the pairs scored for `ds`."""
+    truth = read_truth(warehouse)
+    known = knowledge(warehouse, ds, configured)
+    values = Values()
+    for pair in scored_pairs(warehouse, ds):
+        values.add(pair.user_id, pair_values(pair, truth, known))
+    if not values.pairs:
+        raise ContractError(f"{ARTWORK_SCORES.name} has no rows for {ds}: run that night first, or give another --ds")
+    return values
+
+
+def pair_values(pair: Pair, truth: Truth, known: Knowledge) -> np.ndarray:
+    """The true play probability of what each of POLICIES would show."""
+    plays = truth.play_probabilities(pair.user_id, pair.artwork_ids)
+    rates = np.array([known.play_rate.get(artwork_id, known.overall_rate) for artwork_id in pair.artwork_ids])
+    rule = rule_scores(known.counts.get(pair.user_id, {}), [known.themes[each] for each in pair.artwork_ids])
+    return np.array(
+        [plays.mean(), _best(plays, rates), _best(plays, rule), _best(plays, pair.probabilities), plays.max()]
+    )
+
+
+def rule_scores(counts: dict[str, float], themes: Iterable[list[str]]) -> np.ndarray:
+    """The mean count of each artwork's themes."""
+    return np.array([np.mean([counts.get(theme, 0.0) for theme in each]) if each else 0.0 for each in themes])
+
+
+def _best(plays: np.ndarray, scores: np.ndarray) -> float:
+    return float(plays[np.isclose(scores, scores.max())].mean())
+
+
+def scored_pairs(warehouse: Path, ds: date) -> Iterator[Pair]:
+    columns = ["user_id", "title_id", "artwork_ids", "probabilities"]
+    for row in _rows(warehouse, ARTWORK_SCORES, columns, pc.field("ds") == ds):
+        yield Pair(row["user_id"], row["title_id"], row["artwork_ids"], np.array(row["probabilities"]))
+
+
+def knowledge(warehouse: Path, ds: date, configured: Settings) -> Knowledge:
+    shown, played = _impression_counts(warehouse, ds)
+    overall = sum(played.values()) / max(1, sum(shown.values()))
+    rates = {each: (played[each] + _PRIOR_IMPRESSIONS * overall) / (shown[each] + _PRIOR_IMPRESSIONS) for each in shown}
+    themes = {row["artwork_id"]: row["themes"] or [] for row in _rows(warehouse, ARTWORKS, ["artwork_id", "themes"])}
+    return Knowledge(rates, overall, themes, shown_theme_counts(warehouse, ds, configured))
+
+
+def _impression_counts(warehouse: Path, ds: date) -> tuple[dict[str, int], dict[str, int]]:
+    shown: dict[str, int] = defaultdict(int)
+    played: dict[str, int] = defaultdict(int)
+    for row in _rows(warehouse, IMPRESSIONS, ["artwork_id", "played"], pc.field("ds") <= ds):
+        shown[row["artwork_id"]] += 1
+        played[row["artwork_id"]] += row["played"]
+    return shown, played
+
+
+def shown_theme_counts(warehouse: Path, ds: date, configured: Settings) -> dict[str, dict[str, float]]:
+    """For each user, completion summed by genre over the latest `history_titles` titles, as spark_jobs/prompts.py picks
+    them: each title by its latest viewing, latest first, those that the catalogue has.
+    """
+    genres = {row["title_id"]: row["genres"] or [] for row in _rows(warehouse, TITLES, ["title_id", "genres"])}
+    latest: dict[str, dict[str, tuple[datetime, float]]] = defaultdict(dict)
+    for row in _history(warehouse, ds, configured.history_days):
+        if row["title_id"] in genres:
+            viewing = (row["watched_at"], row["completion"])
+            known = latest[row["user_id"]].get(row["title_id"], viewing)
+            latest[row["user_id"]][row["title_id"]] = max(known, viewing)
+    return {user_id: _counts(titles, genres, configured.history_titles) for user_id, titles in latest.items()}
+
+
+def _counts(viewings: dict[str, tuple[datetime, float]], genres: dict[str, list[str]], most: int) -> dict[str, float]:
+    newest_first = sorted(viewings.items(), key=lambda item: (-item[1][0].timestamp(), item[0]))
+    counts: dict[str, float] = defaultdict(float)
+    for title_id, (_, completion) in newest_first[:most]:
+        for genre in genres[title_id]:
+            counts[genre.lower()] += completion
+    return counts
+
+
+def _history(warehouse: Path, ds: date, days: int) -> Iterator[dict[str, Any]]:
+    watched = pc.field("watch_date")
+    columns = ["user_id", "title_id", "watched_at", "completion"]
+    return _rows(warehouse, VIEWING_HISTORY, columns, (watched <= ds) & (watched > ds - timedelta(days=days)))
+
+
+def _rows(
+    warehouse: Path, table: Table, columns: list[str], wanted: pc.Expression | None = None
+) -> Iterator[dict[str, Any]]:
+    folder = str(warehouse / table.name)
+    if not DeltaTable.is_deltatable(folder):
+        raise ContractError(f"{folder} is not a Delta table: fill the warehouse and run a night first")
+    for batch in DeltaTable(folder).to_pyarrow_dataset().to_batches(columns=columns, filter=wanted):
+        yield from batch.to_pylist()
+
+
+def report(values: Values) -> str:
+    """A table of the policies, with how far each goes from random to the rule and to the oracle."""
+    means, errors = values.means(), values.standard_errors()
+    random, rule, oracle = (means[POLICIES.index(name)] for name in ("random", "rule", "oracle"))
+    lines = [f"{'policy':<8} {'value':>7} {'s.e.':>7} {'to rule':>8} {'to oracle':>10}"]
+    for name, mean, error in zip(POLICIES, means, errors, strict=True):
+        lines.append(
+            f"{name:<8} {mean:>7.4f} {error:>7.4f} {(mean - random) / (rule - random):>8.1%} "
+            f"{(mean - random) / (oracle - random):>10.1%}"
+        )
+    pairs = sum(values.pairs.values())
+    lines.append(f"{pairs:,} pairs of {len(values.pairs):,} users; value: mean true probability of a play")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.sample_value", description="A night's choices on a sample service against its truth."
+    )
+    parser.add_argument("--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s")
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, as YYYY-MM-DD")
+    arguments = parser.parse_args()
+    try:
+        if not (arguments.warehouse / FOLDER).is_dir():
+            raise ContractError(
+                f"{arguments.warehouse} has no {FOLDER}/ folder: only a sample service's truth is known"
+            )
+        print(report(sample_values(arguments.warehouse, arguments.ds, settings())))
+    except ContractError as error:
+        print(f"sample_value: {error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

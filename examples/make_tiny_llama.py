@@ -1,0 +1,281 @@
+"""python -m examples.make_tiny_llama [--folder examples/tiny_llama] [--steps N --users N --titles N --seed N]
+
+Makes the tiny Llama from nothing: simulated users with known tastes, the texts that a night renders for them (by
+Spark), a tokenizer, and some thousand steps of training on one core.
+
+The answer alone teaches too little: one number per question, and nothing says why. So three more things are learned at
+once, by linear heads that are thrown away afterwards: at the end of a context, the user's taste; at the end of each
+option, the themes and the style that its caption tells, and how much the user likes it. The answer is then learned from
+the exact distribution that a user with that taste would give, softmax(liking / SHARPNESS), not from single plays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from examples.tiny_batches import CHOICES_PER_CONTEXT, Batch, Batches
+from examples.tiny_texts import Texts, training_texts
+from examples.tiny_tokenizer import VOCABULARY, save_tokenizer, train_tokenizer
+from examples.vocabulary import THEME_NAMES
+from inference.checkpoint import read_checkpoint, write_manifest
+from inference.tokens import Tokens
+from spark_jobs.session import spark_session
+
+FOLDER = Path(__file__).resolve().parent / "tiny_llama"
+NAME = "tiny-llama"
+SHARPNESS = 0.4
+MAX_LENGTH = 4096
+"""Tokens; a context of 40 titles and a choice of 40 artworks take about 1,700."""
+
+_PEAK_RATE = 2.5e-3
+_WARM_UP = 100  # steps
+_THEMES = len(THEME_NAMES)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the checkpoint."""
+
+    steps: int
+    users: int
+    titles: int
+    seed: int
+
+
+class Heads(nn.Module):
+    """What is read from hidden states in training only."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.taste = nn.Linear(width, _THEMES)
+        self.captioned = nn.Linear(width, _THEMES + 1)
+        self.liking = nn.Linear(width, 1)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Means over a batch. `gained`: the way from a random to the best option, in liking, that the argmax goes."""
+
+    answer: Tensor
+    liking: Tensor
+    captioned: Tensor
+    taste: Tensor
+    gained: float
+
+    @property
+    def total(self) -> Tensor:
+        return self.answer + self.liking + self.captioned + 0.5 * self.taste
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    recipe = Recipe(arguments.steps, arguments.users, arguments.titles, arguments.seed)
+    console = Console()
+    began = time.monotonic()
+    with console.status("rendering texts with Spark"):
+        spark = spark_session("tiny-llama", **{"spark.master": "local[2]", "spark.driver.memory": "3g"})
+        texts = training_texts(spark, recipe.users, recipe.titles, recipe.seed)
+        spark.stop()
+    console.print(f"{sum(len(each.contexts) for each in texts):,} contexts, {time.monotonic() - began:.0f} s")
+    make_checkpoint(arguments.folder, texts, recipe, console)
+    console.print(
+        f"{arguments.folder}: {read_checkpoint(arguments.folder).version}, {time.monotonic() - began:.0f} s in all"
+    )
+
+
+def make_checkpoint(folder: Path, texts: list[Texts], recipe: Recipe, console: Console) -> None:
+    """Train on `texts` and write the whole checkpoint to `folder`."""
+    torch.manual_seed(recipe.seed)
+    model = LlamaForCausalLM(_config())
+    save_tokenizer(train_tokenizer(_lines(texts)), folder, MAX_LENGTH)
+    model.save_pretrained(folder)
+    tokens = Tokens(write_manifest(folder, NAME))
+    train(model, texts, tokens, recipe, console)
+    model.to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
+    write_manifest(folder, NAME)
+
+
+def train(model: LlamaForCausalLM, texts: list[Texts], tokens: Tokens, recipe: Recipe, console: Console) -> None:
+    """Train `model` in place. A copy in bfloat16 does the computing; the weights that are updated stay in float32."""
+    services = [Batches(each, tokens.ids, model.config.bos_token_id) for each in texts]
+    labels = torch.tensor(tokens.labels)
+    heads = Heads(model.config.hidden_size)
+    worker = copy.deepcopy(model).bfloat16()
+    parameters = [*model.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=_PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe.steps))
+    progress = _Progress(recipe.steps, console)
+    for batch in _batches(services, recipe):
+        found = losses(worker, heads, batch, labels)
+        found.total.backward()  # type: ignore[no-untyped-call]
+        _move_gradients(worker, model)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        worker.load_state_dict(model.state_dict())
+        progress.add(found)
+
+
+def _move_gradients(worker: nn.Module, model: nn.Module) -> None:
+    for computed, updated in zip(worker.parameters(), model.parameters(), strict=True):
+        updated.grad = None if computed.grad is None else computed.grad.float()
+        computed.grad = None
+
+
+def losses(model: LlamaForCausalLM, heads: Heads, batch: Batch, labels: Tensor) -> Losses:
+    """The four losses of a batch. A context is read once for all its choices, as the prefix cache does when scoring."""
+    context_hidden, choice_hidden = _hidden(model, batch)
+    taste = heads.taste(_at(context_hidden, batch.context_lengths[:, None] - 1)[:, 0].float())
+    option_hidden = _at(choice_hidden, batch.option_ends).float()
+    captioned, liking = heads.captioned(option_hidden), heads.liking(option_hidden)[..., 0]
+    last = _at(choice_hidden, batch.choice_lengths[:, None] - 1)[:, 0]
+    # Over the whole vocabulary, so that the model also learns to answer with a number.
+    answer = model.lm_head(last).float().log_softmax(-1)[:, labels[: batch.options.shape[1]]]
+    wanted = (batch.liking / SHARPNESS).masked_fill(~batch.options, -math.inf).softmax(-1)
+    return Losses(
+        answer=-(wanted * answer).sum(-1).mean(),
+        liking=(liking - batch.liking).square()[batch.options].mean(),
+        captioned=(captioned - batch.captioned).square().sum(-1)[batch.options].mean(),
+        taste=(taste - batch.tastes).square().mean(),
+        gained=_gained(answer, batch),
+    )
+
+
+def _hidden(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Last hidden states of contexts (C, P, width) and of choices (N, S, width), each choice after its context."""
+    context = model.model(batch.contexts, past_key_values=DynamicCache(config=model.config), use_cache=True)
+    cache = context.past_key_values
+    cache.batch_repeat_interleave(CHOICES_PER_CONTEXT)
+    lengths = batch.context_lengths.repeat_interleave(CHOICES_PER_CONTEXT)[:, None]
+    is_context = torch.arange(batch.contexts.shape[1]) < lengths
+    visible = torch.cat([is_context, torch.ones_like(batch.choices, dtype=torch.bool)], dim=1).long()
+    choice = model.model(
+        batch.choices,
+        past_key_values=cache,
+        attention_mask=visible,
+        position_ids=lengths + torch.arange(batch.choices.shape[1]),
+        use_cache=True,
+    )
+    return context.last_hidden_state, choice.last_hidden_state
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """Torch's attention in float32: its kernel for a CPU takes several times as long over bfloat16 backwards."""
+    output, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **options)
+    return output.to(query.dtype), None
+
+
+AttentionInterface.register("float32_sdpa", _attention)
+AttentionMaskInterface.register("float32_sdpa", sdpa_mask)
+
+
+def _at(hidden: Tensor, places: Tensor) -> Tensor:
+    """Hidden (N, S, width) at places (N, K): (N, K, width)."""
+    return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def _gained(answer: Tensor, batch: Batch) -> float:
+    chosen = answer.detach().masked_fill(~batch.options, -math.inf).argmax(-1, keepdim=True)
+    best = batch.liking.masked_fill(~batch.options, -math.inf).amax(-1)
+    random = (batch.liking * batch.options).sum(-1) / batch.options.sum(-1)
+    got = batch.liking.gather(1, chosen)[:, 0]
+    return float((got - random).mean() / (best - random).mean())
+
+
+def _batches(services: list[Batches], recipe: Recipe) -> Iterator[Batch]:
+    """From short to long over the first half: short ones cost little and teach the same."""
+    rng = np.random.default_rng(recipe.seed)
+    for step in range(recipe.steps):
+        yield services[step % len(services)].draw(rng, min(1.0, 0.25 + 1.5 * step / recipe.steps))
+
+
+def _rate(step: int, steps: int) -> float:
+    """A linear warm-up, then a cosine down to a fiftieth."""
+    if step < _WARM_UP:
+        return (step + 1) / _WARM_UP
+    done = (step - _WARM_UP) / max(1, steps - _WARM_UP)
+    return 0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2
+
+
+def _config() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=32,  # the narrowest that vLLM's attention takes on a CPU
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        attn_implementation="float32_sdpa",
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=1,
+    )
+
+
+def _lines(texts: list[Texts]) -> Iterator[str]:
+    """Lines to train the tokenizer on: a part is enough."""
+    for each in texts:
+        for text in [*each.contexts[:1500], *(choice.text for choice in each.choices[::4])]:
+            yield from text.splitlines(keepends=True)
+
+
+class _Progress:
+    """Prints the mean losses since the last line, every 25 steps."""
+
+    def __init__(self, steps: int, console: Console) -> None:
+        self._steps, self._console, self._began = steps, console, time.monotonic()
+        self._done = 0
+        self._since: list[list[float]] = []
+
+    def add(self, found: Losses) -> None:
+        self._done += 1
+        self._since.append(
+            [found.answer.item(), found.liking.item(), found.captioned.item(), found.taste.item(), found.gained]
+        )
+        if self._done % 25 == 0 or self._done == self._steps:
+            answer, liking, captioned, taste, gained = np.mean(self._since, axis=0)
+            self._since = []
+            passed = time.monotonic() - self._began
+            left = passed / self._done * (self._steps - self._done)
+            self._console.print(
+                f"step {self._done:>5}/{self._steps}  answer {answer:.3f}  liking {liking:.3f}  "
+                f"captions {captioned:.3f}  taste {taste:.3f}  gained {gained:.2f}  {passed:.0f} s, {left:.0f} s left"
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.make_tiny_llama", description="Make the tiny Llama from nothing."
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--users", type=int, default=16_000, help="simulated users to learn from")
+    parser.add_argument("--titles", type=int, default=2_400, help="titles of each of the two services")
+    parser.add_argument("--seed", type=int, default=1000)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

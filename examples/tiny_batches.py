@@ -1,0 +1,129 @@
+"""Batches of contexts, each followed by several choices, as padded arrays of token ids."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from examples.tiny_texts import Texts, expected_liking
+
+CHOICES_PER_CONTEXT = 8
+_CHOICE_TOKENS = 6_000
+_MOST_CHOICES = 96
+_OPTION = re.compile(r"\d+\. ")
+# Long choices are rare in a catalogue; here they are drawn more often, else the numbers up to 40 go unlearned.
+_LONG_SHARE = 0.12
+_LONG_OPTIONS = 12
+
+
+@dataclass(frozen=True)
+class _EncodedChoice:
+    ids: np.ndarray
+    option_ends: np.ndarray  # the place of each option's line break
+    captioned: np.ndarray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """C contexts and N = C × CHOICES_PER_CONTEXT choices, N in order of their contexts; K is the most options.
+
+    contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are before padding. `options` (N, K) is
+    true where there is an option, `option_ends` (N, K) its line break's place, `captioned` (N, K, 19) what its caption
+    tells, `liking` (N, K) what that is worth to the user, and `tastes` (C, 18) what the users like.
+    """
+
+    contexts: Tensor
+    context_lengths: Tensor
+    choices: Tensor
+    choice_lengths: Tensor
+    options: Tensor
+    option_ends: Tensor
+    captioned: Tensor
+    liking: Tensor
+    tastes: Tensor
+
+
+class Batches:
+    """Draws batches from one service's texts. Contexts of a batch are of like length, and so are its choices."""
+
+    def __init__(self, texts: Texts, encode: Callable[[str], list[int]], begin: int) -> None:
+        self._tastes = texts.tastes
+        self._contexts = [np.array([begin, *encode(text)]) for text in texts.contexts]
+        self._by_length = np.argsort([len(ids) for ids in self._contexts], kind="stable")
+        encoded = [_encoded(choice.text, choice.captioned, encode) for choice in texts.choices]
+        self._choices = sorted(encoded, key=lambda choice: len(choice.ids))
+        options = np.array([len(choice.option_ends) for choice in self._choices])
+        self._long = np.flatnonzero(options > _LONG_OPTIONS)
+        self._usual = np.flatnonzero(options <= _LONG_OPTIONS)
+
+    def draw(self, rng: np.random.Generator, shortest: float) -> Batch:
+        """A batch from the `shortest` share of the contexts and of the choices; 1 draws from all."""
+        choices = self._draw_choices(rng, shortest)
+        count = len(choices) // CHOICES_PER_CONTEXT
+        users = _window(_first(self._by_length, shortest), 8 * count, rng)
+        users = rng.choice(users, size=count, replace=False)
+        tastes = self._tastes[users]
+        contexts, context_lengths = _padded([self._contexts[user] for user in users])
+        ids, lengths = _padded([choice.ids for choice in choices])
+        captioned = _stacked([choice.captioned for choice in choices])
+        option_ends = _stacked([choice.option_ends for choice in choices])
+        options = np.arange(captioned.shape[1]) < np.array([[len(choice.option_ends)] for choice in choices])
+        liking = expected_liking(np.repeat(tastes, CHOICES_PER_CONTEXT, axis=0)[:, None], captioned)
+        return Batch(
+            contexts=torch.from_numpy(contexts),
+            context_lengths=torch.from_numpy(context_lengths),
+            choices=torch.from_numpy(ids),
+            choice_lengths=torch.from_numpy(lengths),
+            options=torch.from_numpy(options),
+            option_ends=torch.from_numpy(option_ends),
+            captioned=torch.from_numpy(captioned).float(),
+            liking=torch.from_numpy(liking).float(),
+            tastes=torch.from_numpy(tastes).float(),
+        )
+
+    def _draw_choices(self, rng: np.random.Generator, shortest: float) -> list[_EncodedChoice]:
+        pool = self._long if rng.random() < _LONG_SHARE and shortest == 1 else _first(self._usual, shortest)
+        near = _window(pool, 4 * _MOST_CHOICES, rng)
+        longest = len(self._choices[near[-1]].ids)
+        count = min(_MOST_CHOICES, len(near), _CHOICE_TOKENS // longest) // CHOICES_PER_CONTEXT * CHOICES_PER_CONTEXT
+        drawn = rng.choice(near, size=max(CHOICES_PER_CONTEXT, count), replace=len(near) < CHOICES_PER_CONTEXT)
+        return [self._choices[place] for place in drawn]
+
+
+def _encoded(text: str, captioned: np.ndarray, encode: Callable[[str], list[int]]) -> _EncodedChoice:
+    lines = text.splitlines(keepends=True)
+    ids = [encode(line) for line in lines]
+    ends = np.cumsum([len(line) for line in ids]) - 1
+    is_option = [_OPTION.match(line) is not None for line in lines]
+    option_ends = ends[is_option]
+    if len(option_ends) != len(captioned):
+        raise ValueError(f"{len(option_ends)} options found where there are {len(captioned)}: {text!r}")
+    return _EncodedChoice(np.concatenate(ids), option_ends, captioned)
+
+
+def _first(ordered: np.ndarray, share: float) -> np.ndarray:
+    return ordered[: math.ceil(share * len(ordered))]
+
+
+def _window(ordered: np.ndarray, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A random run of `width` neighbours."""
+    start = int(rng.integers(max(1, len(ordered) - width + 1)))
+    return ordered[start : start + width]
+
+
+def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return _stacked(rows), np.array([len(row) for row in rows])
+
+
+def _stacked(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows of different lengths in one array, zeros at their ends."""
+    stacked = np.zeros((len(rows), max(len(row) for row in rows), *rows[0].shape[1:]), dtype=rows[0].dtype)
+    for place, row in enumerate(rows):
+        stacked[place, : len(row)] = row
+    return stacked
