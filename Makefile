@@ -13,7 +13,7 @@ MOVIELENS ?=
 # The night; the last day of viewing history where it is not given.
 DS ?=
 
-export PYTHON SERVICE MOVIELENS DS
+export PYTHON SERVICE MOVIELENS DS FROM TO AGAIN
 export MARQUEE_WAREHOUSE := $(if $(findstring ://,$(WAREHOUSE)),$(WAREHOUSE),$(abspath $(WAREHOUSE)))
 # Every shell has a USER of its own: only `make … USER=42` names one to look up.
 export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(USER))
@@ -43,6 +43,10 @@ fingerprint: .venv/.ready ## Count and hash the rows of every table, to compare 
 airflow: .airflow/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C
 	@echo "Airflow's UI: http://localhost:8080 (no password; this machine only). Its files: .airflow/"
 	@$(ENV) exec airflow standalone
+
+.PHONY: backfill
+backfill: .airflow/.ready ## Make past nights on the running Airflow: FROM=… TO=… [AGAIN=1]
+	@scripts/backfill.sh
 
 .PHONY: test
 test: .venv/.ready ## Run every test, the quick ones first

@@ -1,7 +1,7 @@
 # Marquee's environment on one machine, in one place. Source it to use Airflow's own commands by hand:
 #
 #     . scripts/env.sh
-#     airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09
+#     airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09T23:59
 #
 # In production none of this is used: there, Airflow, Spark and MARQUEE_… are configured as you configure them.
 
