@@ -6,10 +6,11 @@ The night that a run makes is `ds`, the UTC date of its logical date, whether it
 triggered; a run without a logical date makes yesterday. It reads viewing history up to the end of that day.
 
 Every task can be run again: what is done is skipped or made again equal. Serving sees nothing before `publish`,
-which is one commit. To make five nights again (a date alone is midnight, before that night's run of 02:00):
+which is one commit. To make five past nights (a date alone is midnight, before that night's run of 02:00):
 
-    airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09T23:59 \\
-        --reprocess-behavior completed
+    airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09T23:59
+
+`--reprocess-behavior completed` makes nights again that have a run.
 
 Pools: `gpu` (one slot per GPU) and `publish` (one slot: runs publish one after the other). Settings: `MARQUEE_…` in the
 environment, see schemas/settings.py. Connection: `spark_default`.
