@@ -21,9 +21,10 @@ _STATE = re.compile(r"new_state=(?P<state>failed|up_for_retry)")
 _TOLD = re.compile(
     r"^(\d\d:\d\d:\d\d (scored|bucket) |marquee \w+: |(validate|candidates|contexts|score_\d+|audit|publish): )"
 )
-# Ivy's report of the packages it found, a hundred lines a task.
-_IVY = re.compile(
-    r"^(found|confs:|::|\||-----|\d+ artifacts|[\w.-]+#[\w.-]+;)|from central in|^(Ivy Default|The jars for)"
+# What Ivy found, a hundred lines a task, and what every task says at its start.
+_NOISE = re.compile(
+    r"^(found |confs:|::|\||-----|\d+ artifacts|Ivy Default|The jars for|[\w.-]+#[\w.-]+[; ]|[\w.-]+#.* added as)"
+    r"|^(Spark-Submit cmd:|WARNING: Using incubator|Running command:|Tmp dir root|Output:)"
 )
 _LINES_OF_A_FAILURE = 15
 
@@ -50,7 +51,7 @@ class Follower:
         self._print(f"[bold]{self.task}[/bold]")
 
     def _hear(self, message: str) -> None:
-        if _IVY.search(message):
+        if _NOISE.search(message):
             return
         self.own_lines.append(message)
         if _TOLD.match(message):
