@@ -27,10 +27,10 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from examples.truth import FOLDER, Truth, read_truth
-from schemas.contract import ContractError
+from schemas.contract import ContractError, Table
 from schemas.exit_codes import REFUSED
 from schemas.settings import Settings, settings
-from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY, Table
+from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
 POLICIES = ("random", "popular", "rule", "model", "oracle")
 _PRIOR_IMPRESSIONS = 10  # at the overall play rate, added to each artwork's own

@@ -140,8 +140,8 @@ _ADJECTIVES = (
 ).split()
 _NOUNS = (
     "River House Stranger Promise Garden Shadow Winter Letter Hunter Daughter Empire Harbor Mirror Station Orchard "
-    "Storm Kingdom Game Road Heart Island Song Witness Circus Soldier Bride Clock Machine Wolf Summer Angel Family Ghost "
-    "Love Night Planet Honor Money Murder Dance King Dog"
+    "Storm Kingdom Game Road Heart Island Song Witness Circus Soldier Bride Clock Machine Wolf Summer Angel Family "
+    "Ghost Love Night Planet Honor Money Murder Dance King Dog"
 ).split()
 _SYLLABLES = (
     "ka ro mi len dor va shi tel an bri zo que nar fi lo mun est ar ja pel go rin ta bou che sal vik hu dre ox wy ing "

@@ -89,7 +89,7 @@ def _impression(
         artwork_id=eligible[shown],
         eligible_artwork_ids=eligible,
         propensity=float(policy[shown]),
-        shown_at=moment(day, rng.integers(86_400)),
+        shown_at=moment(day, int(rng.integers(86_400))),
         played=played,
         play_seconds=round(float(rng.gamma(2, 1500)), 1) if played else 0.0,
     )

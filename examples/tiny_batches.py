@@ -12,14 +12,22 @@ import torch
 from torch import Tensor
 
 from examples.tiny_texts import Texts, expected_liking
+from examples.tiny_tokenizer import BEGIN_ID
 
-CHOICES_PER_CONTEXT = 8
+CHOICES_PER_CONTEXT = 4
 _CHOICE_TOKENS = 6_000
 _MOST_CHOICES = 96
+_LINES_BEFORE_THEMES = 1  # the instruction
 _OPTION = re.compile(r"\d+\. ")
 # Long choices are rare in a catalogue; here they are drawn more often, else the numbers up to 40 go unlearned.
 _LONG_SHARE = 0.12
 _LONG_OPTIONS = 12
+
+
+@dataclass(frozen=True)
+class _EncodedContext:
+    ids: np.ndarray
+    line_ends: np.ndarray  # the place of each line break after the leading themes
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,15 @@ class _EncodedChoice:
 class Batch:
     """C contexts and N = C × CHOICES_PER_CONTEXT choices, N in order of their contexts; K is the most options.
 
-    contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are before padding. `options` (N, K) is
+    contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are before padding. `line_ends` (C, L)
+    are the places where lines of the context end, the last one repeated where there are fewer. `options` (N, K) is
     true where there is an option, `option_ends` (N, K) its line break's place, `captioned` (N, K, 19) what its caption
     tells, `liking` (N, K) what that is worth to the user, and `tastes` (C, 18) what the users like.
     """
 
     contexts: Tensor
     context_lengths: Tensor
+    line_ends: Tensor
     choices: Tensor
     choice_lengths: Tensor
     options: Tensor
@@ -52,10 +62,10 @@ class Batch:
 class Batches:
     """Draws batches from one service's texts. Contexts of a batch are of like length, and so are its choices."""
 
-    def __init__(self, texts: Texts, encode: Callable[[str], list[int]], begin: int) -> None:
+    def __init__(self, texts: Texts, encode: Callable[[str], list[int]]) -> None:
         self._tastes = texts.tastes
-        self._contexts = [np.array([begin, *encode(text)]) for text in texts.contexts]
-        self._by_length = np.argsort([len(ids) for ids in self._contexts], kind="stable")
+        self._contexts = [_encoded_context(text, encode) for text in texts.contexts]
+        self._by_length = np.argsort([len(context.ids) for context in self._contexts], kind="stable")
         encoded = [_encoded(choice.text, choice.captioned, encode) for choice in texts.choices]
         self._choices = sorted(encoded, key=lambda choice: len(choice.ids))
         options = np.array([len(choice.option_ends) for choice in self._choices])
@@ -69,7 +79,11 @@ class Batches:
         users = _window(_first(self._by_length, shortest), 8 * count, rng)
         users = rng.choice(users, size=count, replace=False)
         tastes = self._tastes[users]
-        contexts, context_lengths = _padded([self._contexts[user] for user in users])
+        contexts, context_lengths = _padded([self._contexts[user].ids for user in users])
+        line_ends, line_counts = _padded([self._contexts[user].line_ends for user in users])
+        line_ends = np.where(
+            np.arange(line_ends.shape[1]) < line_counts[:, None], line_ends, context_lengths[:, None] - 1
+        )
         ids, lengths = _padded([choice.ids for choice in choices])
         captioned = _stacked([choice.captioned for choice in choices])
         option_ends = _stacked([choice.option_ends for choice in choices])
@@ -78,6 +92,7 @@ class Batches:
         return Batch(
             contexts=torch.from_numpy(contexts),
             context_lengths=torch.from_numpy(context_lengths),
+            line_ends=torch.from_numpy(line_ends),
             choices=torch.from_numpy(ids),
             choice_lengths=torch.from_numpy(lengths),
             options=torch.from_numpy(options),
@@ -94,6 +109,14 @@ class Batches:
         count = min(_MOST_CHOICES, len(near), _CHOICE_TOKENS // longest) // CHOICES_PER_CONTEXT * CHOICES_PER_CONTEXT
         drawn = rng.choice(near, size=max(CHOICES_PER_CONTEXT, count), replace=len(near) < CHOICES_PER_CONTEXT)
         return [self._choices[place] for place in drawn]
+
+
+def _encoded_context(text: str, encode: Callable[[str], list[int]]) -> _EncodedContext:
+    lines = [encode(line) for line in text.splitlines(keepends=True)]
+    ends = np.cumsum([len(line) for line in lines])  # the beginning of text moves each by one
+    return _EncodedContext(
+        np.array([BEGIN_ID, *(token for line in lines for token in line)]), ends[_LINES_BEFORE_THEMES:]
+    )
 
 
 def _encoded(text: str, captioned: np.ndarray, encode: Callable[[str], list[int]]) -> _EncodedChoice:

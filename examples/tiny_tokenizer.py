@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from schemas.tables import MAX_ARTWORKS
 
 BEGIN, END, END_OF_TURN = "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"
+BEGIN_ID, END_ID, END_OF_TURN_ID = 0, 1, 2
 VOCABULARY = 2560
 """Tokens. Nearly every word of the captions is one; names of titles take several."""
 
@@ -41,9 +42,7 @@ def train_tokenizer(lines: Iterable[str]) -> Tokenizer:
     )
     numbers = (str(number) for number in range(1, MAX_ARTWORKS + 1) for _ in range(_NUMBER_REPEATS))
     tokenizer.train_from_iterator(chain(lines, numbers), trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))]
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, BEGIN_ID)])
     return tokenizer
 
 

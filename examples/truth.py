@@ -38,17 +38,20 @@ def taste_from_shares(shares: np.ndarray) -> np.ndarray:
     roots = np.sqrt(shares)
     centred = roots - roots.mean(axis=-1, keepdims=True)
     scale = centred.std(axis=-1, keepdims=True)
-    return np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
+    taste: np.ndarray = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
+    return taste
 
 
 def play_logit(taste_match: np.ndarray, style: np.ndarray, appeal: np.ndarray) -> np.ndarray:
     """Log-odds of a play; `taste_match` is taste · theme weights."""
-    return BASE + TASTE * taste_match + STYLE * style + APPEAL * appeal
+    logit: np.ndarray = BASE + TASTE * taste_match + STYLE * style + APPEAL * appeal
+    return logit
 
 
 def play_probability(taste_match: np.ndarray, style: np.ndarray, appeal: np.ndarray) -> np.ndarray:
     """The probability that a user plays from an artwork."""
-    return 1 / (1 + np.exp(-play_logit(taste_match, style, appeal)))
+    probability: np.ndarray = 1 / (1 + np.exp(-play_logit(taste_match, style, appeal)))
+    return probability
 
 
 @dataclass(frozen=True)
