@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import QueryBuilder
-from rich.console import Console
 from rich.table import Table
 
 from schemas import tables
@@ -22,7 +21,7 @@ from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
-from serving.tables import open_table
+from serving.tables import open_table, wide_console
 
 MEASURED_TABLES = {"night_steps", "night_inputs"}
 """They hold what a clock or a commit counter said."""
@@ -94,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not ours:
         print(f"fingerprint: there are no tables in {parsed.warehouse}", file=sys.stderr)
         return REFUSED
-    Console().print(told(ours, theirs))
+    wide_console().print(told(ours, theirs))
     return 0 if theirs is None or theirs == ours else 1
 
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from schemas.buckets import bucket_of
@@ -19,7 +18,7 @@ from schemas.exit_codes import REFUSED
 from schemas.settings import settings
 from schemas.tables import ARTWORKS, TITLES
 from serving.selections import Selections
-from serving.tables import literals, open_table, rows
+from serving.tables import literals, open_table, rows, wide_console
 
 EXAMPLE_USER = "42"
 
@@ -94,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
     parsed = parser.parse_args(arguments)
     try:
-        Console().print(lookup(parsed.warehouse, parsed.user, parsed.title))
+        wide_console().print(lookup(parsed.warehouse, parsed.user, parsed.title))
     except ContractError as error:
         print(f"lookup: {error}", file=sys.stderr)
         return REFUSED

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
 from schemas import tables
@@ -20,7 +20,7 @@ from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
-from serving.tables import open_table, rows
+from serving.tables import open_table, rows, wide_console
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
     parsed = parser.parse_args(arguments)
     try:
-        Console().print(told(read_report(parsed.warehouse, parsed.ds)))
+        wide_console().print(told(read_report(parsed.warehouse, parsed.ds)))
     except ContractError as error:
         print(f"summary: {error}", file=sys.stderr)
         return REFUSED

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
+from rich.console import Console
 
 from schemas.contract import ContractError, Table
 
@@ -33,6 +36,11 @@ def query(sql: str, **tables: DeltaTable) -> pa.Table:
 def rows(sql: str, **tables: DeltaTable) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = query(sql, **tables).to_pylist()
     return found
+
+
+def wide_console() -> Console:
+    """Standard output; where it is no terminal, wide enough that captions are not broken into columns of words."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)
 
 
 def literal(text: str) -> str:
