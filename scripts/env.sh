@@ -28,7 +28,10 @@ export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW_CONN_SPARK_DEFAULT="${AIRFLOW_CONN_SPARK_DEFAULT:-{\"conn_type\": \"spark\", \"host\": \"local[*]\"\}}"
 
 export SPARK_CONF_DIR="${SPARK_CONF_DIR:-$MARQUEE_ROOT/conf/spark}"
+# A JVM that is killed leaves its libraries and blocks behind: here, not in /tmp.
 export SPARK_LOCAL_DIRS="$MARQUEE_ROOT/.cache/spark"
+export SPARK_SUBMIT_OPTS="\"-Djava.io.tmpdir=$SPARK_LOCAL_DIRS\" -XX:-UsePerfData"
+mkdir -p "$SPARK_LOCAL_DIRS"
 export SPARK_LOCAL_IP="${SPARK_LOCAL_IP:-127.0.0.1}"
 export PYSPARK_PYTHON="$MARQUEE_ROOT/.venv/bin/python"
 
