@@ -22,6 +22,7 @@ _OPTION = re.compile(r"\d+\. ")
 # Long choices are rare in a catalogue; here they are drawn more often, else the numbers up to 40 go unlearned.
 _LONG_SHARE = 0.12
 _LONG_OPTIONS = 12
+_LONG_FROM = 0.4  # share of the shortest up to which there are none
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Batches:
         )
 
     def _draw_choices(self, rng: np.random.Generator, shortest: float) -> list[_EncodedChoice]:
-        pool = self._long if rng.random() < _LONG_SHARE and shortest == 1 else _first(self._usual, shortest)
+        long = rng.random() < _LONG_SHARE and shortest > _LONG_FROM
+        pool = _first(self._long if long else self._usual, shortest)
         near = _window(pool, 4 * _MOST_CHOICES, rng)
         longest = len(self._choices[near[-1]].ids)
         count = min(_MOST_CHOICES, len(near), _CHOICE_TOKENS // longest) // CHOICES_PER_CONTEXT * CHOICES_PER_CONTEXT
