@@ -17,7 +17,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MARQUEE_", frozen=True)
 
-    warehouse: str = Field(str(_ROOT / "warehouse"), description="URI of the folder or object store that holds the tables")
+    warehouse: str = Field(
+        str(_ROOT / "warehouse"), description="URI of the folder or object store that holds the tables"
+    )
     buckets: int = Field(16, ge=1, description="buckets of a new warehouse; one that exists keeps its own number")
 
     model: str = Field(str(_ROOT / "examples" / "tiny_llama"), description="folder of the checkpoint that scores")
@@ -26,7 +28,9 @@ class Settings(BaseSettings):
     history_titles: int = Field(20, ge=0, description="latest titles that a context shows")
     leading_themes: int = Field(5, ge=0, description="leading themes that a context names")
     theme_half_life: int = Field(
-        40, ge=1, description="viewings after which one counts half towards the leading themes; by rank, not by date, so "
+        40,
+        ge=1,
+        description="viewings after which one counts half towards the leading themes; by rank, not by date, so "
         "that a context changes only when its user watches something",
     )
     name_characters: int = Field(80, ge=1, description="characters kept of a title's name")
@@ -36,7 +40,10 @@ class Settings(BaseSettings):
     titles_per_user: int = Field(20, ge=1, description="titles per user that ALS recommends")
 
     epsilon: float = Field(
-        0.1, ge=0, le=1, description="share of the policy that is uniform over a pair's artworks. 0 always shows the best "
+        0.1,
+        ge=0,
+        le=1,
+        description="share of the policy that is uniform over a pair's artworks. 0 always shows the best "
         "artwork, after which no other policy can be evaluated from the logs",
     )
     temperature: float = Field(0.5, gt=0, description="divides log-probabilities; below 1 sharpens the policy")

@@ -7,6 +7,7 @@ import sys
 from datetime import date
 
 from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
 from schemas.settings import settings
 from spark_jobs.audit import audit
 from spark_jobs.candidates import candidates
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
             NIGHT_STEPS[parsed.step](Night(warehouse, parsed.ds))
     except ContractError as error:
         print(f"marquee {parsed.step}: {error}", file=sys.stderr, flush=True)
-        return 2
+        return REFUSED
     finally:
         warehouse.spark.stop()
     return 0

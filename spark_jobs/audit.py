@@ -43,7 +43,11 @@ def other_artworks(asked: DataFrame, scores: DataFrame, choices: DataFrame) -> D
     """Scores whose artworks are not those of the ordering that was asked."""
     return (
         scores.join(asked, ["user_id", "title_id", "prompt_hash"], how="inner")
-        .join(choices.select("title_id", "ordering", F.col("artwork_ids").alias("asked_ids")), ["title_id", "ordering"], how="left")
+        .join(
+            choices.select("title_id", "ordering", F.col("artwork_ids").alias("asked_ids")),
+            ["title_id", "ordering"],
+            how="left",
+        )
         .where(~F.col("artwork_ids").eqNullSafe(F.col("asked_ids")))
     )
 
@@ -91,11 +95,15 @@ def checks(night: Night) -> dict[str, tuple[float, float]]:
         "pairs neither scored nor rejected": (abs(unanswered(asked, scores).count() - unscorable), 0),
         "scores that nobody asked for": (not_asked(asked, scores).count(), 0),
         "scores for other artworks than were asked": (
-            other_artworks(asked, scores, night.tonight(TITLE_CHOICES)).count(), 0
+            other_artworks(asked, scores, night.tonight(TITLE_CHOICES)).count(),
+            0,
         ),
         "scores that are no probabilities": (improper(scores).count(), 0),
         "share of wanted pairs rejected": (lost / wanted if wanted else 0.0, settings.rejected_share_limit),
-        "share of best artworks that changed": (moved["changed"] / moved["pairs"] if enough else 0.0, settings.drift_limit),
+        "share of best artworks that changed": (
+            moved["changed"] / moved["pairs"] if enough else 0.0,
+            settings.drift_limit,
+        ),
         "probability off the option numbers": (1 - mass if mass is not None else 0.0, 1 - settings.label_mass_floor),
         "model versions beyond one": (max(0, scores.select("model_version").distinct().count() - 1), 0),
     }
@@ -105,9 +113,12 @@ def audit(night: Night) -> None:
     """Write `audit_results`; raise ContractError where a check fails."""
     with night.step("audit") as counts:
         found = checks(night)
-        rows = [(night.ds, name, float(value), float(limit), value <= limit) for name, (value, limit) in found.items()]
-        night.replace(AUDIT_RESULTS, night.spark.createDataFrame(rows, AUDIT_RESULTS.spark_schema()).coalesce(1))
-        failed = [f"{name}: {value:g}, at most {limit:g} allowed" for _, name, value, limit, passed in rows if not passed]
+        rows = [
+            {"ds": night.ds, "check": name, "value": float(value), "limit": float(limit), "passed": value <= limit}
+            for name, (value, limit) in found.items()
+        ]
+        night.replace(AUDIT_RESULTS, night.warehouse.frame(AUDIT_RESULTS, rows))
+        failed = [f"{r['check']}: {r['value']:g}, at most {r['limit']:g} allowed" for r in rows if not r["passed"]]
         counts.update(checks=len(rows), failed=len(failed))
     if failed:
         raise ContractError(

@@ -51,6 +51,8 @@ def recommended_pairs(history: DataFrame, active_artworks: DataFrame, settings: 
     users = numbered(viewed, "user_id", "user_number")
     titles = numbered(viewed, "title_id", "title_number")
     ratings = viewed.join(users, "user_id", how="inner").join(titles, "title_id", how="inner")
+    # Its own default of 10 is as many tasks for every one of its many small stages, whatever the cluster.
+    blocks = viewed.sparkSession.sparkContext.defaultParallelism
     als = ALS(
         rank=_RANK,
         maxIter=_ITERATIONS,
@@ -60,6 +62,8 @@ def recommended_pairs(history: DataFrame, active_artworks: DataFrame, settings: 
         userCol="user_number",
         itemCol="title_number",
         ratingCol="completion",
+        numUserBlocks=blocks,
+        numItemBlocks=blocks,
     )
     # In one order, whatever the shuffle delivered first: sums of floats, and so close ranks, depend on it.
     ordered = ratings.select("user_number", "title_number", "completion").sort("user_number", "title_number")

@@ -25,7 +25,13 @@ from spark_jobs.validate import NO_BUCKET, good_artworks, good_history, good_tit
 from spark_jobs.warehouse import Night
 
 # Why a wanted pair is, or is not, asked of the model.
-TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK = "to_score", "carried", "only_choice", "uniform", "no_active_artwork"
+TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK = (
+    "to_score",
+    "carried",
+    "only_choice",
+    "uniform",
+    "no_active_artwork",
+)
 
 
 def title_options(choices: DataFrame) -> DataFrame:

@@ -25,8 +25,10 @@ def explored(options: Column, settings: Settings) -> Column:
     total = F.aggregate(options, F.lit(0.0), lambda sum_, option: sum_ + F.pow(option["probability"], F.lit(power)))
     return _with_propensity(
         options,
-        lambda option: F.lit(1 - settings.epsilon) * F.pow(option["probability"], F.lit(power)) / total
-        + F.lit(settings.epsilon) / size,
+        lambda option: (
+            F.lit(1 - settings.epsilon) * F.pow(option["probability"], F.lit(power)) / total
+            + F.lit(settings.epsilon) / size
+        ),
     )
 
 
@@ -35,9 +37,7 @@ def uniform(artwork_ids: Column) -> Column:
     share = F.lit(1.0) / F.size(artwork_ids)
     return F.transform(
         artwork_ids,
-        lambda artwork: F.struct(
-            artwork.alias("artwork_id"), share.alias("probability"), share.alias("propensity")
-        ),
+        lambda artwork: F.struct(artwork.alias("artwork_id"), share.alias("probability"), share.alias("propensity")),
     )
 
 
@@ -55,7 +55,10 @@ def _with_propensity(options: Column, propensity: object) -> Column:
 def ranked(options: Column) -> Column:
     """The options, the most probable first; equal ones by id."""
     keyed = F.transform(
-        options, lambda option: F.struct((-option["probability"]).alias("a"), option["artwork_id"].alias("b"), option.alias("option"))
+        options,
+        lambda option: F.struct(
+            (-option["probability"]).alias("a"), option["artwork_id"].alias("b"), option.alias("option")
+        ),
     )
     return F.transform(F.array_sort(keyed), lambda item: item["option"])
 
@@ -97,5 +100,7 @@ def drawn(distribution: Column, user_id: Column, title_id: Column, ds: date, set
         laid_out, lambda option, index: F.struct(option["propensity"].alias("propensity"), index.alias("index"))
     )
     # Where rounding leaves the sum below the point, the last option that can be drawn is the one.
-    end = F.aggregate(indexed, start, step, lambda state: F.when(state["index"] >= 0, state["index"]).otherwise(state["possible"]))
+    end = F.aggregate(
+        indexed, start, step, lambda state: F.when(state["index"] >= 0, state["index"]).otherwise(state["possible"])
+    )
     return F.get(laid_out, end)

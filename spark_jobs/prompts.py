@@ -75,8 +75,9 @@ def leading_themes(viewings: Column, settings: Settings) -> Column:
         total = F.aggregate(
             with_genre,
             F.lit(0.0),
-            lambda sum_, viewing: sum_
-            + viewing["completion"] * F.pow(F.lit(0.5), viewing["rank"] / F.lit(settings.theme_half_life)),
+            lambda sum_, viewing: (
+                sum_ + viewing["completion"] * F.pow(F.lit(0.5), viewing["rank"] / F.lit(settings.theme_half_life))
+            ),
         )
         # Rounded, so that a tie in the last bits is broken by name.
         return F.struct((-F.round(total, 6)).alias("weight"), genre.alias("genre"))
@@ -131,17 +132,17 @@ def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: 
     caption = one_line(F.col("caption"), settings.caption_characters)
     options = active_artworks.groupBy("title_id").agg(
         # By hash, so that no catalogue's order (the default first, say) becomes a position.
-        F.array_sort(F.collect_list(F.struct(F.xxhash64("artwork_id").alias("place"), "artwork_id", caption.alias("caption"))))
-        .alias("options")
+        F.array_sort(
+            F.collect_list(F.struct(F.xxhash64("artwork_id").alias("place"), "artwork_id", caption.alias("caption")))
+        ).alias("options")
     )
     size = F.size("options")
     orderings = F.least(F.lit(settings.orderings), size)
     shift = F.floor(F.col("ordering") * size / F.col("orderings")).cast("int")
-    rotated = F.concat(
-        F.slice("options", F.col("shift") + 1, size), F.slice("options", F.lit(1), F.col("shift"))
-    )
+    rotated = F.concat(F.slice("options", F.col("shift") + 1, size), F.slice("options", F.lit(1), F.col("shift")))
     numbered = F.transform(
-        "rotated", lambda option, index: F.concat((index + 1).cast("string"), F.lit(". "), option["caption"], F.lit("\n"))
+        "rotated",
+        lambda option, index: F.concat((index + 1).cast("string"), F.lit(". "), option["caption"], F.lit("\n")),
     )
     about = F.when(F.col("about").isNotNull(), F.concat(F.lit("About: "), "about", F.lit("\n"))).otherwise("")
     return (
@@ -155,6 +156,8 @@ def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: 
             "title_id",
             "ordering",
             F.transform("rotated", lambda option: option["artwork_id"]).alias("artwork_ids"),
-            F.concat(F.lit("Title: "), "line", F.lit("\n"), about, F.array_join(numbered, ""), F.lit(ANSWER)).alias("choice"),
+            F.concat(F.lit("Title: "), "line", F.lit("\n"), about, F.array_join(numbered, ""), F.lit(ANSWER)).alias(
+                "choice"
+            ),
         )
     )

@@ -69,7 +69,9 @@ def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -
     A pair that lost all has an empty distribution.
     """
     active = options.select("title_id", "artwork_ids")
-    left = F.filter("ranking", lambda option: F.array_contains(F.coalesce("artwork_ids", F.array()), option["artwork_id"]))
+    left = F.filter(
+        "ranking", lambda option: F.array_contains(F.coalesce("artwork_ids", F.array()), option["artwork_id"])
+    )
     total = F.aggregate("left", F.lit(0.0), lambda sum_, option: sum_ + option["probability"])
     # The remaining artworks may have had no probability at all between them.
     share = F.when(F.col("total") > 0, F.lit(1.0) / F.col("total"))
@@ -125,7 +127,9 @@ def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
 
     `changed` tells which rows differ from `before`.
     """
-    old = before.select(*KEY, content_hash().alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at"))
+    old = before.select(
+        *KEY, content_hash().alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at")
+    )
     same = F.coalesce(F.col("old_hash") == content_hash(), F.lit(False))
     end_of_day = F.date_add(F.lit(ds), 1).cast("timestamp")
     return (
@@ -270,7 +274,9 @@ def publish(night: Night) -> None:
             wanted_later = warehouse.read(WANTED_PAIRS).where(F.col("ds").isin(newer))
             decided = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).distinct()
             changes = changes.join(decided, KEY, how="left_anti").select(*ARTWORK_SELECTIONS.column_names)
-        counts.update(merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds))
+        counts.update(
+            merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds)
+        )
         counts["unchanged"] = after.where(F.col("source") != REMOVED).count() - counts["inserted"] - counts["updated"]
         if not newer:
             defaults = default_artworks(good_artworks(night), good_impressions(night)).cache()

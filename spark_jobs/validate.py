@@ -72,7 +72,9 @@ def judged(table: Table, rows: DataFrame, referred: dict[str, DataFrame], ds: da
         same_key = Window.partitionBy(F.col("rule").isNull(), *table.key).orderBy(F.xxhash64(*table.column_names))
         repeated = F.row_number().over(same_key) > 1
         rows = rows.withColumn("_repeated", repeated)
-        rows = rows.withColumn("rule", F.coalesce("rule", F.when(F.col("_repeated"), "duplicate_key"))).drop("_repeated")
+        rows = rows.withColumn("rule", F.coalesce("rule", F.when(F.col("_repeated"), "duplicate_key"))).drop(
+            "_repeated"
+        )
     return _without_surplus(rows, ds) if table is ARTWORKS else rows
 
 
@@ -82,9 +84,9 @@ def _without_surplus(artworks: DataFrame, ds: date) -> DataFrame:
     of_title = Window.partitionBy("title_id", eligible).orderBy(F.desc("is_default"), "artwork_id")
     surplus = eligible & (F.row_number().over(of_title) > MAX_ARTWORKS)
     artworks = artworks.withColumn("_surplus", surplus)
-    return artworks.withColumn(
-        "rule", F.coalesce("rule", F.when(F.col("_surplus"), "too_many_artworks"))
-    ).drop("_surplus")
+    return artworks.withColumn("rule", F.coalesce("rule", F.when(F.col("_surplus"), "too_many_artworks"))).drop(
+        "_surplus"
+    )
 
 
 def active_on(ds: date) -> Column:
@@ -177,8 +179,8 @@ def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Se
     rules = ", ".join(f"{rule} {number:,}" for rule, number in sorted(broken.items()))
     raise ContractError(
         f"{table_name}: {count:,} of {rows:,} rows were rejected ({count / rows:.1%}), over the limit of "
-        f"{settings.rejected_share_limit:.1%} (MARQUEE_REJECTED_SHARE_LIMIT): {rules}. Mend the source, or look at them "
-        f"in rejected_rows where ds = '{ds}'"
+        f"{settings.rejected_share_limit:.1%} (MARQUEE_REJECTED_SHARE_LIMIT): {rules}. Mend the source, or look at "
+        f"them in rejected_rows where ds = '{ds}'"
     )
 
 
@@ -192,7 +194,9 @@ def validate(night: Night) -> None:
         read = [table for table in INPUTS if night.warehouse.has(table)]
         rows = {table: night_rows(table, night.input(table), night.ds, night.settings) for table in read}
         broken = [
-            rejected(table, judged(table, rows[table], referred if table.references else {}, night.ds), night.ds, "validate")
+            rejected(
+                table, judged(table, rows[table], referred if table.references else {}, night.ds), night.ds, "validate"
+            )
             for table in read
         ]
         union = broken[0]
@@ -203,7 +207,8 @@ def validate(night: Night) -> None:
             night.tonight(REJECTED_ROWS).where("step = 'validate'").groupBy("source_table", "rule").count().collect()
         )
         found = {
-            table: {row["rule"]: row["count"] for row in per_rule if row["source_table"] == table.name} for table in read
+            table: {row["rule"]: row["count"] for row in per_rule if row["source_table"] == table.name}
+            for table in read
         }
         for table in read:
             counts[f"rows_{table.name}"] = rows[table].count()

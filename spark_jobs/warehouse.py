@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
+import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -23,7 +25,6 @@ from schemas.tables import (
     NIGHT_INPUTS,
     NIGHT_STEPS,
     SERVED,
-    TABLES,
 )
 
 
@@ -54,6 +55,10 @@ class Warehouse:
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.path(table))
+
+    def frame(self, table: Table, rows: list[dict[str, Any]]) -> DataFrame:
+        """A few rows of a table, made on the driver. Through Arrow, for which no Python worker has to start."""
+        return self.spark.createDataFrame(pa.Table.from_pylist(rows, table.arrow_schema()), table.spark_schema())
 
     def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
         """Write `rows` as the whole of one partition, in one commit: `replace(SCORES, rows, ds=ds)`."""
@@ -89,12 +94,13 @@ class Warehouse:
             builder.execute()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Night:
     """One night of a warehouse: its date, and its inputs at the versions that were noted when it began."""
 
     warehouse: Warehouse
     ds: date
+    _noted: dict[str, int] | None = None
 
     @property
     def spark(self) -> SparkSession:
@@ -107,20 +113,23 @@ class Night:
     def note_inputs(self) -> None:
         """Note the version of each table that this night reads; every later step reads at these versions."""
         read = [table for table in (*INPUTS, ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG) if self.warehouse.has(table)]
-        rows = [(self.ds, table.name, self.warehouse.version(table)) for table in read]
-        self.replace(NIGHT_INPUTS, self.spark.createDataFrame(rows, NIGHT_INPUTS.spark_schema()))
+        self._noted = {table.name: self.warehouse.version(table) for table in read}
+        rows = [{"ds": self.ds, "source_table": name, "version": version} for name, version in self._noted.items()]
+        self.replace(NIGHT_INPUTS, self.warehouse.frame(NIGHT_INPUTS, rows))
 
     def noted_versions(self) -> dict[str, int]:
-        rows = self.tonight(NIGHT_INPUTS).collect()
-        if not rows:
-            raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
-        return {row["source_table"]: row["version"] for row in rows}
+        if self._noted is None:
+            rows = self.tonight(NIGHT_INPUTS).collect()
+            if not rows:
+                raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
+            self._noted = {row["source_table"]: row["version"] for row in rows}
+        return self._noted
 
     def input(self, table: Table) -> DataFrame:
         """An input at its noted version; an optional one that was not there is empty."""
         versions = self.noted_versions()
         if table.name not in versions:
-            return self.spark.createDataFrame([], table.spark_schema())
+            return self.warehouse.frame(table, [])
         return self.warehouse.read(table, versions[table.name]).select(*table.column_names)
 
     def tonight(self, table: Table) -> DataFrame:
@@ -137,15 +146,11 @@ class Night:
         began = time.monotonic()
         yield counts
         seconds = time.monotonic() - began
-        row = (self.ds, name, seconds, counts)
-        self.replace(NIGHT_STEPS, self.spark.createDataFrame([row], NIGHT_STEPS.spark_schema()), step=name)
+        row = {"ds": self.ds, "step": name, "seconds": seconds, "counts": list(counts.items())}
+        self.replace(NIGHT_STEPS, self.warehouse.frame(NIGHT_STEPS, [row]), step=name)
         print(f"{name}: {seconds:.1f} s, " + ", ".join(f"{key} {value:,}" for key, value in counts.items()), flush=True)
 
 
 def bucket(user_id: Column, buckets: int) -> Column:
     """crc32(user_id) % buckets, as schemas.buckets.bucket_of computes it in Python."""
     return F.pmod(F.crc32(user_id.cast("binary")), F.lit(buckets)).cast("int")
-
-
-def table_named(name: str) -> Table:
-    return TABLES[name]

@@ -44,7 +44,9 @@ def viewing(user: str, title: str, on: date = DAY, completion: float | None = 0.
     return (user, title, datetime(on.year, on.month, on.day, hour), completion, on)
 
 
-def title(title_id: str, name: str | None = None, genres: list[str] | None = None, synopsis: str | None = None) -> tuple[Any, ...]:
+def title(
+    title_id: str, name: str | None = None, genres: list[str] | None = None, synopsis: str | None = None
+) -> tuple[Any, ...]:
     return (title_id, name or f"Title {title_id}", 1999, ["Drama"] if genres is None else genres, synopsis)
 
 
@@ -56,7 +58,16 @@ def artwork(
     active_from: date = date(2020, 1, 1),
     active_to: date | None = None,
 ) -> tuple[Any, ...]:
-    return (artwork_id, title_id, caption or f"caption of {artwork_id}", ["drama"], None, is_default, active_from, active_to)
+    return (
+        artwork_id,
+        title_id,
+        caption or f"caption of {artwork_id}",
+        ["drama"],
+        None,
+        is_default,
+        active_from,
+        active_to,
+    )
 
 
 def nullable(table: Table) -> StructType:
@@ -87,6 +98,16 @@ def default_artworks() -> list[tuple[Any, ...]]:
     ]
 
 
+def default_wanted() -> list[tuple[Any, ...]]:
+    """Every title for every user, on three nights."""
+    return [
+        (day(offset), user, title_id, rank)
+        for offset in range(3)
+        for user in ("u1", "u2", "u3")
+        for rank, title_id in enumerate(("t1", "t2", "t3"), start=1)
+    ]
+
+
 @dataclass
 class SmallWarehouse:
     """Inputs as lists of rows, and steps of a night run over them; scores come from `probability`, not from a model."""
@@ -96,7 +117,7 @@ class SmallWarehouse:
     history: list[tuple[Any, ...]] = field(default_factory=default_history)
     titles: list[tuple[Any, ...]] = field(default_factory=lambda: [title("t1"), title("t2"), title("t3")])
     artworks: list[tuple[Any, ...]] = field(default_factory=default_artworks)
-    wanted: list[tuple[Any, ...]] | None = None
+    wanted: list[tuple[Any, ...]] = field(default_factory=default_wanted)
     impressions: list[tuple[Any, ...]] | None = None
 
     @property
@@ -115,8 +136,7 @@ class SmallWarehouse:
         self.write(VIEWING_HISTORY, self.history)
         self.write(TITLES, self.titles)
         self.write(ARTWORKS, self.artworks)
-        if self.wanted is not None:
-            self.write(TITLE_CANDIDATES, self.wanted)
+        self.write(TITLE_CANDIDATES, self.wanted)
         if self.impressions is not None:
             self.write(IMPRESSIONS, self.impressions)
 
@@ -130,8 +150,10 @@ class SmallWarehouse:
     def score(self, ds: date = DAY, favourite: str | None = None) -> None:
         """Write scores for the pairs that were asked: 0.7 for `favourite` or else the first option, the rest evenly."""
         night = self.night(ds)
-        asked = night.tonight(USER_CONTEXTS).select("ds", "bucket", "user_id").join(
-            asked_pairs(night.tonight(USER_CONTEXTS)), "user_id", how="inner"
+        asked = (
+            night.tonight(USER_CONTEXTS)
+            .select("ds", "bucket", "user_id")
+            .join(asked_pairs(night.tonight(USER_CONTEXTS)), "user_id", how="inner")
         )
         choices = night.tonight(TITLE_CHOICES).select("title_id", "ordering", "artwork_ids")
         size = F.size("artwork_ids")
@@ -139,7 +161,9 @@ class SmallWarehouse:
         best = F.when(place > 0, place - 1).otherwise(0)
         rows = asked.join(choices, ["title_id", "ordering"], how="inner").withColumn(
             "probabilities",
-            F.transform("artwork_ids", lambda _, index: F.when(index == best, F.lit(0.7)).otherwise(F.lit(0.3) / (size - 1))),
+            F.transform(
+                "artwork_ids", lambda _, index: F.when(index == best, F.lit(0.7)).otherwise(F.lit(0.3) / (size - 1))
+            ),
         )
         self.warehouse.replace(ARTWORK_SCORES, rows.withColumn("model_version", F.lit("tests@1")), ds=ds)
         run = (ds, 0, rows.count(), 0, 0, 0, 0, 0.99, 1.0, "tests@1", "")

@@ -23,7 +23,9 @@ def options(**probabilities: float) -> Column:
 
 
 def users(spark: SparkSession) -> DataFrame:
-    return spark.range(USERS).select(F.concat(F.lit("user "), "id").alias("user_id"), F.lit("a title").alias("title_id"))
+    return spark.range(USERS).select(
+        F.concat(F.lit("user "), "id").alias("user_id"), F.lit("a title").alias("title_id")
+    )
 
 
 def one(spark: SparkSession, column: Column) -> Any:
@@ -66,7 +68,10 @@ def test_a_draw_holds_for_the_epoch_and_epochs_are_staggered(spark: SparkSession
     settings = Settings(epoch_days=14)
     ends = users(spark).select(
         *(
-            (epoch(F.col("user_id"), DS + timedelta(days=d), settings) != epoch(F.col("user_id"), DS + timedelta(days=d + 1), settings))
+            (
+                epoch(F.col("user_id"), DS + timedelta(days=d), settings)
+                != epoch(F.col("user_id"), DS + timedelta(days=d + 1), settings)
+            )
             .cast("int")
             .alias(f"d{d}")
             for d in range(14)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from night_data import DAY, artwork, day, nullable, title, viewing
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
 from schemas.tables import ARTWORKS, TITLES, VIEWING_HISTORY
 from spark_jobs.prompts import one_line, title_choice_texts, user_context_texts
+from tests.night_data import DAY, artwork, day, nullable, title, viewing
 
 
 def context(spark: SparkSession, history: list[Any], titles: list[Any], user: str = "u", **settings: Any) -> str:
@@ -26,7 +26,9 @@ def context(spark: SparkSession, history: list[Any], titles: list[Any], user: st
 
 def choices(spark: SparkSession, titles: list[Any], artworks: list[Any], **settings: Any) -> list[Any]:
     frame = title_choice_texts(
-        spark.createDataFrame(titles, nullable(TITLES)), spark.createDataFrame(artworks, nullable(ARTWORKS)), Settings(**settings)
+        spark.createDataFrame(titles, nullable(TITLES)),
+        spark.createDataFrame(artworks, nullable(ARTWORKS)),
+        Settings(**settings),
     )
     return frame.orderBy("title_id", "ordering").collect()
 
@@ -85,8 +87,7 @@ def test_a_choice_describes_the_title_and_numbers_its_artworks(spark: SparkSessi
     assert first == second[::-1]
     captions = {"a": "an egg", "b": "a cat"}
     assert rows[0]["choice"] == (
-        "Title: Alien (1999): horror\nAbout: In space.\n"
-        f"1. {captions[first[0]]}\n2. {captions[first[1]]}\nAnswer: "
+        f"Title: Alien (1999): horror\nAbout: In space.\n1. {captions[first[0]]}\n2. {captions[first[1]]}\nAnswer: "
     )
 
 

@@ -7,7 +7,6 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from night_data import DAY, artwork, nullable, title, viewing
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType
@@ -15,6 +14,7 @@ from pyspark.sql.types import IntegerType
 from schemas.contract import ContractError, Table
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLE_CANDIDATES, TITLES, VIEWING_HISTORY
 from spark_jobs.validate import check_columns, judged
+from tests.night_data import DAY, artwork, nullable, title, viewing
 
 
 def impression(**changes: Any) -> tuple[Any, ...]:
@@ -34,7 +34,9 @@ def impression(**changes: Any) -> tuple[Any, ...]:
 
 def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known: str = "t") -> list[str | None]:
     """The rule that each of `rows` breaks, in their order."""
-    frame = spark.createDataFrame([(*row, place) for place, row in enumerate(rows)], nullable(table).add("place", IntegerType()))
+    frame = spark.createDataFrame(
+        [(*row, place) for place, row in enumerate(rows)], nullable(table).add("place", IntegerType())
+    )
     referred = {"title_id": spark.createDataFrame([(known,)], "title_id string")} if table.references else {}
     return [row["rule"] for row in judged(table, frame, referred, DAY).orderBy("place").collect()]
 
