@@ -89,7 +89,7 @@ def checks(night: Night) -> dict[str, tuple[float, float]]:
     moved = drift(scores, published).collect()[0]
     enough = moved["pairs"] >= _DRIFT_PAIRS
     runs = night.tonight(SCORING_RUNS)
-    mass = runs.agg(F.sum(F.col("label_mass") * F.col("pairs")) / F.sum("pairs")).collect()[0][0]
+    mass = runs.agg(F.try_divide(F.sum(F.col("label_mass") * F.col("pairs")), F.sum("pairs"))).collect()[0][0]
     lost = rejects.get("contexts", 0) + unscorable
     return {
         "pairs neither scored nor rejected": (abs(unanswered(asked, scores).count() - unscorable), 0),

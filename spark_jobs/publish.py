@@ -270,10 +270,13 @@ def publish(night: Night) -> None:
         newer = newer_nights(now(NIGHT_STEPS), night.ds)
         changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)
         if newer:
-            # What a newer night wanted it has decided, also where it decided to leave it as it was.
+            # What a newer night wanted it has decided, also where it left it as it was; so has it what it removed.
             wanted_later = warehouse.read(WANTED_PAIRS).where(F.col("ds").isin(newer))
-            decided = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).distinct()
-            changes = changes.join(decided, KEY, how="left_anti").select(*ARTWORK_SELECTIONS.column_names)
+            logged_later = warehouse.read(ARTWORK_SELECTION_LOG).where(F.col("ds").isin(newer))
+            decided = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).unionByName(
+                logged_later.select(*KEY)
+            )
+            changes = changes.join(decided.distinct(), KEY, how="left_anti").select(*ARTWORK_SELECTIONS.column_names)
         counts.update(
             merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds)
         )

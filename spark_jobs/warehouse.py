@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -38,14 +39,16 @@ class Warehouse:
     def path(self, table: Table) -> str:
         return f"{self.settings.warehouse.rstrip('/')}/{table.name}"
 
+    # What a table's log alone tells is read by delta-rs, in milliseconds; Spark runs jobs for it.
+
     def has(self, table: Table) -> bool:
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        return deltalake.DeltaTable.is_deltatable(self.path(table))
 
     def delta(self, table: Table) -> DeltaTable:
         return DeltaTable.forPath(self.spark, self.path(table))
 
     def version(self, table: Table) -> int:
-        return int(self.delta(table).history(1).collect()[0]["version"])
+        return int(deltalake.DeltaTable(self.path(table)).version())
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as it is now or at a version; a table that is not there raises ContractError."""
@@ -74,8 +77,7 @@ class Warehouse:
 
     def buckets(self) -> int:
         """The number of buckets that this warehouse was made with."""
-        properties = self.delta(ARTWORK_SELECTIONS).detail().collect()[0]["properties"]
-        return int(properties[BUCKETS_PROPERTY])
+        return int(deltalake.DeltaTable(self.path(ARTWORK_SELECTIONS)).metadata().configuration[BUCKETS_PROPERTY])
 
     def create_missing(self) -> None:
         """Make every table that Marquee owns and that is not there yet, by contract."""
