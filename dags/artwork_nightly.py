@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 # Never the data interval: a manual run's interval is not that of the scheduled run with the same logical date.
 DS = "{{ (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)).strftime('%Y-%m-%d') }}"
-WAREHOUSE = settings().warehouse if "://" in settings().warehouse else f"file://{settings().warehouse}"
 
 
 class RetryUnlessRefused(RetryPolicy):
@@ -111,7 +110,8 @@ with DAG(
     publish = spark_step(
         "publish",
         pool="publish",
-        outlets=[Asset(name=table.name, uri=f"{WAREHOUSE}/{table.name}") for table in SERVED],
+        # Not the path: in another warehouse the same names would have new URIs, and Airflow refuses such assets.
+        outlets=[Asset(name=table.name, uri=f"marquee://tables/{table.name}") for table in SERVED],
     )
 
     validate >> candidates >> contexts >> score >> audit >> publish
