@@ -20,8 +20,8 @@ _SEED = 17
 _GROUPS = 64
 
 
-def given_pairs(candidates: DataFrame) -> DataFrame:
-    """user_id, title_ids: the recommender's candidates, best rank first."""
+def by_user(candidates: DataFrame) -> DataFrame:
+    """user_id, title_ids: rows of (user_id, title_id, rank) by user, best rank first."""
     ranked = F.array_sort(F.collect_list(F.struct("rank", "title_id")))
     return candidates.groupBy("user_id").agg(F.transform(ranked, lambda pair: pair["title_id"]).alias("title_ids"))
 
@@ -68,14 +68,11 @@ def recommended_pairs(history: DataFrame, active_artworks: DataFrame, settings: 
     # In one order, whatever the shuffle delivered first: sums of floats, and so close ranks, depend on it.
     ordered = ratings.select("user_number", "title_number", "completion").sort("user_number", "title_number")
     top = als.fit(ordered).recommendForAllUsers(settings.titles_per_user)
-    ranked = F.array_sort(F.collect_list(F.struct("rank", "title_id")))
-    return (
+    return by_user(
         top.select("user_number", F.posexplode("recommendations").alias("rank", "recommended"))
         .select("user_number", "rank", F.col("recommended.title_number").alias("title_number"))
         .join(titles, "title_number", how="inner")
         .join(users, "user_number", how="inner")
-        .groupBy("user_id")
-        .agg(F.transform(ranked, lambda pair: pair["title_id"]).alias("title_ids"))
     )
 
 
@@ -85,7 +82,7 @@ def candidates(night: Night) -> None:
         given = good_candidates(night)
         from_recommender = not given.isEmpty()
         wanted = (
-            given_pairs(given)
+            by_user(given)
             if from_recommender
             else recommended_pairs(good_history(night), good_artworks(night), night.settings)
         )
