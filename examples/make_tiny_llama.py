@@ -47,6 +47,9 @@ MAX_LENGTH = 4096
 _PEAK_RATE = 2.5e-3
 _MUON_RATE = 5e-3
 _WARM_UP = 100  # steps
+# Long choices are rare in a catalogue; drawn more often, else the numbers up to 40 go unlearned.
+_LONG_SHARE = 0.25
+_LONG_FROM = 0.5  # share of the shortest up to which there are none
 _THEMES = len(THEME_NAMES)
 
 
@@ -230,7 +233,9 @@ def _batches(services: list[Batches], recipe: Recipe) -> Iterator[Batch]:
     """From short to long over three quarters of the steps: short ones cost little and teach the same."""
     rng = np.random.default_rng(recipe.seed)
     for step in range(recipe.steps):
-        yield services[step % len(services)].draw(rng, min(1.0, 0.25 + step / recipe.steps))
+        shortest = min(1.0, 0.25 + step / recipe.steps)
+        long = shortest > _LONG_FROM and rng.random() < _LONG_SHARE
+        yield services[step % len(services)].draw(rng, shortest, long)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -15,14 +15,23 @@ from examples.tiny_texts import Texts, expected_liking
 from examples.tiny_tokenizer import BEGIN_ID
 
 CHOICES_PER_CONTEXT = 4
-_CHOICE_TOKENS = 6_000
 _MOST_CHOICES = 96
 _LINES_BEFORE_THEMES = 1  # the instruction
 _OPTION = re.compile(r"\d+\. ")
-# Long choices are rare in a catalogue; here they are drawn more often, else the numbers up to 40 go unlearned.
-_LONG_SHARE = 0.12
 _LONG_OPTIONS = 12
-_LONG_FROM = 0.4  # share of the shortest up to which there are none
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """How many choices make a batch: the most tokens, and the run of neighbours in length that they are drawn from."""
+
+    tokens: int
+    neighbours: int
+
+
+_USUAL = _Packing(tokens=6_000, neighbours=4 * _MOST_CHOICES)
+# Long choices are few and differ widely in length: a wider run would pad most of them to the longest.
+_LONG = _Packing(tokens=12_000, neighbours=64)
 
 
 @dataclass(frozen=True)
@@ -68,14 +77,18 @@ class Batches:
         self._contexts = [_encoded_context(text, encode) for text in texts.contexts]
         self._by_length = np.argsort([len(context.ids) for context in self._contexts], kind="stable")
         encoded = [_encoded(choice.text, choice.captioned, encode) for choice in texts.choices]
-        self._choices = sorted(encoded, key=lambda choice: len(choice.ids))
-        options = np.array([len(choice.option_ends) for choice in self._choices])
-        self._long = np.flatnonzero(options > _LONG_OPTIONS)
-        self._usual = np.flatnonzero(options <= _LONG_OPTIONS)
+        encoded.sort(key=lambda choice: len(choice.ids))
+        self._usual = [choice for choice in encoded if len(choice.option_ends) <= _LONG_OPTIONS]
+        self._long = [choice for choice in encoded if len(choice.option_ends) > _LONG_OPTIONS]
 
-    def draw(self, rng: np.random.Generator, shortest: float) -> Batch:
-        """A batch from the `shortest` share of the contexts and of the choices; 1 draws from all."""
-        choices = self._draw_choices(rng, shortest)
+    def draw(self, rng: np.random.Generator, shortest: float, long: bool = False) -> Batch:
+        """A batch from the `shortest` share of the contexts and choices (1: from all), or of the `long` choices.
+
+        Long choices have over 12 options, the others 2 to 12.
+        """
+        choices = (
+            _draw_choices(self._long, _LONG, rng, 1.0) if long else _draw_choices(self._usual, _USUAL, rng, shortest)
+        )
         count = len(choices) // CHOICES_PER_CONTEXT
         users = _window(_first(self._by_length, shortest), 8 * count, rng)
         users = rng.choice(users, size=count, replace=False)
@@ -103,14 +116,15 @@ class Batches:
             tastes=torch.from_numpy(tastes).float(),
         )
 
-    def _draw_choices(self, rng: np.random.Generator, shortest: float) -> list[_EncodedChoice]:
-        long = rng.random() < _LONG_SHARE and shortest > _LONG_FROM
-        pool = _first(self._long if long else self._usual, shortest)
-        near = _window(pool, 4 * _MOST_CHOICES, rng)
-        longest = len(self._choices[near[-1]].ids)
-        count = min(_MOST_CHOICES, len(near), _CHOICE_TOKENS // longest) // CHOICES_PER_CONTEXT * CHOICES_PER_CONTEXT
-        drawn = rng.choice(near, size=max(CHOICES_PER_CONTEXT, count), replace=len(near) < CHOICES_PER_CONTEXT)
-        return [self._choices[place] for place in drawn]
+
+def _draw_choices(
+    ordered: list[_EncodedChoice], packing: _Packing, rng: np.random.Generator, shortest: float
+) -> list[_EncodedChoice]:
+    near = _window(_first(np.arange(len(ordered)), shortest), packing.neighbours, rng)
+    longest = len(ordered[near[-1]].ids)
+    count = min(_MOST_CHOICES, len(near), packing.tokens // longest) // CHOICES_PER_CONTEXT * CHOICES_PER_CONTEXT
+    drawn = rng.choice(near, size=max(CHOICES_PER_CONTEXT, count), replace=len(near) < CHOICES_PER_CONTEXT)
+    return [ordered[place] for place in drawn]
 
 
 def _encoded_context(text: str, encode: Callable[[str], list[int]]) -> _EncodedContext:
