@@ -17,7 +17,7 @@ export_pins() {
 }
 
 uv lock "$@"
-export_pins requirements/cpu.txt --extra cpu --group dev
-export_pins requirements/gpu.txt --extra gpu --no-dev
+export_pins requirements/cpu.txt --extra cpu --extra training --group dev
+export_pins requirements/gpu.txt --extra gpu --extra training --no-dev
 uv --version | awk '{ print "uv==" $2 }' |
     uv pip compile --quiet --no-header --no-emit-index-url --generate-hashes --python-version 3.11 - -o requirements/uv.txt
