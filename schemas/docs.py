@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from schemas.contract import Table, type_name
-from schemas.tables import INPUTS, MADE, SERVED
+from schemas.tables import INPUTS, MADE, POST_TRAINING, SERVED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
 
@@ -13,6 +13,7 @@ _SECTIONS = (
     ("Inputs", "Owned by others; Marquee reads them and never writes them.", INPUTS),
     ("Made by a night", "What the steps of a night hand to one another, and what they noted.", MADE),
     ("Read by serving", "What a night publishes.", SERVED),
+    ("Made by post-training", "What a run of post-training learns from and how it judges.", POST_TRAINING),
 )
 
 

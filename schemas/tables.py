@@ -301,6 +301,84 @@ TITLE_DEFAULTS = Table(
     properties={"delta.enableChangeDataFeed": "true"},
 )
 
+# Made by post-training, for one run of it. Here ds is the run's day: impressions up to its end are read.
+
+POST_TRAINING_EXAMPLES = Table(
+    "post_training_examples",
+    "The first impression of a draw, as the question that the model would have been asked just before it.",
+    (
+        _ds,
+        Column("split", "string", "`training` or `held_out`, by a hash of the user"),
+        _user,
+        _title,
+        Column("shown_at", "timestamp", "when the artwork was shown, UTC"),
+        Column("context_key", "string", "names the context: the `user_id` under which the scorer is asked"),
+        Column("context", "string", "the user's context from the viewings before shown_at"),
+        Column(
+            "choice_key", "string", "names title and eligible artworks: the `title_id` under which the scorer is asked"
+        ),
+        Column("choice", "string", "the title with its eligible artworks, in the order of artwork_ids"),
+        Column("artwork_ids", array("string"), "the eligible artworks; which comes first is a hash of the impression"),
+        Column("shown", "integer", "the option number, from 1, of the artwork that was shown"),
+        Column("propensity", "double", "the logged probability with which it was"),
+        Column("played", "boolean", "whether the user played"),
+        Column("play_seconds", "double", "for how long"),
+        Column("history_titles", "integer", "titles that the user had watched before shown_at"),
+    ),
+    key=("ds", "user_id", "title_id", "shown_at"),
+    partitioned_by=("ds", "split"),
+)
+
+PREFERENCE_PAIRS = Table(
+    "preference_pairs",
+    "For one training example that was played: an artwork to put below the one that was played.",
+    (
+        _ds,
+        _user,
+        _title,
+        Column("shown_at", "timestamp", "of the example, UTC"),
+        Column("chosen", "integer", "the option number of the artwork that was played"),
+        Column("rejected", "integer", "the option number of the other"),
+        Column(
+            "negative",
+            "string",
+            "why the other is below: `same_user` (shown to the same user and not played), `like_users` (shown to "
+            "users like this one by exploration and not played), `never_shown`",
+        ),
+    ),
+    key=("ds", "user_id", "title_id", "shown_at", "rejected"),
+    partitioned_by=("ds",),
+)
+
+POLICY_ESTIMATES = Table(
+    "policy_estimates",
+    "What one estimator says of one policy on held-out impressions, overall or in one slice.",
+    (
+        _ds,
+        Column("candidate", "string", "the model version that the run judges"),
+        Column("policy", "string", "the policy: `logging`, `random`, `most_popular`, `bandit`, or a model's version"),
+        Column("slice_by", "string", "what the impressions were split by; `all` for all of them"),
+        Column("slice", "string", "the part of them"),
+        Column(
+            "estimator",
+            "string",
+            "`replay`, `ips`, `clipped_ips`, `snips`, `dm`, `dr`, `switch_dr`; `truth` on a sample",
+        ),
+        Column("impressions", "long", "held-out impressions in the slice"),
+        Column("users", "long", "and the users they are of"),
+        Column("value", "double", "estimated plays per impression; null where refused", nullable=True),
+        Column("low", "double", "lower end of the 95 % interval, clustered by user", nullable=True),
+        Column("high", "double", "its upper end", nullable=True),
+        Column("difference", "double", "value less the champion's on the same impressions", nullable=True),
+        Column("difference_low", "double", "lower end of the paired 95 % interval", nullable=True),
+        Column("difference_high", "double", "its upper end", nullable=True),
+        Column("effective_size", "double", "(sum of weights)^2 / sum of squared weights", nullable=True),
+        Column("refused", "string", "why the log cannot support an answer; null where it can", nullable=True),
+    ),
+    key=("ds", "candidate", "policy", "slice_by", "slice", "estimator"),
+    partitioned_by=("ds",),
+)
+
 MADE = (
     NIGHT_INPUTS,
     REJECTED_ROWS,
@@ -313,4 +391,5 @@ MADE = (
     NIGHT_STEPS,
 )
 SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS)
-TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED)}
+POST_TRAINING = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS, POLICY_ESTIMATES)
+TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED, *POST_TRAINING)}

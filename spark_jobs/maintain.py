@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from schemas.tables import ARTWORK_SELECTIONS, MADE, SERVED
+from schemas.tables import ARTWORK_SELECTIONS, MADE, POST_TRAINING, SERVED
 from spark_jobs.warehouse import Warehouse
 
 
 def maintain(warehouse: Warehouse) -> None:
     """OPTIMIZE and VACUUM every table that Marquee owns; a version younger than `retention_days` stays readable."""
     hours = warehouse.settings.retention_days * 24
-    for table in (*MADE, *SERVED):
+    for table in (*MADE, *SERVED, *POST_TRAINING):
         if not warehouse.has(table):
             continue
         delta = warehouse.delta(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -79,11 +79,11 @@ class Warehouse:
         """The number of buckets that this warehouse was made with."""
         return int(deltalake.DeltaTable(self.path(ARTWORK_SELECTIONS)).metadata().configuration[BUCKETS_PROPERTY])
 
-    def create_missing(self) -> None:
-        """Make every table that Marquee owns and that is not there yet, by contract."""
+    def create_missing(self, tables: Iterable[Table] = (*MADE, *SERVED)) -> None:
+        """Make those of `tables` that are not there yet, by contract; by default those of a night."""
         kept = f"interval {self.settings.retention_days} days"
         common = {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
-        for table in (*MADE, *SERVED):
+        for table in tables:
             if self.has(table):
                 continue
             builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(table.meaning)

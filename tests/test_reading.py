@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from schemas.buckets import bucket_of
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS
+from schemas.tables import ARTWORK_SELECTIONS, SERVED, TITLE_DEFAULTS
 from serving.fingerprint import fingerprint
 from serving.lookup import choices_of
 from serving.selections import Selections
@@ -71,10 +71,7 @@ CHANGED_USER, REMOVED_USER, NEW_USER = USERS[0], USERS[1], "999"
 def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Published:
     """Two nights, the second by MERGE: one user changed, one removed, one new."""
     warehouse = Warehouse(spark, Settings(warehouse=str(tmp_path_factory.mktemp("reading") / "w"), buckets=BUCKETS))
-    with pytest.MonkeyPatch.context() as patch:
-        # Making a table takes seconds, and readers see the served ones only.
-        patch.setattr("spark_jobs.warehouse.MADE", ())
-        warehouse.create_missing()
+    warehouse.create_missing(SERVED)
     schema = ARTWORK_SELECTIONS.spark_schema()
     night_1, night_2 = date(2026, 1, 5), date(2026, 1, 6)
     first = [choice(user, title, first_artwork(title), night_1) for user in [*USERS, QUOTED] for title in TITLES]

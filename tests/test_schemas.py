@@ -15,14 +15,14 @@ from schemas import docs
 from schemas.buckets import bucket_of
 from schemas.contract import Table, type_name
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SELECTIONS, INPUTS, MADE, SERVED, TABLES
+from schemas.tables import ARTWORK_SELECTIONS, INPUTS, MADE, POST_TRAINING, SERVED, TABLES
 
 ALL = list(TABLES.values())
 NAMES = [table.name for table in ALL]
 
 
 def test_every_table_is_listed_once() -> None:
-    assert len(TABLES) == len(INPUTS) + len(MADE) + len(SERVED)
+    assert len(TABLES) == len(INPUTS) + len(MADE) + len(SERVED) + len(POST_TRAINING)
 
 
 @pytest.mark.parametrize("table", ALL, ids=NAMES)
