@@ -60,6 +60,7 @@ class Tokens:
         self._bos = [] if checkpoint.bos_token_id is None else [checkpoint.bos_token_id]
         self.labels = self._number_ids()
         """Token ids of the option numbers "1", "2", …, "40"."""
+        self.special_ids = {id_ for id_, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
 
     def ids(self, text: str) -> list[int]:
         """The token ids of a text of whole lines (the last may lack its line break), without beginning of text."""

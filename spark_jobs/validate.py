@@ -146,7 +146,7 @@ def rejected(table: Table, rows: DataFrame, ds: date, step: str) -> DataFrame:
 
 
 def check_present(night: Night) -> None:
-    """Raise ContractError where a required table, a column or tonight's history is missing: all at once."""
+    """Raise ContractError where a required table, a column, tonight's history or the catalogue is missing."""
     warehouse = night.warehouse
     missing = [table for table in INPUTS if not table.optional and not warehouse.has(table)]
     if missing:
@@ -162,6 +162,14 @@ def check_present(night: Night) -> None:
             faults.append(str(error))
     if faults:
         raise ContractError("\n".join(faults))
+    # Taken at its word, an empty catalogue would take every published choice away.
+    if warehouse.read(TITLES).isEmpty():
+        raise ContractError("titles: the table is empty. Load the catalogue and run the night again")
+    if warehouse.read(ARTWORKS).where(active_on(night.ds)).isEmpty():
+        raise ContractError(
+            f"artworks: no row is active on {night.ds} (active_from, active_to). Load the artworks and run the night "
+            "again"
+        )
     history = warehouse.read(VIEWING_HISTORY)
     if history.where(F.col("watch_date") == F.lit(night.ds)).isEmpty():
         newest = history.agg(F.max("watch_date")).collect()[0][0]
