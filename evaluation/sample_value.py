@@ -30,9 +30,11 @@ from examples.truth import FOLDER, Truth, read_truth
 from schemas.contract import ContractError, Table
 from schemas.exit_codes import REFUSED
 from schemas.settings import Settings, settings
-from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
+from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, MAX_ARTWORKS, TITLES, VIEWING_HISTORY
 
 POLICIES = ("random", "popular", "rule", "model", "oracle")
+SIZES = ((2, 3), (4, 6), (7, 9), (10, 12), (13, 24), (25, MAX_ARTWORKS))
+"""Numbers of artworks, from and to, that are told apart: a choice among many is the harder one."""
 _PRIOR_IMPRESSIONS = 10  # at the overall play rate, added to each artwork's own
 
 
@@ -63,8 +65,8 @@ class Values:
     pairs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     sums: dict[str, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(len(POLICIES))))
 
-    def add(self, user_id: str, values: np.ndarray) -> None:
-        self.pairs[user_id] += 1
+    def add(self, user_id: str, values: np.ndarray, pairs: int = 1) -> None:
+        self.pairs[user_id] += pairs
         self.sums[user_id] += values
 
     def means(self) -> np.ndarray:
@@ -79,16 +81,26 @@ class Values:
         return errors
 
 
-def sample_values(warehouse: Path, ds: date, configured: Settings) -> Values:
-    """The five policies' values over the pairs scored for `ds`."""
+def sample_values(warehouse: Path, ds: date, configured: Settings) -> dict[tuple[int, int], Values]:
+    """The five policies' values over the pairs scored for `ds`, by SIZES; sizes that no pair has are left out."""
     truth = read_truth(warehouse)
     known = knowledge(warehouse, ds, configured)
-    values = Values()
+    found: dict[tuple[int, int], Values] = defaultdict(Values)
     for pair in scored_pairs(warehouse, ds):
-        values.add(pair.user_id, pair_values(pair, truth, known))
-    if not values.pairs:
+        size = next(size for size in SIZES if len(pair.artwork_ids) <= size[1])
+        found[size].add(pair.user_id, pair_values(pair, truth, known))
+    if not found:
         raise ContractError(f"{ARTWORK_SCORES.name} has no rows for {ds}: run that night first, or give another --ds")
-    return values
+    return dict(sorted(found.items()))
+
+
+def together(parts: Iterable[Values]) -> Values:
+    """The values over the pairs of all parts."""
+    whole = Values()
+    for part in parts:
+        for user_id, pairs in part.pairs.items():
+            whole.add(user_id, part.sums[user_id], pairs)
+    return whole
 
 
 def pair_values(pair: Pair, truth: Truth, known: Knowledge) -> np.ndarray:
@@ -172,19 +184,31 @@ def _rows(
         yield from batch.to_pylist()
 
 
-def report(values: Values) -> str:
-    """A table of the policies, with how far each goes from random to the rule and to the oracle."""
+def report(found: dict[tuple[int, int], Values]) -> str:
+    """The policies over all pairs, with how far each goes from random to the rule and to the oracle, then by size."""
+    values = together(found.values())
     means, errors = values.means(), values.standard_errors()
-    random, rule, oracle = (means[POLICIES.index(name)] for name in ("random", "rule", "oracle"))
     lines = [f"{'policy':<8} {'value':>7} {'s.e.':>7} {'to rule':>8} {'to oracle':>10}"]
     for name, mean, error in zip(POLICIES, means, errors, strict=True):
-        lines.append(
-            f"{name:<8} {mean:>7.4f} {error:>7.4f} {(mean - random) / (rule - random):>8.1%} "
-            f"{(mean - random) / (oracle - random):>10.1%}"
-        )
+        to_rule, to_oracle = _way(means, mean, "rule"), _way(means, mean, "oracle")
+        lines.append(f"{name:<8} {mean:>7.4f} {error:>7.4f} {to_rule:>8.1%} {to_oracle:>10.1%}")
     pairs = sum(values.pairs.values())
     lines.append(f"{pairs:,} pairs of {len(values.pairs):,} users; value: mean true probability of a play")
+    lines += ["", f"{'artworks':<8} {'pairs':>7} " + " ".join(f"{name:>7}" for name in POLICIES) + "  model to rule"]
+    for (least, most), part in found.items():
+        of_size = part.means()
+        lines.append(
+            f"{f'{least}-{most}':<8} {sum(part.pairs.values()):>7,} "
+            + " ".join(f"{mean:>7.4f}" for mean in of_size)
+            + f" {_way(of_size, of_size[POLICIES.index('model')], 'rule'):>14.1%}"
+        )
     return "\n".join(lines)
+
+
+def _way(means: np.ndarray, mean: float, goal: str) -> float:
+    """How far `mean` goes from random to `goal`: 0 as random, 1 as good."""
+    random, best = means[POLICIES.index("random")], means[POLICIES.index(goal)]
+    return float((mean - random) / (best - random))
 
 
 def main() -> int:

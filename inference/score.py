@@ -1,4 +1,4 @@
-"""python -m inference.score --ds 2026-01-05 --shard 0 --shards 2
+"""python -m inference.score --ds 2026-01-05 [--shard 0 --shards 2] [--into URI]
 
 Scores one shard of a night: the buckets b of `user_contexts` with b % shards = shard, each written to `artwork_scores`
 in one commit. A bucket's row in `scoring_runs` comes last, so its existence means that the scores are whole; run again,
@@ -200,10 +200,11 @@ def _written(bucket: Bucket, writer: WriteBehind[pa.RecordBatch], last: bool) ->
     return []
 
 
-def score_shard(ds: date, shard: int, shards: int, config: Settings) -> dict[str, int]:
+def score_shard(ds: date, shard: int, shards: int, config: Settings, into: str | None = None) -> dict[str, int]:
     """Score a shard and keep what it took in `night_steps`; returns the counts."""
     began = time.monotonic()
-    work = Shard(Night(config.warehouse, ds), config, read_checkpoint(config.model), shard, shards)
+    work = Shard(Night(config.warehouse, ds, into), config, read_checkpoint(config.model), shard, shards)
+    work.night.create_missing()
     work.score()
     seconds = time.monotonic() - began
     counts = {**work.counts, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
@@ -221,13 +222,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
     parser.add_argument("--shard", type=int, default=0, help="which shard, from 0 (default: 0)")
     parser.add_argument("--shards", type=int, default=1, help="of how many (default: 1, which is all buckets)")
+    parser.add_argument("--into", help="another warehouse to write the scores to; made where it is not there")
     parsed = parser.parse_args(arguments)
     if not 0 <= parsed.shard < parsed.shards:
         parser.error(f"--shard is {parsed.shard}, but counts from 0 to {parsed.shards - 1}, which is --shards less 1")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("marquee").setLevel(logging.INFO)
     try:
-        score_shard(parsed.ds, parsed.shard, parsed.shards, settings())
+        score_shard(parsed.ds, parsed.shard, parsed.shards, settings(), parsed.into)
     except ContractError as error:
         print(f"score_{parsed.shard}: {error}", file=sys.stderr)
         return REFUSED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterable, Iterator
@@ -11,11 +12,21 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from schemas.contract import ContractError, Table
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORK_SELECTIONS,
+    BUCKETS_PROPERTY,
+    NIGHT_STEPS,
+    REJECTED_ROWS,
+    SCORING_RUNS,
+)
+
+SCORED = (ARTWORK_SCORES, REJECTED_ROWS, SCORING_RUNS, NIGHT_STEPS)
+"""The tables that the stage writes."""
 
 # Rows of user_contexts in one Arrow batch: about a megabyte of text.
 _BATCH_ROWS = 1024
@@ -28,14 +39,32 @@ _PARQUET = WriterProperties(max_row_group_size=2**16)
 
 @dataclass(frozen=True)
 class Night:
-    """The tables of a warehouse, seen from one night: each read at the version that it had when it was first read."""
+    """The tables of a warehouse, seen from one night: each read at the version that it had when it was first read.
+
+    What is asked (`user_contexts`, `title_choices`, the number of buckets) is in `warehouse`; the tables that the stage
+    makes are in `into`, which is the same warehouse unless another is named.
+    """
 
     warehouse: str
     ds: date
+    into: str | None = None
     _opened: dict[str, DeltaTable] = field(default_factory=dict)
 
     def path(self, table: Table) -> str:
-        return f"{self.warehouse.rstrip('/')}/{table.name}"
+        place = self.into if self.into and table in SCORED else self.warehouse
+        return f"{place.rstrip('/')}/{table.name}"
+
+    def create_missing(self) -> None:
+        """Make the tables of `into`; those of a warehouse are made by the step validate."""
+        for table in SCORED if self.into else ():
+            schema = Schema.from_json(json.dumps(table.delta_json()))
+            DeltaTable.create(
+                self.path(table),
+                schema,
+                mode="ignore",
+                partition_by=list(table.partitioned_by),
+                description=table.meaning,
+            )
 
     @cached_property
     def buckets(self) -> int:

@@ -91,6 +91,18 @@ def test_probabilities_are_those_of_transformers(night: Path, score_night: Any, 
         assert len(set(row["probabilities"])) == options
 
 
+def test_scores_may_go_into_another_warehouse(
+    night: Path, tmp_path: Path, score_night: Any, random_checkpoint: Checkpoint
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    config = settings_for(night, random_checkpoint.path)
+    score_shard(DS, 0, 1, config, str(elsewhere))
+    assert scores(night) == stored(night, SCORING_RUNS, "bucket") == stored(night, NIGHT_STEPS, "step") == []
+    assert score_shard(DS, 0, 1, config, str(elsewhere))["buckets_skipped"] == 2
+    score_night()
+    assert scores(elsewhere) == scores(night) != []
+
+
 def test_every_pair_that_goes_in_comes_out(night: Path, score_night: Any, random_checkpoint: Checkpoint) -> None:
     counts = score_night()
     wanted = {(row["user_id"], pair["title_id"], pair["prompt_hash"]) for row in contexts() for pair in row["pairs"]}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from evaluation.sample_value import POLICIES, Values, report, rule_scores, sample_values, shown_theme_counts
+from evaluation.sample_value import POLICIES, Values, report, rule_scores, sample_values, shown_theme_counts, together
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth
@@ -68,7 +68,7 @@ def write_scores(warehouse: Path, service: Service, scorer: type_scorer) -> None
 
 def test_a_perfect_model_has_the_oracles_value(warehouse: Path, service: Service) -> None:
     write_scores(warehouse, service, perfect)
-    means = dict(zip(POLICIES, sample_values(warehouse, LAST_DAY, Settings()).means(), strict=True))
+    means = dict(zip(POLICIES, together(sample_values(warehouse, LAST_DAY, Settings()).values()).means(), strict=True))
     assert means["model"] == pytest.approx(means["oracle"])
     assert means["random"] < means["rule"] < means["oracle"]
     assert means["random"] < means["popular"] < means["oracle"]
@@ -76,7 +76,7 @@ def test_a_perfect_model_has_the_oracles_value(warehouse: Path, service: Service
 
 def test_a_model_that_cannot_tell_is_worth_as_much_as_chance(warehouse: Path, service: Service) -> None:
     write_scores(warehouse, service, undecided)
-    means = dict(zip(POLICIES, sample_values(warehouse, LAST_DAY, Settings()).means(), strict=True))
+    means = dict(zip(POLICIES, together(sample_values(warehouse, LAST_DAY, Settings()).values()).means(), strict=True))
     assert means["model"] == pytest.approx(means["random"])
 
 
@@ -118,9 +118,12 @@ def test_standard_errors_are_by_user() -> None:
     assert single.standard_errors() == pytest.approx(0.25)
 
 
-def test_the_report_names_every_policy_and_both_shares() -> None:
-    values = Values()
-    values.add("a", np.array([0.4, 0.5, 0.6, 0.55, 0.8]))
-    lines = report(values).splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == list(POLICIES)
-    assert lines[4].split()[-2:] == ["75.0%", "37.5%"]
+def test_the_report_names_every_policy_and_size_and_how_far_they_go() -> None:
+    few, many = Values(), Values()
+    few.add("a", np.array([0.4, 0.5, 0.6, 0.55, 0.8]))
+    many.add("a", np.array([0.2, 0.5, 0.6, 0.1, 0.8]))
+    lines = report({(2, 3): few, (25, 40): many}).splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == list(POLICIES)
+    assert lines[4].split()[1] == "0.3250"
+    assert lines[4].split()[-2:] == ["8.3%", "5.0%"]
+    assert [(line.split()[0], line.split()[-1]) for line in lines[-2:]] == [("2-3", "75.0%"), ("25-40", "-25.0%")]

@@ -1,0 +1,114 @@
+"""python -m tests.kills --warehouse FOLDER [--users 300 --titles 200]
+
+Runs a sample's night twice, as its steps' own processes: once undisturbed, and once with each scoring process and each
+Spark driver killed (SIGKILL, whole process group) at three moments before it may finish. Then compares every table.
+Makes FOLDER/calm and FOLDER/killed. Takes some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+from schemas.settings import settings
+from schemas.tables import ARTWORK_SELECTIONS
+from serving.fingerprint import fingerprint
+
+_ROOT = Path(__file__).resolve().parent.parent
+_MOMENTS = (0.5, 0.75, 0.95)
+"""Shares of the time that the step took undisturbed."""
+_KILLED = ("contexts", "score", "publish")
+_STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The night of one copy of the sample."""
+
+    warehouse: Path
+    ds: str
+
+    def command(self, step: str) -> list[str]:
+        if step == "score":
+            return [sys.executable, "-m", "inference.score", "--ds", self.ds]
+        submit = ["spark-submit", "--packages", settings().spark_packages, "--conf", "spark.log.level=ERROR"]
+        return [*submit, str(_ROOT / "spark_jobs" / "__main__.py"), step, "--ds", self.ds]
+
+    def start(self, step: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "MARQUEE_WAREHOUSE": str(self.warehouse)}
+        log = (self.warehouse.parent / f"{self.warehouse.name}-{step}.log").open("ab")
+        return subprocess.Popen(
+            self.command(step), cwd=_ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def finish(self, step: str) -> float:
+        """Run a step to its end; its seconds."""
+        began = time.monotonic()
+        status = self.start(step).wait()
+        if status:
+            raise SystemExit(f"{step} ended with {status}: see {self.warehouse}-{step}.log")
+        return time.monotonic() - began
+
+    def kill(self, step: str, after: float) -> bool:
+        """Start a step and kill it after `after` seconds; whether it was still running."""
+        process = self.start(step)
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        return False
+
+    def published(self) -> tuple[int, int]:
+        """Version and rows of what serving reads."""
+        table = DeltaTable(str(self.warehouse / ARTWORK_SELECTIONS.name))
+        return table.version(), table.count()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.kills", description=str(__doc__).split("\n\n")[1])
+    parser.add_argument("--warehouse", type=Path, required=True, help="a new folder")
+    parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--titles", type=int, default=200)
+    arguments = parser.parse_args()
+    calm, killed = arguments.warehouse.resolve() / "calm", arguments.warehouse.resolve() / "killed"
+    sample = ["--users", str(arguments.users), "--titles", str(arguments.titles), "--warehouse", str(calm)]
+    subprocess.run([sys.executable, "-m", "examples", "simulated", *sample], cwd=_ROOT, check=True)
+    shutil.copytree(calm, killed)
+    ds = subprocess.check_output([sys.executable, "-m", "examples", "last-day", "--warehouse", str(calm)], cwd=_ROOT)
+    undisturbed, disturbed = Run(calm, ds.decode().strip()), Run(killed, ds.decode().strip())
+    seconds = {}
+    for step in _STEPS:
+        seconds[step] = undisturbed.finish(step)
+        print(f"undisturbed {step}: {seconds[step]:.1f} s", flush=True)
+    for step in _STEPS:
+        for share in _MOMENTS if step in _KILLED else ():
+            running = disturbed.kill(step, share * seconds[step])
+            print(
+                f"{step} {'killed' if running else 'had ended'} after {share * seconds[step]:.1f} s; "
+                f"artwork_selections: version, rows {disturbed.published()}",
+                flush=True,
+            )
+        print(f"{step} finished: {disturbed.finish(step):.1f} s", flush=True)
+    return _compare(fingerprint(str(calm)), fingerprint(str(killed)))
+
+
+def _compare(expected: dict[str, tuple[int, int]], found: dict[str, tuple[int, int]]) -> int:
+    for name, rows_and_hash in expected.items():
+        equal = "equal" if rows_and_hash == found.get(name) else "DIFFERENT"
+        print(f"{name:<24} {rows_and_hash[0]:>8,} rows  {equal}")
+    return 0 if expected == found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
