@@ -1,4 +1,4 @@
-"""python -m inference.score --ds 2026-01-05 [--shard 0 --shards 2] [--into URI]
+"""python -m inference.score --ds 2026-01-05 [--shard 0 --shards 2] [--model FOLDER] [--into URI]
 
 Scores one shard of a night: the buckets b of `user_contexts` with b % shards = shard, each written to `artwork_scores`
 in one commit. A bucket's row in `scoring_runs` comes last, so its existence means that the scores are whole; run again,
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import chain, groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -200,17 +201,23 @@ def _written(bucket: Bucket, writer: WriteBehind[pa.RecordBatch], last: bool) ->
     return []
 
 
-def score_shard(ds: date, shard: int, shards: int, config: Settings, into: str | None = None) -> dict[str, int]:
-    """Score a shard and keep what it took in `night_steps`; returns the counts."""
+def score_shard(
+    ds: date, shard: int, shards: int, config: Settings, model: Path | None = None, into: str | None = None
+) -> dict[str, int]:
+    """Score a shard and keep what it took in `night_steps`; returns the counts.
+
+    `model` is a checkpoint to score with instead of the night's own.
+    """
     began = time.monotonic()
-    work = Shard(Night(config.warehouse, ds, into), config, read_checkpoint(config.model), shard, shards)
-    work.night.create_missing()
+    night = Night(config.warehouse, ds, into)
+    work = Shard(night, config, read_checkpoint(model) if model else night.model(), shard, shards)
+    night.create_missing()
     work.score()
     seconds = time.monotonic() - began
     counts = {**work.counts, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     step = f"score_{shard}"
     row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items())}
-    work.night.replace_rows(NIGHT_STEPS, [row], step=step)
+    night.replace_rows(NIGHT_STEPS, [row], step=step)
     print(f"{step}: {seconds:.1f} s, " + ", ".join(f"{key} {value:,}" for key, value in counts.items()), flush=True)
     return counts
 
@@ -222,6 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
     parser.add_argument("--shard", type=int, default=0, help="which shard, from 0 (default: 0)")
     parser.add_argument("--shards", type=int, default=1, help="of how many (default: 1, which is all buckets)")
+    parser.add_argument("--model", type=Path, help="a checkpoint's folder; default: the model that the night noted")
     parser.add_argument("--into", help="another warehouse to write the scores to; made where it is not there")
     parsed = parser.parse_args(arguments)
     if not 0 <= parsed.shard < parsed.shards:
@@ -229,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("marquee").setLevel(logging.INFO)
     try:
-        score_shard(parsed.ds, parsed.shard, parsed.shards, settings(), parsed.into)
+        score_shard(parsed.ds, parsed.shard, parsed.shards, settings(), parsed.model, parsed.into)
     except ContractError as error:
         print(f"score_{parsed.shard}: {error}", file=sys.stderr)
         return REFUSED

@@ -15,11 +15,13 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError, Table
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTIONS,
     BUCKETS_PROPERTY,
+    NIGHT_MODELS,
     NIGHT_STEPS,
     REJECTED_ROWS,
     SCORING_RUNS,
@@ -76,6 +78,21 @@ class Night:
                 "bucket depends on; the step validate makes the table with it"
             )
         return int(properties[BUCKETS_PROPERTY])
+
+    def model(self) -> Checkpoint:
+        """The model that the night noted when it began. Raises ContractError where its checkpoint has changed since."""
+        noted = next(self.rows(NIGHT_MODELS, ["model_version", "checkpoint"]), None)
+        if noted is None:
+            raise ContractError(
+                f"night_models: nothing noted for ds={self.ds}; run the step validate first, or name a --model"
+            )
+        checkpoint = read_checkpoint(noted["checkpoint"])
+        if checkpoint.version != noted["model_version"]:
+            raise ContractError(
+                f"{checkpoint.path}: the checkpoint is {checkpoint.version}, but the night of {self.ds} began with "
+                f"{noted['model_version']}: put that one back, or begin the night again (step validate)"
+            )
+        return checkpoint
 
     def batches(self, table: Table, columns: list[str], **partition: object) -> Iterator[pa.RecordBatch]:
         """The rows of one partition of tonight as a stream, in the order in which they are stored."""

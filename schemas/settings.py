@@ -22,7 +22,13 @@ class Settings(BaseSettings):
     )
     buckets: int = Field(16, ge=1, description="buckets of a new warehouse; one that exists keeps its own number")
 
-    model: str = Field(str(_ROOT / "examples" / "tiny_llama"), description="folder of the checkpoint that scores")
+    model: str = Field(
+        str(_ROOT / "examples" / "tiny_llama"),
+        description="folder of the checkpoint that scores for as long as the registry has no champion",
+    )
+    registry: str | None = Field(
+        None, description="URI of the MLflow registry whose champion scores; without one the setting `model` does"
+    )
 
     history_days: int = Field(365, ge=1, description="days of viewing history that a night reads")
     history_titles: int = Field(20, ge=0, description="latest titles that a context shows")
@@ -54,6 +60,20 @@ class Settings(BaseSettings):
     rejected_share_limit: float = Field(0.01, ge=0, le=1, description="share of a table's rows that may be rejected")
     drift_limit: float = Field(0.9, ge=0, le=1, description="share of rescored pairs whose best artwork may change")
     label_mass_floor: float = Field(0.5, ge=0, le=1, description="least mean probability on the option numbers")
+
+    checkpoints: str = Field(
+        str(_ROOT / "checkpoints"),
+        description="folder in which post-training makes checkpoints; scoring reads them there",
+    )
+    gate_estimator: str = Field("dr", description="the estimator by which a candidate is judged")
+    gate_margin: float = Field(
+        0.0, description="plays an impression that the interval of the difference to the champion must clear"
+    )
+    gate_slices: tuple[str, ...] = Field(
+        ("artworks", "history"),
+        description="what the impressions are split by when a candidate's losses are looked for",
+    )
+    gate_slice_limit: float = Field(0.02, ge=0, description="plays an impression that a candidate may lose in a slice")
 
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
     scoring_python: str = Field("python", description="the Python that runs the scoring tasks")

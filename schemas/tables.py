@@ -134,6 +134,18 @@ NIGHT_INPUTS = Table(
     partitioned_by=("ds",),
 )
 
+NIGHT_MODELS = Table(
+    "night_models",
+    "The model of a night, noted when it began, so that a champion promoted meanwhile does not score half of it.",
+    (
+        _ds,
+        Column("model_version", "string", "the model that scores"),
+        Column("checkpoint", "string", "its checkpoint's folder"),
+    ),
+    key=("ds",),
+    partitioned_by=("ds",),
+)
+
 REJECTED_ROWS = Table(
     "rejected_rows",
     "One row that a night could not use, and the rule it broke.",
@@ -381,6 +393,7 @@ POLICY_ESTIMATES = Table(
 
 MADE = (
     NIGHT_INPUTS,
+    NIGHT_MODELS,
     REJECTED_ROWS,
     WANTED_PAIRS,
     TITLE_CHOICES,

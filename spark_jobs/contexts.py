@@ -8,7 +8,6 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from inference.checkpoint import read_checkpoint
 from schemas.settings import Settings
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
@@ -109,8 +108,7 @@ def pairs_without_artwork(pairs: DataFrame, ds: date) -> DataFrame:
 
 def contexts(night: Night) -> None:
     """Write `title_choices` and `user_contexts`."""
-    settings, buckets = night.settings, night.warehouse.buckets()
-    model_version = read_checkpoint(settings.model).version
+    settings, buckets, model_version = night.settings, night.warehouse.buckets(), night.model_version()
     with night.step("contexts") as counts:
         choices = (
             title_choice_texts(good_titles(night), good_artworks(night), settings)

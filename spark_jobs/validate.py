@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from inference.champion import model_of_tonight
 from schemas.contract import ContractError, Table, type_name
 from schemas.settings import Settings
 from schemas.tables import (
@@ -193,11 +194,13 @@ def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Se
 
 
 def validate(night: Night) -> None:
-    """Check the inputs, note their versions, and keep what breaks the contract in `rejected_rows`."""
+    """Check the inputs, note their versions and tonight's model; what breaks the contract goes to `rejected_rows`."""
     check_present(night)
+    model = model_of_tonight(night.settings)
     night.warehouse.create_missing()
     with night.step("validate") as counts:
         night.note_inputs()
+        night.note_model(model)
         referred = {"title_id": good_titles(night)}
         read = [table for table in INPUTS if night.warehouse.has(table)]
         rows = {table: night_rows(table, night.input(table), night.ds, night.settings) for table in read}

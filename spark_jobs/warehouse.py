@@ -15,6 +15,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from inference.checkpoint import Checkpoint
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import (
@@ -24,6 +25,7 @@ from schemas.tables import (
     INPUTS,
     MADE,
     NIGHT_INPUTS,
+    NIGHT_MODELS,
     NIGHT_STEPS,
     SERVED,
 )
@@ -126,6 +128,17 @@ class Night:
                 raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
             self._noted = {row["source_table"]: row["version"] for row in rows}
         return self._noted
+
+    def note_model(self, model: Checkpoint) -> None:
+        """Note the model that scores this night; every later step uses it."""
+        row = {"ds": self.ds, "model_version": model.version, "checkpoint": str(model.path.resolve())}
+        self.replace(NIGHT_MODELS, self.warehouse.frame(NIGHT_MODELS, [row]))
+
+    def model_version(self) -> str:
+        rows = self.tonight(NIGHT_MODELS).collect()
+        if not rows:
+            raise ContractError(f"night_models: nothing noted for ds={self.ds}; run the step validate first")
+        return str(rows[0]["model_version"])
 
     def input(self, table: Table) -> DataFrame:
         """An input at its noted version; an optional one that was not there is empty."""

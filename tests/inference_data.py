@@ -14,9 +14,10 @@ from deltalake import DeltaTable, Schema, write_deltalake
 from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from inference.checkpoint import Checkpoint
 from schemas.contract import Table
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, MADE, TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, MADE, NIGHT_MODELS, TITLE_CHOICES, USER_CONTEXTS
 from schemas.words import ANSWER, VIEWING
 
 DS = date(2026, 1, 5)
@@ -133,7 +134,11 @@ def context_row(user_id: str, bucket: int, text: str, title_ids: Iterable[str]) 
 
 
 def make_night(
-    warehouse: Path, contexts: list[dict[str, Any]], choices: list[dict[str, Any]], buckets: int = 2
+    warehouse: Path,
+    model: Checkpoint,
+    contexts: list[dict[str, Any]],
+    choices: list[dict[str, Any]],
+    buckets: int = 2,
 ) -> None:
     """The tables as they are when scoring begins."""
     for table in (*MADE, ARTWORK_SELECTIONS):
@@ -144,6 +149,7 @@ def make_night(
             configuration={BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else None,
             raise_if_key_not_exists=False,
         )
+    append(warehouse, NIGHT_MODELS, [{"ds": DS, "model_version": model.version, "checkpoint": str(model.path)}])
     append(warehouse, USER_CONTEXTS, contexts)
     append(warehouse, TITLE_CHOICES, choices)
 
@@ -160,5 +166,5 @@ def stored(warehouse: Path, table: Table, *key: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: [row[column] for column in key])
 
 
-def settings_for(warehouse: Path, checkpoint: Path, **values: Any) -> Settings:
-    return Settings(warehouse=str(warehouse), model=str(checkpoint), cpu_cache_gib=1, **values)
+def settings_for(warehouse: Path, **values: Any) -> Settings:
+    return Settings(warehouse=str(warehouse), cpu_cache_gib=1, **values)

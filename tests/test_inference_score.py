@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from inference import score
-from inference.checkpoint import Checkpoint
+from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.engine import Answer, Engine, EngineError, Refusal
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
 from inference.results import softmax
@@ -47,18 +48,20 @@ def contexts() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Path:
+def night(tmp_path: Path, random_checkpoint: Checkpoint) -> Path:
     """Two buckets of six users with three pairs each."""
     warehouse = tmp_path / "warehouse"
-    make_night(warehouse, contexts(), [choice_row(title, options) for title, options in OPTIONS.items()])
+    make_night(
+        warehouse, random_checkpoint, contexts(), [choice_row(title, options) for title, options in OPTIONS.items()]
+    )
     return warehouse
 
 
 @pytest.fixture
-def score_night(night: Path, random_checkpoint: Checkpoint, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
+def score_night(night: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Scores the night with the engine that all tests share."""
     monkeypatch.setattr(score, "Engine", lambda *_: engine)
-    return lambda shard=0, shards=1: score_shard(DS, shard, shards, settings_for(night, random_checkpoint.path))
+    return lambda shard=0, shards=1: score_shard(DS, shard, shards, settings_for(night))
 
 
 def scores(night: Path) -> list[dict[str, Any]]:
@@ -91,14 +94,15 @@ def test_probabilities_are_those_of_transformers(night: Path, score_night: Any, 
         assert len(set(row["probabilities"])) == options
 
 
-def test_scores_may_go_into_another_warehouse(
+def test_a_model_that_the_night_did_not_note_scores_into_another_warehouse(
     night: Path, tmp_path: Path, score_night: Any, random_checkpoint: Checkpoint
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
-    config = settings_for(night, random_checkpoint.path)
-    score_shard(DS, 0, 1, config, str(elsewhere))
+    copy = Path(shutil.copytree(random_checkpoint.path, tmp_path / "copy"))
+    score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere))
     assert scores(night) == stored(night, SCORING_RUNS, "bucket") == stored(night, NIGHT_STEPS, "step") == []
-    assert score_shard(DS, 0, 1, config, str(elsewhere))["buckets_skipped"] == 2
+    again = score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere))
+    assert again["buckets_skipped"] == 2
     score_night()
     assert scores(elsewhere) == scores(night) != []
 
@@ -173,8 +177,8 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
         context_row("long", 0, LONG, ["two", "endless", "unknown"]),
         context_row("short", 0, context("drama"), ["two"]),
     ]
-    make_night(tmp_path, users, [choice_row("two", 2), endless], buckets=1)
-    counts = score_shard(DS, 0, 1, settings_for(tmp_path, random_checkpoint.path))
+    make_night(tmp_path, random_checkpoint, users, [choice_row("two", 2), endless], buckets=1)
+    counts = score_shard(DS, 0, 1, settings_for(tmp_path))
     assert (counts["pairs"], counts["shortened"], counts["rejected"]) == (2, 1, 2)
     assert [row["user_id"] for row in scores(tmp_path)] == ["long", "short"]
     too_long, unknown = sorted(stored(tmp_path, REJECTED_ROWS), key=lambda row: row["rule"], reverse=True)
@@ -194,7 +198,7 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
     )
     # Rejected rows of an earlier try do not stay.
     write_deltalake(str(tmp_path / USER_CONTEXTS.name), _batch(USER_CONTEXTS, users[1:]), mode="overwrite")
-    score_shard(DS, 0, 1, settings_for(tmp_path, random_checkpoint.path))
+    score_shard(DS, 0, 1, settings_for(tmp_path))
     assert stored(tmp_path, REJECTED_ROWS) == []
 
 
@@ -251,9 +255,7 @@ class EqualEngine:
             yield key, Answer([-math.log(options)] * options, 0)
 
 
-def test_a_bucket_that_someone_else_wrote_to_is_scored_again(
-    night: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace, conflicts = Night.replace, iter([CommitFailedError("another writer was faster")])
 
     def first_conflicts(self: Night, table: Table, batches: Iterable[Any], **partition: object) -> None:
@@ -264,7 +266,7 @@ def test_a_bucket_that_someone_else_wrote_to_is_scored_again(
 
     monkeypatch.setattr(Night, "replace", first_conflicts)
     monkeypatch.setattr(score, "Engine", lambda *_: EqualEngine())
-    assert score_shard(DS, 0, 1, settings_for(night, random_checkpoint.path))["pairs"] == 36
+    assert score_shard(DS, 0, 1, settings_for(night))["pairs"] == 36
     assert len(scores(night)) == 36
     assert len(stored(night, SCORING_RUNS, "bucket")) == 2
 
@@ -272,25 +274,35 @@ def test_a_bucket_that_someone_else_wrote_to_is_scored_again(
 def test_what_is_missing_is_told(
     tmp_path: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = settings_for(tmp_path, random_checkpoint.path)
+    config = settings_for(tmp_path)
     monkeypatch.setattr(score, "settings", lambda: config)
     assert score.main(["--ds", "2026-01-05"]) == REFUSED
-    assert "artwork_selections: there is no Delta table" in capsys.readouterr().err
-    make_night(tmp_path, contexts(), [])
+    assert "night_models: there is no Delta table" in capsys.readouterr().err
+    make_night(tmp_path, random_checkpoint, contexts(), [])
     with pytest.raises(ContractError, match="title_choices has no row for ds=2026-01-05"):
         score_shard(DS, 0, 1, config)
     with pytest.raises(ContractError, match="MARQUEE_MAX_MODEL_LEN is 4096"):
-        score_shard(DS, 0, 1, settings_for(tmp_path, random_checkpoint.path, max_model_len=4096))
+        score_shard(DS, 0, 1, settings_for(tmp_path, max_model_len=4096))
+
+
+def test_a_checkpoint_that_changed_since_the_night_began_scores_nothing(
+    tmp_path: Path, random_checkpoint: Checkpoint
+) -> None:
+    noted = Path(shutil.copytree(random_checkpoint.path, tmp_path / "checkpoint"))
+    make_night(tmp_path, read_checkpoint(noted), contexts(), [choice_row("two", 2)])
+    write_manifest(noted, "another")
+    with pytest.raises(ContractError, match=r"the checkpoint is another@.*, but the night of 2026-01-05 began with"):
+        score_shard(DS, 0, 1, settings_for(tmp_path))
 
 
 def test_a_night_with_nothing_to_score_starts_no_engine(
     tmp_path: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score, "Engine", lambda *_: pytest.fail("an engine was started for nothing"))
-    make_night(tmp_path, [], [choice_row("two", 2)])
-    assert score_shard(DS, 0, 1, settings_for(tmp_path, random_checkpoint.path))["pairs"] == 0
+    make_night(tmp_path, random_checkpoint, [], [choice_row("two", 2)])
+    assert score_shard(DS, 0, 1, settings_for(tmp_path))["pairs"] == 0
     assert [run["pairs"] for run in stored(tmp_path, SCORING_RUNS, "bucket")] == [0, 0]
-    assert score_shard(DS, 0, 1, settings_for(tmp_path, random_checkpoint.path))["buckets_skipped"] == 2
+    assert score_shard(DS, 0, 1, settings_for(tmp_path))["buckets_skipped"] == 2
 
 
 def test_a_fingerprint_is_of_the_pairs_in_any_order() -> None:

@@ -1,0 +1,91 @@
+"""Which model scores: what is promoted, and what a rollback goes back to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from inference.champion import champion, model_of_tonight
+from inference.checkpoint import write_manifest
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import Settings
+from tests.night_data import unloadable_checkpoint
+from training import registry as module
+from training.registry import Registry
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> list[Path]:
+    """Three checkpoints of different names, which makes their versions differ."""
+    made = [unloadable_checkpoint(tmp_path / name) for name in ("first", "second", "third")]
+    for folder in made:
+        write_manifest(folder, folder.name)
+    return made
+
+
+@pytest.fixture
+def settings(tmp_path: Path, checkpoints: list[Path]) -> Settings:
+    return Settings(model=str(checkpoints[0]), registry=f"sqlite:///{tmp_path}/registry.db")
+
+
+def promote(settings: Settings, folder: Path) -> None:
+    registry = Registry(settings.registry)
+    registry.promote(registry.register(folder))
+
+
+def tonight(settings: Settings) -> str:
+    return model_of_tonight(settings).path.name
+
+
+def test_the_champion_scores_and_a_rollback_goes_back_to_the_one_before(
+    settings: Settings, checkpoints: list[Path]
+) -> None:
+    assert tonight(settings) == "first"
+    promote(settings, checkpoints[1])
+    assert tonight(settings) == "second"
+    promote(settings, checkpoints[2])
+    # Promoting twice must not make a version its own predecessor.
+    promote(settings, checkpoints[2])
+    assert tonight(settings) == "third"
+    Registry(settings.registry).rollback()
+    assert tonight(settings) == "second"
+    Registry(settings.registry).rollback()
+    assert tonight(settings) == "first"
+    with pytest.raises(ContractError, match="no champion to roll back from"):
+        Registry(settings.registry).rollback()
+
+
+def test_looking_for_a_champion_makes_no_registry(settings: Settings, tmp_path: Path) -> None:
+    assert champion(settings) is None
+    assert champion(Settings(registry=None)) is None
+    assert not (tmp_path / "registry.db").exists()
+
+
+def test_a_checkpoint_is_registered_once(settings: Settings, checkpoints: list[Path]) -> None:
+    registry = Registry(settings.registry)
+    assert registry.register(checkpoints[1]).version == registry.register(checkpoints[1]).version
+    assert len(registry.versions()) == 1
+
+
+def test_a_champion_that_is_not_what_was_registered_is_told(settings: Settings, checkpoints: list[Path]) -> None:
+    promote(settings, checkpoints[1])
+    write_manifest(checkpoints[1], "other")
+    with pytest.raises(ContractError, match=r"registered as second@.* is other@.*rollback"):
+        model_of_tonight(settings)
+
+
+def test_the_command_lists_promotes_and_says_what_is_missing(
+    settings: Settings, checkpoints: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "settings", lambda: settings)
+    assert module.main(["promote", str(checkpoints[1])]) == 0
+    assert "second@" in capsys.readouterr().out
+    shutil.rmtree(checkpoints[2])
+    assert module.main(["promote", str(checkpoints[2])]) == REFUSED
+    assert "there is no checkpoint folder here" in capsys.readouterr().err
+    monkeypatch.setattr(module, "settings", lambda: Settings(registry=None))
+    assert module.main(["list"]) == REFUSED
+    assert "MARQUEE_REGISTRY is not set" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Post-training: from what users played to the next champion."""

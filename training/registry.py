@@ -1,0 +1,126 @@
+"""python -m training.registry list | promote FOLDER | rollback
+
+The registry of model versions (MLflow, at MARQUEE_REGISTRY). `promote` makes a checkpoint the champion, which scores
+from the next night on; `rollback` makes the version that was champion before it the champion again; where there was
+none, the setting `model` scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG
+from inference.checkpoint import read_checkpoint
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+
+PREVIOUS = "previous"
+"""Alias of the version that a rollback goes back to."""
+
+
+class Registry:
+    """The versions of Marquee's model in an MLflow registry."""
+
+    def __init__(self, uri: str | None) -> None:
+        if uri is None:
+            raise ContractError(
+                "MARQUEE_REGISTRY is not set: it names the MLflow registry, such as sqlite:////data/registry.db"
+            )
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def register(self, folder: Path, tags: Mapping[str, str] | None = None) -> ModelVersion:
+        """The registered version of a checkpoint; made where there is none of its version yet."""
+        checkpoint = read_checkpoint(folder)
+        for known in self.versions():
+            if known.tags.get(VERSION_TAG) == checkpoint.version:
+                return known
+        if not self._has_model():
+            self._client.create_registered_model(MODEL_NAME)
+        return self._client.create_model_version(
+            MODEL_NAME, source=str(checkpoint.path.resolve()), tags={VERSION_TAG: checkpoint.version, **(tags or {})}
+        )
+
+    def promote(self, version: ModelVersion) -> None:
+        """Make `version` the champion. Promoting the champion again changes nothing."""
+        champion = self.aliased(CHAMPION)
+        if champion and champion.version == version.version:
+            return
+        if champion:
+            self._client.set_registered_model_alias(MODEL_NAME, PREVIOUS, champion.version)
+        self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+
+    def rollback(self) -> ModelVersion | None:
+        """The version that is champion afterwards; None where the champion was the first."""
+        if not self.aliased(CHAMPION):
+            raise ContractError("there is no champion to roll back from")
+        previous = self.aliased(PREVIOUS)
+        if previous:
+            self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, previous.version)
+            self._client.delete_registered_model_alias(MODEL_NAME, PREVIOUS)
+        else:
+            self._client.delete_registered_model_alias(MODEL_NAME, CHAMPION)
+        return previous
+
+    def versions(self) -> list[ModelVersion]:
+        """All of them, the oldest first."""
+        found = self._client.search_model_versions(f"name='{MODEL_NAME}'") if self._has_model() else []
+        return sorted(found, key=lambda version: int(version.version))
+
+    def aliased(self, alias: str) -> ModelVersion | None:
+        number = self._aliases().get(alias)
+        return None if number is None else self._client.get_model_version(MODEL_NAME, number)
+
+    def _aliases(self) -> dict[str, str]:
+        return dict(self._client.get_registered_model(MODEL_NAME).aliases) if self._has_model() else {}
+
+    def _has_model(self) -> bool:
+        try:
+            self._client.get_registered_model(MODEL_NAME)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return True
+
+    def told(self) -> str:
+        """A line per version."""
+        aliases = {str(number): alias for alias, number in self._aliases().items()}
+        lines = [
+            f"{each.version:>4}  {each.tags[VERSION_TAG]:<40} {aliases.get(str(each.version), ''):<9} {each.source}"
+            for each in self.versions()
+        ]
+        return "\n".join(lines) or "no version is registered"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="every version, and which is champion")
+    commands.add_parser("promote", help="make a checkpoint the champion").add_argument("folder", type=Path)
+    commands.add_parser("rollback", help="make the champion before this one champion again")
+    parsed = parser.parse_args(arguments)
+    try:
+        registry = Registry(settings().registry)
+        if parsed.command == "promote":
+            registry.promote(registry.register(parsed.folder))
+        elif parsed.command == "rollback":
+            registry.rollback()
+        print(registry.told())
+    except ContractError as error:
+        print(f"registry: {error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
