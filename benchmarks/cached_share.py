@@ -1,0 +1,71 @@
+"""python -m benchmarks.cached_share --ds 2026-01-14 [--warehouse warehouse]
+
+The share of a night's prompt tokens that came from vLLM's prefix cache, against the most that could have: what a cache
+that never forgets, with the same blocks and the same order of questions, would have held. Only whole blocks are shared,
+and the last token of a prompt is always computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+
+from inference.engine import max_model_len
+from inference.questions import Choices, Question, questions
+from inference.tokens import Tokens
+from inference.warehouse import Night
+from schemas.settings import settings
+from schemas.tables import SCORING_RUNS, TITLE_CHOICES, USER_CONTEXTS
+
+
+class EndlessCache:
+    """Blocks of tokens, each known by all the tokens up to its end."""
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self._seen: set[int] = set()
+
+    def ask(self, prompt: list[int]) -> int:
+        """Tokens of the prompt that are held already; afterwards all its whole blocks are."""
+        ends = range(self._block_size, len(prompt) + 1, self._block_size)
+        chain, found, unbroken = 0, 0, True
+        for end in ends:
+            chain = hash((chain, tuple(prompt[end - self._block_size : end])))
+            unbroken = unbroken and chain in self._seen
+            self._seen.add(chain)
+            if unbroken and end < len(prompt):
+                found = end
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cached_share", description=str(__doc__).split("\n\n")[1]
+    )
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
+    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    arguments = parser.parse_args()
+    config = settings().model_copy(update={"warehouse": arguments.warehouse})
+    night = Night(config.warehouse, arguments.ds)
+    checkpoint = night.model()
+    tokens = Tokens(checkpoint)
+    choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    pairs = prompt_tokens = most = 0
+    for number in range(night.buckets):
+        # Each bucket begins with an empty cache.
+        cache = EndlessCache(config.block_size)
+        contexts = night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"], bucket=number)
+        for asked in questions(contexts, choices, tokens, max_model_len(checkpoint, config) - 1):
+            for question in asked:
+                if isinstance(question, Question):
+                    pairs += 1
+                    prompt_tokens += len(question.prompt)
+                    most += cache.ask(question.prompt)
+    found = sum(row["cached_tokens"] for row in night.rows(SCORING_RUNS, ["cached_tokens"]))
+    print(f"{pairs:,} pairs, {prompt_tokens:,} prompt tokens, {prompt_tokens / pairs:.0f} a pair")
+    print(f"most that blocks of {config.block_size} allow: {most:,} ({most / prompt_tokens:.1%})")
+    print(f"found in the cache: {found:,} ({found / prompt_tokens:.1%}), {found / most:.1%} of the most")
+
+
+if __name__ == "__main__":
+    main()
