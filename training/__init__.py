@@ -1,0 +1,1 @@
+"""Post-training: from logged impressions to a checkpoint that scores better."""
