@@ -37,7 +37,11 @@ def rotated(choice: str, options: int, shift: int) -> str:
     """
     lines = choice.splitlines(keepends=True)
     head, listed, last = lines[: -options - 1], lines[-options - 1 : -1], lines[-1]
-    if last != ANSWER or not all(line.startswith(f"{place}. ") for place, line in enumerate(listed, start=1)):
+    if (
+        last != ANSWER
+        or len(listed) != options
+        or not all(line.startswith(f"{place}. ") for place, line in enumerate(listed, start=1))
+    ):
         raise ValueError(f"not a choice of {options} options: {choice!r}")
     turned = listed[shift:] + listed[:shift]
     return "".join(
