@@ -52,7 +52,7 @@ class KilledError(Exception):
 def killed_at(step: int) -> Any:
     from transformers import TrainerCallback
 
-    class Killer(TrainerCallback):  # type: ignore[misc]
+    class Killer(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             if state.global_step == step:
                 raise KilledError
@@ -149,10 +149,8 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
     begin(stage)
     trainer = sft.train(stage, recipe)
     kept: dict[str, Any] = {}
-    prompts = [
-        prompt_ids(stage.tokens, context("drama", "Big (1988): comedy"), choice(f"Film {place}", 4), 1000)
-        for place in range(4)
-    ]
+    asked = [(context("drama", "Big (1988): comedy"), choice(f"Film {place}", 4)) for place in range(4)]
+    prompts = [ids for ids in (prompt_ids(stage.tokens, *texts, limit=1000) for texts in asked) if ids]
     labels = stage.tokens.labels[:4]
 
     def measure(model: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def answer_loss(log_probs: Tensor, played: Tensor, weight: Tensor, not_played: f
     return -weight * torch.where(played > 0, log_probs, lowered)
 
 
-class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+class AnswerTrainer(SFTTrainer):
     """SFT with a weight per row. trl reads no weights, and drops columns that it doesn't know."""
 
     def __init__(self, *, not_played: float, **options: Any) -> None:
@@ -49,7 +49,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         self.not_played = not_played
 
     def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns = ["input_ids", "labels", "weight", "played"]
+        self._signature_columns: Any = ["input_ids", "labels", "weight", "played"]
 
     def compute_loss(
         self,
@@ -63,5 +63,5 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         loss = answer_loss(outputs.log_probs.sum(-1), played, weight, self.not_played).mean()
         # Gradients of accumulated steps are added up by the trainer, which leaves the division to the loss.
-        loss = loss / (self.current_gradient_accumulation_steps if self.model.training else 1)
+        loss = loss / (self.current_gradient_accumulation_steps if model.training else 1)
         return (loss, outputs) if return_outputs else loss

@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
-from schemas.tables import POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
+from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,9 +36,11 @@ class Source:
     versions: dict[str, int]
 
     def rows(self, table: Table, columns: list[str], wanted: pc.Expression | None = None) -> Iterator[dict[str, Any]]:
-        today = pc.field("ds") == self.ds
+        """The day's rows of a table, or all rows of one that has no days."""
         dataset = DeltaTable(_path(self.warehouse, table), version=self.versions[table.name]).to_pyarrow_dataset()
-        wanted = today if wanted is None else today & wanted
+        if "ds" in table.column_names:
+            today = pc.field("ds") == self.ds
+            wanted = today if wanted is None else today & wanted
         for batch in dataset.to_batches(columns=columns, filter=wanted, batch_size=_BATCH_ROWS):
             yield from batch.to_pylist()
 
@@ -61,7 +63,7 @@ def open_source(
         if not DeltaTable.is_deltatable(path):
             raise ContractError(f"{table.name}: there is no Delta table at {path}; run the step examples first")
         opened = DeltaTable(path)
-        if not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
+        if "ds" in table.column_names and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
             raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
         versions[table.name] = int(opened.version())
     return Source(warehouse, ds, versions)
@@ -155,6 +157,11 @@ def pair_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, 
         return {"prompt_ids": prompt, "chosen_ids": [chosen], "rejected_ids": [rejected]}
 
     return row
+
+
+def catalogue_themes(source: Source) -> dict[str, list[str]]:
+    """The themes of each artwork."""
+    return {row["artwork_id"]: row["themes"] or [] for row in source.rows(ARTWORKS, ["artwork_id", "themes"])}
 
 
 def preference_rows(source: Source, negatives: tuple[str, ...], limit: int = 0) -> Iterator[dict[str, Any]]:

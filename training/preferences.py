@@ -9,7 +9,7 @@ from trl import DPOTrainer
 from training.prior import label_logprobs
 
 
-class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]
+class PreferenceTrainer(DPOTrainer):
     """DPO on pre-tokenized rows (prompt_ids, chosen_ids, rejected_ids).
 
     trl has no such path: it would render the prompt anew and end each answer with an end-of-text token, which scoring

@@ -37,16 +37,12 @@ def rotated(choice: str, options: int, shift: int) -> str:
     """
     lines = choice.splitlines(keepends=True)
     head, listed, last = lines[: -options - 1], lines[-options - 1 : -1], lines[-1]
-    if (
-        last != ANSWER
-        or len(listed) != options
-        or not all(line.startswith(f"{place}. ") for place, line in enumerate(listed, start=1))
-    ):
+    numbered = all(line.startswith(f"{place}. ") for place, line in enumerate(listed, start=1))
+    if last != ANSWER or len(listed) != options or not numbered:
         raise ValueError(f"not a choice of {options} options: {choice!r}")
     turned = listed[shift:] + listed[:shift]
-    return "".join(
-        [*head, *(_NUMBER.sub(f"{place}. ", line, count=1) for place, line in enumerate(turned, start=1)), last]
-    )
+    renumbered = [_NUMBER.sub(f"{place}. ", line, count=1) for place, line in enumerate(turned, start=1)]
+    return "".join([*head, *renumbered, last])
 
 
 def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
@@ -97,7 +93,7 @@ def label_logprobs(model: nn.Module, prompts: list[list[int]], labels: list[int]
             ids[place, : len(prompt)] = torch.tensor(prompt)
         ends = torch.tensor([len(prompt) - 1 for prompt in batch], device=device)
         with torch.no_grad():
-            hidden = model.model(ids, use_cache=False).last_hidden_state  # type: ignore[operator,union-attr]
+            hidden = model.model(ids, use_cache=False).last_hidden_state  # type: ignore[operator]
             last = hidden[torch.arange(len(batch), device=device), ends]
             logits = model.lm_head(last).float()  # type: ignore[operator]
         found.append(logits.log_softmax(-1)[:, labels].cpu().numpy())

@@ -84,8 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser, recipe: type[Common]) -> None
 
 
 def from_arguments(arguments: argparse.Namespace, recipe: type[Recipe]) -> Recipe:
-    values = {each.name: getattr(arguments, each.name) for each in fields(recipe)}
-    return recipe(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    values: dict[str, Any] = {each.name: getattr(arguments, each.name) for each in fields(recipe)}
+    made: Any = recipe
+    chosen: Recipe = made(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    )
+    return chosen
 
 
 def as_record(recipe: Common) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from schemas.tables import POST_TRAINING_EXAMPLES
 from training.command import command
 from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, tokenized
-from training.settings import Sft
+from training.settings import Common, Sft
 from training.stage import Stage
 
 _COLUMNS = ["context", "choice", "shown", "played", "propensity"]
@@ -33,7 +33,7 @@ def training_rows(stage: Stage, recipe: Sft) -> Tokenized:
     return tokenized(weighted_examples(stage.source, recipe), tokens, stage.limit, ANSWER_SCHEMA, answer_row(tokens))
 
 
-def make_trainer(stage: Stage, recipe: Sft, rows: Tokenized) -> Any:
+def make_trainer(stage: Stage, recipe: Common, rows: Tokenized, not_played: float) -> Any:
     from trl import SFTConfig
 
     from training.answers import AnswerTrainer, Collator
@@ -41,7 +41,7 @@ def make_trainer(stage: Stage, recipe: Sft, rows: Tokenized) -> Any:
 
     model, tokenizer = load_base(stage.base)
     return AnswerTrainer(
-        not_played=recipe.not_played,
+        not_played=not_played,
         model=model,
         args=SFTConfig(**trainer_arguments(stage), train_sampling_strategy="group_by_length"),
         train_dataset=rows.rows,
@@ -55,7 +55,7 @@ def make_trainer(stage: Stage, recipe: Sft, rows: Tokenized) -> Any:
 def train(stage: Stage, recipe: Sft) -> Any:
     rows = training_rows(stage, recipe)
     print(f"sft: {len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
-    return make_trainer(stage, recipe, rows)
+    return make_trainer(stage, recipe, rows, recipe.not_played)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -173,7 +173,7 @@ def printer(stage: Stage) -> TrainerCallback:
     """Prints the step, the loss and the time that is left, whenever the trainer logs."""
     from transformers import TrainerCallback
 
-    class Printer(TrainerCallback):  # type: ignore[misc]
+    class Printer(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             self.began, self.first = time.monotonic(), state.global_step
             if self.first:
