@@ -204,3 +204,17 @@ def test_the_record_of_a_run_tells_what_it_reads(random_checkpoint: Checkpoint, 
     record = json.loads((stage.work / RECORD).read_text())
     assert record["versions"] == source.versions
     assert record["base"] == random_checkpoint.version
+
+
+def test_steps_that_are_added_up_count_as_one_larger_step(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    changed = []
+    for name, batch, accumulate in (("large", 48, 1), ("small", 12, 4)):
+        # As one batch, and in four.
+        recipe = Sft(**{**FEW, "batch": batch, "not_played": 0.5}, accumulate=accumulate, warm_up=0.0)
+        stage = Stage("sft", random_checkpoint, tmp_path / name, recipe, source)
+        begin(stage)
+        changed.append(weights(finish(stage, sft.train(stage, recipe))))
+    for name, of_large in changed[0].items():
+        assert np.allclose(of_large, changed[1][name], atol=1e-4), name

@@ -44,6 +44,9 @@ def answer_loss(log_probs: Tensor, played: Tensor, weight: Tensor, not_played: f
 class AnswerTrainer(SFTTrainer):
     """SFT with a weight per row. trl reads no weights, and drops columns that it doesn't know."""
 
+    # A mean over rows: the trainer divides it where it adds up the gradients of several steps.
+    loss_is_scaled_for_ga: Any = False
+
     def __init__(self, *, not_played: float, **options: Any) -> None:
         super().__init__(**options)
         self.not_played = not_played
@@ -62,6 +65,4 @@ class AnswerTrainer(SFTTrainer):
         weight, played = inputs.pop("weight"), inputs.pop("played")
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         loss = answer_loss(outputs.log_probs.sum(-1), played, weight, self.not_played).mean()
-        # Gradients of accumulated steps are added up by the trainer, which leaves the division to the loss.
-        loss = loss / (self.current_gradient_accumulation_steps if model.training else 1)
         return (loss, outputs) if return_outputs else loss
