@@ -36,7 +36,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 
 def finish(stage: Stage, trainer: Any) -> Checkpoint:
-    return run(stage, trainer, "tests", lambda model: measure_prior(model, stage))
+    made = run(stage, trainer, "tests", lambda model: measure_prior(model, stage))
+    assert made is not None
+    return made
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
@@ -158,6 +160,7 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
         return {"prior": {"4": [0.5, 0.0, 0.0, -0.5]}}
 
     made = run(stage, trainer, "tests", measure)
+    assert made is not None
     losses = json.loads((made.path / "loss.json").read_text())
     assert [set(each) for each in losses] == [{"stage", "step", "loss"}] * len(losses)
     assert losses[-1]["loss"] < losses[0]["loss"]

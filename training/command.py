@@ -60,5 +60,6 @@ def command(
     except ContractError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return REFUSED
-    print(f"{name}: {checkpoint.path} is {checkpoint.version}", flush=True)
+    if checkpoint is not None:
+        print(f"{name}: {checkpoint.path} is {checkpoint.version}", flush=True)
     return 0

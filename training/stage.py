@@ -7,6 +7,7 @@ the merged checkpoint. `marquee.json` is written last: its existence means that 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,8 +70,10 @@ def begin(stage: Stage) -> Stage | None:
     if not record.exists():
         if (stage.out / MANIFEST).exists():
             raise ContractError(f"{stage.out}: holds a checkpoint that this command did not make; give another --out")
-        record.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(record, {**wanted, "versions": stage.source.versions})
+        # Of the processes that accelerate starts, the first keeps the records.
+        if os.environ.get("RANK", "0") == "0":
+            record.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(record, {**wanted, "versions": stage.source.versions})
         return stage
     found = json.loads(record.read_text())
     versions = found.pop("versions")
@@ -155,13 +158,16 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
     }
 
 
-def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], dict[str, Any]]) -> Checkpoint:
-    """Train from the last checkpoint on, merge, and write the checkpoint; `measure` gives its label prior."""
+def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], dict[str, Any]]) -> Checkpoint | None:
+    """Train from the last checkpoint on, merge, and write the checkpoint; `measure` gives its label prior.
+
+    Of the processes that accelerate starts, each with the whole model, the first writes it; the others get None.
+    """
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [{"stage": stage.name, "step": int(entry["step"]), "loss": float(entry["loss"])} for entry in steps]
     if not trainer.is_world_process_zero():
-        return stage.base
+        return None
     earlier = stage.base.path / LOSSES
     before = json.loads(earlier.read_text()) if earlier.exists() else []
     merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
