@@ -102,14 +102,17 @@ def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
 
     What was shown to a user for one title stays together, as preference pairs need it.
     """
-    place = F.xxhash64("user_id", "title_id", F.lit("sample"))
-    rows = usable.withColumn("split", split(F.col("user_id"), settings)).withColumn("place", place)
+    rows = usable.withColumn("split", split(F.col("user_id"), settings))
     limits = {TRAINING: settings.training_examples, HELD_OUT: settings.held_out_examples}
     parts = [
-        rows.where(F.col("split") == name).orderBy("place", "user_id", "title_id", "shown_at").limit(limit)
+        rows.where(F.col("split") == name).orderBy(_place(), "user_id", "title_id", "shown_at").limit(limit)
         for name, limit in limits.items()
     ]
-    return parts[0].unionByName(parts[1]).drop("place")
+    return parts[0].unionByName(parts[1])
+
+
+def _place() -> Column:
+    return F.xxhash64("user_id", "title_id", F.lit("sample"))
 
 
 def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
@@ -201,7 +204,9 @@ def examples(night: Night) -> None:
         choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
         rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
         rows = rows.withColumn("ds", F.lit(ds)).persist(StorageLevel.MEMORY_AND_DISK)
-        night.replace(POST_TRAINING_EXAMPLES, rows.repartition("split").sortWithinPartitions("context_key", "title_id"))
+        # In an order by hash, so that the first so many are a fair sample.
+        in_order = rows.repartition("split").sortWithinPartitions(_place(), *POST_TRAINING_EXAMPLES.key)
+        night.replace(POST_TRAINING_EXAMPLES, in_order)
         night.replace(PREFERENCE_PAIRS, preference_pairs(rows.where(F.col("split") == TRAINING), ds).coalesce(1))
         write_questions(questions, rows.where(F.col("split") == HELD_OUT), choices)
         counts.update(_made(night))
