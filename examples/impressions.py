@@ -2,7 +2,9 @@
 
 The logging policy is what a service has before it personalises: with probability EXPLORE any active artwork, else one
 drawn from a softmax over how well each did with users at large (its style and appeal, known only up to some noise).
-Every impression is the first of its (user, title). Plays do not enter the viewing history, which is given.
+A draw holds for the user's epoch, as in Marquee's own policy (spark_jobs/policy.py): a title that was not played may
+be shown again on a later day, in the same epoch by the same draw, in a later one by a new draw. Plays do not enter the
+viewing history, which is given.
 """
 
 from __future__ import annotations
@@ -11,20 +13,23 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import numpy as np
+import xxhash
 
 from examples.catalogue import Artwork, Title, generator
 from examples.service import Impression, Service, moment
 from examples.truth import APPEAL, STYLE, STYLE_EFFECT, Truth, truth_of
+from schemas.settings import Settings, settings
 
 EXPLORE = 0.2
 SHARPNESS = 1.5  # multiplies the popularity, in log-odds of a play, in the softmax
 POPULARITY_NOISE = 0.3  # deviation of the noise in it
 DAYS = 14
 TITLES_A_DAY = 10
+SHOWN_AGAIN = 0.3  # share of what was not played that is shown once more, on a later day if there is one
 
 
 def log_impressions(service: Service, seed: int) -> list[Impression]:
-    """Impressions of the last DAYS days: TITLES_A_DAY titles a day for each user, popular ones rather."""
+    """Impressions of the last DAYS days: TITLES_A_DAY new titles a day for each user, popular ones rather."""
     truth = truth_of(service.tastes, service.artworks)
     days = min(DAYS, (service.last_day - service.first_day).days + 1)
     pools = _Pools(service, seed)
@@ -68,13 +73,16 @@ def _popularity(artwork: Artwork, seed: int) -> float:
 def _user_impressions(
     user_id: str, titles: list[Title], days: int, pools: _Pools, truth: Truth, seed: int
 ) -> Iterator[Impression]:
-    rng = generator(seed, "impressions", user_id)
+    rng, later = generator(seed, "impressions", user_id), generator(seed, "shown again", user_id)
     # The largest Gumbel-perturbed log-weights are a draw without repeats.
     keys = np.array([title.popularity for title in titles]) + rng.gumbel(size=len(titles))
     wanted = np.argsort(-keys, kind="stable")[: days * TITLES_A_DAY]
     for place, index in enumerate(wanted):
         day = pools.last_day - timedelta(days=days - 1 - place % days)
-        yield _impression(user_id, titles[index].title_id, day, pools, truth, rng)
+        first = _impression(user_id, titles[index].title_id, day, pools, truth, rng)
+        yield first
+        if not first.played and day < pools.last_day and later.random() < SHOWN_AGAIN:
+            yield _shown_again(first, day, pools, truth, later)
 
 
 def _impression(
@@ -82,13 +90,46 @@ def _impression(
 ) -> Impression:
     eligible, policy = pools.on(title_id, day)
     shown = int(rng.choice(len(eligible), p=policy))
-    played = bool(rng.random() < truth.play_probabilities(user_id, [eligible[shown]])[0])
+    return _shown(user_id, title_id, day, eligible, (eligible[shown], float(policy[shown])), truth, rng)
+
+
+def _shown_again(first: Impression, day: date, pools: _Pools, truth: Truth, rng: np.random.Generator) -> Impression:
+    """The title on a later day: by the same draw while the epoch and the eligible artworks are the same."""
+    user_id, title_id, eligible = first.user_id, first.title_id, first.eligible_artwork_ids
+    later = day + timedelta(days=int(rng.integers(1, (pools.last_day - day).days + 1)))
+    holds = epoch_of(user_id, later, settings()) == epoch_of(user_id, day, settings())
+    if holds and pools.on(title_id, later)[0] == eligible:
+        return _shown(user_id, title_id, later, eligible, (first.artwork_id, first.propensity), truth, rng)
+    return _impression(user_id, title_id, later, pools, truth, rng)
+
+
+def epoch_of(user_id: str, day: date, configured: Settings) -> int:
+    """The number of the user's epoch on a day, as spark_jobs/policy.py computes it with Spark's xxhash64."""
+    seed = 42
+    for text in (user_id, configured.salt, "epoch"):
+        seed = xxhash.xxh64_intdigest(text.encode(), seed)
+    signed = seed - 2**64 if seed >= 2**63 else seed
+    return ((day - date(1970, 1, 1)).days + signed % configured.epoch_days) // configured.epoch_days
+
+
+def _shown(
+    user_id: str,
+    title_id: str,
+    day: date,
+    eligible: list[str],
+    draw: tuple[str, float],
+    truth: Truth,
+    rng: np.random.Generator,
+) -> Impression:
+    """The impression of a draw (artwork, propensity), and whether it was played."""
+    artwork_id, propensity = draw
+    played = bool(rng.random() < truth.play_probabilities(user_id, [artwork_id])[0])
     return Impression(
         user_id=user_id,
         title_id=title_id,
-        artwork_id=eligible[shown],
+        artwork_id=artwork_id,
         eligible_artwork_ids=eligible,
-        propensity=float(policy[shown]),
+        propensity=propensity,
         shown_at=moment(day, int(rng.integers(86_400))),
         played=played,
         play_seconds=round(float(rng.gamma(2, 1500)), 1) if played else 0.0,

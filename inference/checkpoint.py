@@ -20,8 +20,8 @@ from schemas.exit_codes import REFUSED
 from schemas.words import PROMPT_FORMAT
 
 MANIFEST = "marquee.json"
-# What decides a score: the weights, the architecture, and how text becomes tokens.
-_VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*")
+# What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.
+_VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "label_prior.json")
 # Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
 _REHASHED_BYTES = 64 * 2**20
 

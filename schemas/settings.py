@@ -57,6 +57,14 @@ class Settings(BaseSettings):
     uniform_share: float = Field(0.02, ge=0, le=1, description="share of users whose choices are uniform")
     salt: str = Field("marquee", description="names the experiment; another salt draws anew")
 
+    held_out_share: float = Field(
+        0.2, gt=0, lt=1, description="share of users, by hash, whom post-training only evaluates on"
+    )
+    training_examples: int = Field(
+        110_000, ge=1, description="examples to train on at most; which ones are left out is a hash of user and title"
+    )
+    held_out_examples: int = Field(5_000, ge=1, description="examples to evaluate on at most; left out in the same way")
+
     rejected_share_limit: float = Field(0.01, ge=0, le=1, description="share of a table's rows that may be rejected")
     drift_limit: float = Field(0.9, ge=0, le=1, description="share of rescored pairs whose best artwork may change")
     label_mass_floor: float = Field(0.5, ge=0, le=1, description="least mean probability on the option numbers")

@@ -355,7 +355,7 @@ PREFERENCE_PAIRS = Table(
             "negative",
             "string",
             "why the other is below: `same_user` (shown to the same user and not played), `like_users` (shown to "
-            "users like this one by exploration and not played), `never_shown`",
+            "a user with the same leading theme and not played), `never_shown`",
         ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected"),

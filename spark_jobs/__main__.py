@@ -1,4 +1,4 @@
-"""One Spark step of a night: `spark-submit spark_jobs/__main__.py publish --ds 2026-01-14`."""
+"""One Spark step of a night or of post-training: `spark-submit spark_jobs/__main__.py publish --ds 2026-01-14`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from schemas.settings import settings
 from spark_jobs.audit import audit
 from spark_jobs.candidates import candidates
 from spark_jobs.contexts import contexts
+from spark_jobs.examples import examples
 from spark_jobs.maintain import maintain
 from spark_jobs.publish import publish
 from spark_jobs.session import spark_session
 from spark_jobs.validate import validate
 from spark_jobs.warehouse import Night, Warehouse
 
-NIGHT_STEPS = {step.__name__: step for step in (validate, candidates, contexts, audit, publish)}
+DATED_STEPS = {step.__name__: step for step in (validate, candidates, contexts, audit, publish, examples)}
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="spark_jobs", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
-    for name, step in NIGHT_STEPS.items():
-        of_night = steps.add_parser(name, help=str(step.__doc__).splitlines()[0])
-        of_night.add_argument("--ds", required=True, type=night_date, help="the night, YYYY-MM-DD")
+    for name, step in DATED_STEPS.items():
+        dated = steps.add_parser(name, help=str(step.__doc__).splitlines()[0])
+        dated.add_argument("--ds", required=True, type=night_date, help="the night or day, YYYY-MM-DD")
     steps.add_parser("maintain", help=str(maintain.__doc__).splitlines()[0])
     return parser.parse_args(arguments)
 
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
         if parsed.step == "maintain":
             maintain(warehouse)
         else:
-            NIGHT_STEPS[parsed.step](Night(warehouse, parsed.ds))
+            DATED_STEPS[parsed.step](Night(warehouse, parsed.ds))
     except ContractError as error:
         print(f"marquee {parsed.step}: {error}", file=sys.stderr, flush=True)
         return REFUSED

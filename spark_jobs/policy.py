@@ -63,10 +63,10 @@ def ranked(options: Column) -> Column:
     return F.transform(F.array_sort(keyed), lambda item: item["option"])
 
 
-def epoch(user_id: Column, ds: date, settings: Settings) -> Column:
-    """The number of the user's epoch on ds: `epoch_days` long, its first day staggered by a hash of the user."""
+def epoch(user_id: Column, day: Column, settings: Settings) -> Column:
+    """The number of the user's epoch on a day: `epoch_days` long, its first day staggered by a hash of the user."""
     offset = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("epoch")), F.lit(settings.epoch_days))
-    return F.floor((F.lit((ds - date(1970, 1, 1)).days) + offset) / settings.epoch_days)
+    return F.floor((F.unix_date(day) + offset) / settings.epoch_days)
 
 
 def explores(user_id: Column, settings: Settings) -> Column:
@@ -80,7 +80,7 @@ def drawn(distribution: Column, user_id: Column, title_id: Column, ds: date, set
 
     The options are laid out by id, so that a distribution that moves a little moves few draws.
     """
-    hashed = F.xxhash64(user_id, title_id, epoch(user_id, ds, settings), F.lit(settings.salt))
+    hashed = F.xxhash64(user_id, title_id, epoch(user_id, F.lit(ds), settings), F.lit(settings.salt))
     # The upper 53 bits of the hash as a double in [0, 1).
     point = F.shiftrightunsigned(hashed, 11).cast("double") / float(2**53)
     laid_out = F.array_sort(distribution)

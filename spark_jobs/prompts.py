@@ -88,7 +88,8 @@ def leading_themes(viewings: Column, settings: Settings) -> Column:
 
 
 def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
-    """user_id, context: one row for each of `users`, with or without history.
+    """user_id, themes (leading ones), watched (titles known of), context: one row for each of `users`, whatever
+    history they have.
 
     The oldest viewing is the last line, so that a prompt that is too long can lose it and still share its beginning.
     """
@@ -110,9 +111,11 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
         users.select("user_id")
         .join(viewed, "user_id", how="left")
         .withColumn("viewings", F.coalesce("viewings", none))
-        .select("user_id", themes.alias("themes"), shown.alias("shown"))
+        .select("user_id", themes.alias("themes"), F.size("viewings").alias("watched"), shown.alias("shown"))
         .select(
             "user_id",
+            "themes",
+            "watched",
             F.concat(
                 F.lit(INSTRUCTION + "\nLeading themes: "),
                 themes_line,

@@ -113,7 +113,12 @@ def good_titles(night: Night) -> DataFrame:
 
 def good_artworks(night: Night) -> DataFrame:
     """The artworks that obey their contract and are active on ds."""
-    return _good(night, ARTWORKS, {"title_id": good_titles(night)}).where(active_on(night.ds))
+    return known_artworks(night).where(active_on(night.ds))
+
+
+def known_artworks(night: Night) -> DataFrame:
+    """The artworks that obey their contract, whenever they are active."""
+    return _good(night, ARTWORKS, {"title_id": good_titles(night)})
 
 
 def good_candidates(night: Night) -> DataFrame:

@@ -114,11 +114,16 @@ class Night:
     def settings(self) -> Settings:
         return self.warehouse.settings
 
-    def note_inputs(self) -> None:
-        """Note the version of each table that this night reads; every later step reads at these versions."""
+    def read_as_of_now(self) -> dict[str, int]:
+        """Read inputs at their present versions, which are returned. Nothing is written: for a job of one step."""
         read = [table for table in (*INPUTS, ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG) if self.warehouse.has(table)]
         self._noted = {table.name: self.warehouse.version(table) for table in read}
-        rows = [{"ds": self.ds, "source_table": name, "version": version} for name, version in self._noted.items()]
+        return self._noted
+
+    def note_inputs(self) -> None:
+        """Note the version of each table that this night reads; every later step reads at these versions."""
+        noted = self.read_as_of_now()
+        rows = [{"ds": self.ds, "source_table": name, "version": version} for name, version in noted.items()]
         self.replace(NIGHT_INPUTS, self.warehouse.frame(NIGHT_INPUTS, rows))
 
     def noted_versions(self) -> dict[str, int]:

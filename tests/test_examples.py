@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 
 from examples.catalogue import make_artworks, make_title
-from examples.impressions import EXPLORE, logging_policy
+from examples.impressions import EXPLORE, epoch_of, logging_policy
 from examples.movielens import movielens_service
-from examples.service import Service, input_tables, last_day, write_service
+from examples.service import Impression, Service, input_tables, last_day, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import play_probability, read_truth, taste_from_shares, truth_of
 from examples.vocabulary import STYLES, THEME_NAMES, THEMES, TONES, caption
 from schemas.contract import ContractError
+from schemas.settings import Settings
 from schemas.tables import MAX_ARTWORKS
 
 USERS, TITLES, DAYS = 12, 30, 5
@@ -104,16 +106,44 @@ def test_every_word_of_a_caption_is_of_one_line() -> None:
     assert all(phrase == " ".join(phrase.split()) for phrase in phrases)
 
 
-def test_impressions_are_first_ones_of_active_artworks_on_the_last_days(service: Service) -> None:
+def test_impressions_are_of_active_artworks_on_the_last_days(service: Service) -> None:
     active = {art.artwork_id: art for art in service.artworks}
-    pairs = [(each.user_id, each.title_id) for each in service.impressions]
-    assert len(pairs) == len(set(pairs)) > 0
     for each in service.impressions:
         day = each.shown_at.date()
         assert each.artwork_id in each.eligible_artwork_ids
         assert all(active[artwork_id].active_on(day) for artwork_id in each.eligible_artwork_ids)
         assert each.played == (each.play_seconds > 0)
     assert max(each.shown_at.date() for each in service.impressions) == LAST_DAY
+
+
+def by_pair(impressions: list[Impression]) -> list[list[Impression]]:
+    found: dict[tuple[str, str], list[Impression]] = defaultdict(list)
+    for each in impressions:
+        found[each.user_id, each.title_id].append(each)
+    return list(found.values())
+
+
+def test_only_what_was_not_played_is_shown_again_on_a_later_day() -> None:
+    pairs = by_pair(simulated_service(40, 60, 14, seed=5).impressions)
+    again = [pair for pair in pairs if len(pair) > 1]
+    assert 0.05 < len(again) / len(pairs) < 0.25
+    for first, second in again:
+        assert not first.played
+        assert second.shown_at.date() > first.shown_at.date()
+
+
+def test_a_draw_holds_for_its_epoch_and_the_next_epoch_draws_anew() -> None:
+    configured = Settings()
+    again = [pair for pair in by_pair(simulated_service(80, 60, 14, seed=5).impressions) if len(pair) > 1]
+    same_epoch, later_epoch = [], []
+    for first, second in again:
+        epochs = {epoch_of(each.user_id, each.shown_at.date(), configured) for each in (first, second)}
+        if first.eligible_artwork_ids == second.eligible_artwork_ids and len(first.eligible_artwork_ids) > 1:
+            kept = (first.artwork_id, first.propensity) == (second.artwork_id, second.propensity)
+            (same_epoch if len(epochs) == 1 else later_epoch).append(kept)
+    assert len(same_epoch) > 100 < len(later_epoch)
+    assert all(same_epoch)
+    assert np.mean(later_epoch) < 0.6
 
 
 def test_propensities_are_those_of_the_logging_policy() -> None:
@@ -126,7 +156,8 @@ def test_propensities_are_those_of_the_logging_policy() -> None:
 def test_inverse_propensities_recover_the_value_of_uniform_choices() -> None:
     service = simulated_service(120, 60, 14, seed=5)
     truth = truth_of(service.tastes, service.artworks)
-    rows = service.impressions
+    # Of the first impressions of a title. One shown again by the same draw was not played before: its draw is not free.
+    rows = [pair[0] for pair in by_pair(service.impressions)]
     weights = np.array([1 / len(row.eligible_artwork_ids) / row.propensity for row in rows])
     values = np.array([truth.play_probabilities(row.user_id, row.eligible_artwork_ids).mean() for row in rows])
     difference = weights * np.array([row.played for row in rows]) - values

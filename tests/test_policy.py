@@ -69,8 +69,8 @@ def test_a_draw_holds_for_the_epoch_and_epochs_are_staggered(spark: SparkSession
     ends = users(spark).select(
         *(
             (
-                epoch(F.col("user_id"), DS + timedelta(days=d), settings)
-                != epoch(F.col("user_id"), DS + timedelta(days=d + 1), settings)
+                epoch(F.col("user_id"), F.lit(DS + timedelta(days=d)), settings)
+                != epoch(F.col("user_id"), F.lit(DS + timedelta(days=d + 1)), settings)
             )
             .cast("int")
             .alias(f"d{d}")

@@ -1,1 +1,1 @@
-"""Post-training: from what users played to the next champion."""
+"""Post-training: from logged impressions to a checkpoint that scores better."""

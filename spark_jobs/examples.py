@@ -1,0 +1,228 @@
+"""What post-training learns from and is judged on: logged impressions as the questions that they were.
+
+An example holds what was known just before its impression: viewings strictly before `shown_at`, and the artworks that
+could have been shown. The texts are made by the functions that make a night's, with a moment of a user in the place of
+the user and a set of artworks in that of the title.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pyspark import StorageLevel
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from schemas.contract import ContractError
+from schemas.settings import Settings
+from schemas.tables import (
+    IMPRESSIONS,
+    MAX_ARTWORKS,
+    POST_TRAINING,
+    POST_TRAINING_EXAMPLES,
+    PREFERENCE_PAIRS,
+    VIEWING_HISTORY,
+)
+from spark_jobs.policy import epoch
+from spark_jobs.preferences import preference_pairs
+from spark_jobs.prompts import title_choice_texts, user_context_texts
+from spark_jobs.questions import write_questions
+from spark_jobs.validate import (
+    check_present,
+    check_share,
+    good_impressions,
+    good_titles,
+    judged,
+    known_artworks,
+    night_rows,
+    obeying,
+)
+from spark_jobs.warehouse import Night, Warehouse
+
+TRAINING, HELD_OUT = "training", "held_out"
+# What becomes of an impression.
+USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
+    "usable",
+    "repeat",
+    "only_choice",
+    "too_many_artworks",
+    "unknown_artwork",
+)
+
+_MILLION = 1_000_000
+
+
+def split(user_id: Column, settings: Settings) -> Column:
+    """`training` or `held_out`. A hash of the user alone, so that no further data moves a user."""
+    place = F.pmod(F.xxhash64(user_id, F.lit("split")), F.lit(_MILLION))
+    return F.when(place < settings.held_out_share * _MILLION, HELD_OUT).otherwise(TRAINING)
+
+
+def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
+    """`impressions` with choice_key, eligible (sorted ids) and fate: whether each makes an example, or why not.
+
+    Impressions of one draw share its outcome by chance, so only the first counts: a draw is a user, title, artwork and
+    propensity within the user's epoch.
+    """
+    eligible = F.array_sort(F.array_distinct("eligible_artwork_ids"))
+    number = epoch(F.col("user_id"), F.col("ds"), settings)
+    of_draw = Window.partitionBy("user_id", "title_id", "artwork_id", "propensity", number).orderBy("shown_at")
+    marked = (
+        impressions.withColumn("place", F.row_number().over(of_draw))
+        .withColumn("eligible", eligible)
+        .withColumn("choice_key", F.concat("title_id", F.lit("@"), F.hex(F.xxhash64("eligible"))))
+    )
+    known = known_sets(marked, titles, artworks).withColumn("known", F.lit(True))
+    fate = (
+        F.when(F.col("place") > 1, REPEAT)
+        .when(F.size("eligible") == 1, ONLY_CHOICE)
+        .when(F.size("eligible") > MAX_ARTWORKS, TOO_MANY)
+        .when(F.col("known").isNull(), UNKNOWN)
+        .otherwise(USABLE)
+    )
+    return marked.join(known, "choice_key", how="left").withColumn("fate", fate).drop("place", "known")
+
+
+def known_sets(impressions: DataFrame, titles: DataFrame, artworks: DataFrame) -> DataFrame:
+    """choice_key: the sets of eligible artworks that a question can be made of, each known and of the title."""
+    sets = impressions.select("choice_key", "title_id", "eligible").distinct()
+    return (
+        sets.join(titles.select("title_id"), "title_id", how="left_semi")
+        .select("choice_key", "title_id", F.size("eligible").alias("size"), F.explode("eligible").alias("artwork_id"))
+        .join(artworks.select("title_id", "artwork_id"), ["title_id", "artwork_id"], how="inner")
+        .groupBy("choice_key", "size")
+        .count()
+        .where(F.col("count") == F.col("size"))
+        .select("choice_key")
+    )
+
+
+def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
+    """`usable` with split, at most as many of each as set: those whose hash of user and title is smallest.
+
+    What was shown to a user for one title stays together, as preference pairs need it.
+    """
+    rows = usable.withColumn("split", split(F.col("user_id"), settings))
+    limits = {TRAINING: settings.training_examples, HELD_OUT: settings.held_out_examples}
+    parts = [
+        rows.where(F.col("split") == name).orderBy(_place(), "user_id", "title_id", "shown_at").limit(limit)
+        for name, limit in limits.items()
+    ]
+    return parts[0].unionByName(parts[1])
+
+
+def _place() -> Column:
+    return F.xxhash64("user_id", "title_id", F.lit("sample"))
+
+
+def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
+    """`sample` with context, context_key, themes and history_titles, from each user's viewings before shown_at."""
+    sample = sample.withColumn("moment", F.concat("user_id", F.lit("@"), F.unix_micros("shown_at").cast("string")))
+    moments = sample.select("moment", "user_id", "shown_at").distinct()
+    oldest = F.date_sub(F.to_date("shown_at"), settings.history_days)
+    before = (
+        moments.join(history, "user_id", how="inner")
+        .where((F.col("watched_at") < F.col("shown_at")) & (F.col("watch_date") >= oldest))
+        .select(F.col("moment").alias("user_id"), "title_id", "watched_at", "completion")
+    )
+    texts = user_context_texts(moments.select(F.col("moment").alias("user_id")), before, titles, settings)
+    return sample.join(texts.withColumnRenamed("user_id", "moment"), "moment", how="inner").select(
+        *sample.columns,
+        "themes",
+        "context",
+        F.col("watched").alias("history_titles"),
+        # A user's impressions between two viewings share a context, and so the scorer's work on it.
+        F.concat("user_id", F.lit("@"), F.hex(F.xxhash64("context"))).alias("context_key"),
+    )
+
+
+def set_choices(sample: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
+    """choice_key, ordering, artwork_ids, choice: every rotation of each set of eligible artworks."""
+    sets = sample.select("choice_key", "title_id", "eligible").distinct()
+    set_titles = sets.join(titles, "title_id", how="inner").withColumn("title_id", F.col("choice_key"))
+    set_artworks = (
+        sets.select("choice_key", "title_id", F.explode("eligible").alias("artwork_id"))
+        .join(artworks, ["title_id", "artwork_id"], how="inner")
+        .withColumn("title_id", F.col("choice_key"))
+    )
+    all_rotations = settings.model_copy(update={"orderings": MAX_ARTWORKS})
+    return title_choice_texts(set_titles, set_artworks, all_rotations).withColumnRenamed("title_id", "choice_key")
+
+
+def with_choices(sample: DataFrame, choices: DataFrame) -> DataFrame:
+    """`sample` with artwork_ids, choice and shown. Which artwork comes first depends on user and set alone, so that the
+    number of the one that was shown tells nothing.
+    """
+    ordering = F.pmod(F.xxhash64("user_id", "choice_key"), F.size("eligible")).cast("int")
+    return (
+        sample.withColumn("ordering", ordering)
+        .join(choices, ["choice_key", "ordering"], how="inner")
+        .withColumn("shown", F.array_position("artwork_ids", F.col("artwork_id")).cast("int"))
+    )
+
+
+def history_up_to(night: Night) -> DataFrame:
+    """Viewings that obey the row rules, as far back as the oldest impression may look."""
+    oldest = night.ds - timedelta(days=2 * night.settings.history_days)
+    history = night.input(VIEWING_HISTORY).where(F.col("watch_date").between(F.lit(oldest), F.lit(night.ds)))
+    return obeying(VIEWING_HISTORY, history)
+
+
+def check_impressions(night: Night) -> dict[str, int]:
+    """How many impressions there are and how many of them are rejected. Raises ContractError where too many are."""
+    if not night.warehouse.has(IMPRESSIONS):
+        raise ContractError(
+            f"{IMPRESSIONS.name}: there is no Delta table at {night.warehouse.path(IMPRESSIONS)}, and post-training "
+            "learns from nothing else; let serving log what it shows (docs/reading.md)"
+        )
+    rows = night_rows(IMPRESSIONS, night.input(IMPRESSIONS), night.ds, night.settings)
+    rules = judged(IMPRESSIONS, rows, {}, night.ds).groupBy("rule").count().collect()
+    found = {row["rule"]: row["count"] for row in rules}
+    total = sum(found.values())
+    broken = {rule: count for rule, count in found.items() if rule is not None}
+    if total == 0:
+        raise ContractError(f"{IMPRESSIONS.name}: no rows up to ds={night.ds}; load them and run the step again")
+    check_share(IMPRESSIONS.name, broken, total, night.settings, night.ds)
+    return {"impressions": total, "rejected": sum(broken.values())}
+
+
+def examples(night: Night) -> None:
+    """Write `post_training_examples`, `preference_pairs` and the held-out questions for the scorer."""
+    warehouse, settings, ds = night.warehouse, night.settings, night.ds
+    check_present(night)
+    night.read_as_of_now()
+    warehouse.create_missing(POST_TRAINING)
+    questions = Night(questions_warehouse(warehouse), ds)
+    questions.warehouse.create_missing()
+    with questions.step("examples") as counts:
+        counts.update(check_impressions(night))
+        titles, artworks = good_titles(night), known_artworks(night)
+        fated = with_fate(good_impressions(night), titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
+        fates = {row["fate"]: row["count"] for row in fated.groupBy("fate").count().collect()}
+        counts.update({fate: fates.get(fate, 0) for fate in (REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)})
+        sample = sampled(fated.where(F.col("fate") == USABLE), settings).persist(StorageLevel.MEMORY_AND_DISK)
+        choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
+        rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
+        rows = rows.withColumn("ds", F.lit(ds)).persist(StorageLevel.MEMORY_AND_DISK)
+        # In an order by hash, so that the first so many are a fair sample.
+        in_order = rows.repartition("split").sortWithinPartitions(_place(), *POST_TRAINING_EXAMPLES.key)
+        night.replace(POST_TRAINING_EXAMPLES, in_order)
+        night.replace(PREFERENCE_PAIRS, preference_pairs(rows.where(F.col("split") == TRAINING), ds).coalesce(1))
+        write_questions(questions, rows.where(F.col("split") == HELD_OUT), choices)
+        counts.update(_made(night))
+
+
+def questions_warehouse(warehouse: Warehouse) -> Warehouse:
+    """The warehouse whose `user_contexts` are the held-out questions: a night's scorer run on it asks them."""
+    place = f"{warehouse.settings.warehouse.rstrip('/')}/post_training/questions"
+    return Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"warehouse": place}))
+
+
+def _made(night: Night) -> dict[str, int]:
+    splits = night.tonight(POST_TRAINING_EXAMPLES).groupBy("split").count().collect()
+    negatives = night.tonight(PREFERENCE_PAIRS).groupBy("negative").count().collect()
+    found = {row["split"]: row["count"] for row in splits}
+    return {
+        **{name: found.get(name, 0) for name in (TRAINING, HELD_OUT)},
+        **{f"pairs_{row['negative']}": row["count"] for row in sorted(negatives, key=lambda row: str(row["negative"]))},
+    }

@@ -1,0 +1,238 @@
+"""The examples of post-training, on a small log spelled out."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from examples.impressions import epoch_of
+from schemas.contract import ContractError
+from schemas.settings import Settings
+from schemas.tables import (
+    NIGHT_INPUTS,
+    POST_TRAINING_EXAMPLES,
+    PREFERENCE_PAIRS,
+    TITLE_CHOICES,
+    USER_CONTEXTS,
+)
+from spark_jobs.examples import examples, questions_warehouse, split
+from spark_jobs.policy import epoch
+from spark_jobs.warehouse import Night
+from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing
+
+THREE, TWO = ["a11", "a12", "a13"], ["a21", "a22"]
+
+
+def impression(
+    user: str,
+    shown: str,
+    on: date = DAY,
+    played: bool = True,
+    hour: int = 20,
+    propensity: float = 0.5,
+    eligible: list[str] | None = None,
+) -> tuple[Any, ...]:
+    title = "t" + shown[1]
+    among = eligible or {"t1": THREE, "t2": TWO, "t3": ["a31"]}[title]
+    at = datetime(on.year, on.month, on.day, hour)
+    return (on, user, title, shown, among, propensity, at, played, 60.0 if played else 0.0)
+
+
+def warehouse(spark: SparkSession, folder: Path, impressions: list[Any], **settings: Any) -> SmallWarehouse:
+    # One epoch has all days of these tests in it, and nobody is held out unless a test says so.
+    made = small_warehouse(spark, folder, **{"epoch_days": 10_000, "held_out_share": 0.000001, **settings})
+    made.impressions = impressions
+    made.write_inputs()
+    return made
+
+
+def made_examples(made: SmallWarehouse) -> list[Any]:
+    examples(made.night())
+    return made.rows(POST_TRAINING_EXAMPLES)
+
+
+def test_an_example_is_the_question_of_just_before_it_was_shown(spark: SparkSession, tmp_path: Path) -> None:
+    made = warehouse(spark, tmp_path, [impression("u1", "a12", hour=20)])
+    made.history = [
+        viewing("u1", "t2", DAY, hour=19),
+        viewing("u1", "t3", DAY, hour=20),
+        viewing("u1", "t1", DAY, hour=21),
+    ]
+    made.write_inputs()
+    (row,) = made_examples(made)
+    assert row["context"].endswith("Watched, latest first:\n- Title t2 (1999): drama\n")
+    assert row["history_titles"] == 1
+    assert sorted(row["artwork_ids"]) == THREE
+    assert row["artwork_ids"][row["shown"] - 1] == "a12"
+    assert f"{row['shown']}. caption of a12\n" in row["choice"]
+    assert (row["propensity"], row["played"], row["split"]) == (0.5, True, "training")
+
+
+def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path) -> None:
+    log = [impression("u1", "a12"), impression("u1", "a21", played=False, hour=9), impression("u2", "a11", day(-1))]
+    made = warehouse(spark, tmp_path, log)
+    before = made_examples(made)
+    made.history = [
+        *made.history,
+        viewing("u1", "t3", DAY, hour=20),
+        viewing("u1", "t3", DAY, hour=23),
+        viewing("u2", "t3", DAY, hour=1),
+        viewing("u1", "t3", day(2)),
+    ]
+    made.artworks = [*made.artworks, artwork("a14", "t1", active_from=day(1))]
+    made.impressions = [
+        *log,
+        # The same draws once more, and later ones.
+        impression("u1", "a12", hour=21, played=False),
+        impression("u2", "a11", DAY, played=False),
+        impression("u1", "a12", day(3)),
+        impression("u3", "a13", day(1)),
+    ]
+    made.write_inputs()
+    assert made_examples(made) == before
+    assert len(before) == 3
+
+
+def test_only_the_first_impression_of_a_draw_counts(spark: SparkSession, tmp_path: Path) -> None:
+    log = [
+        impression("u1", "a11", day(-3), played=False),
+        impression("u1", "a11", day(-2), played=True),
+        impression("u1", "a12", day(-1), propensity=0.25),
+        impression("u1", "a12", DAY, propensity=0.26),
+    ]
+    rows = made_examples(warehouse(spark, tmp_path, log))
+    assert [(row["shown_at"].day, row["played"]) for row in rows] == [(7, False), (9, True), (10, True)]
+
+
+def test_a_new_epoch_is_a_new_draw(spark: SparkSession, tmp_path: Path) -> None:
+    log = [impression("u1", "a11", day(offset), played=False) for offset in (-3, -2, -1, 0)]
+    made = warehouse(spark, tmp_path, log, epoch_days=2)
+    epochs = {epoch_of("u1", day(offset), made.settings) for offset in (-3, -2, -1, 0)}
+    assert len(made_examples(made)) == len(epochs)
+
+
+def test_the_sample_services_epochs_are_those_of_the_policy(spark: SparkSession) -> None:
+    configured = Settings(epoch_days=5, salt="another")
+    users, days = [f"user {number}" for number in range(40)], [DAY + timedelta(days=each) for each in range(9)]
+    frame = spark.createDataFrame([(user, each) for user in users for each in days], "user string, day date")
+    found = frame.select("*", epoch(F.col("user"), F.col("day"), configured).alias("epoch")).collect()
+    assert all(row["epoch"] == epoch_of(row["user"], row["day"], configured) for row in found)
+
+
+def test_what_is_no_choice_or_cannot_be_asked_makes_no_example(spark: SparkSession, tmp_path: Path) -> None:
+    log = [
+        impression("u1", "a31"),
+        impression("u1", "a21", eligible=["a21", "a gone"]),
+        impression("u2", "a21", eligible=["a21", "a11"]),
+        impression("u3", "a21", propensity=0.0),
+        impression("u3", "a11"),
+    ]
+    rows = made_examples(warehouse(spark, tmp_path, log))
+    assert [(row["user_id"], row["title_id"]) for row in rows] == [("u3", "t1")]
+
+
+def test_an_artwork_that_has_ended_since_is_still_an_option(spark: SparkSession, tmp_path: Path) -> None:
+    made = warehouse(spark, tmp_path, [impression("u1", "a21", day(-2))])
+    made.artworks[4] = artwork("a22", "t2", active_to=day(-1))
+    made.write_inputs()
+    (row,) = made_examples(made)
+    assert sorted(row["artwork_ids"]) == TWO
+
+
+def test_the_shown_artworks_number_is_evenly_spread(spark: SparkSession, tmp_path: Path) -> None:
+    log = [impression(f"user {number}", "a11", played=bool(number % 2)) for number in range(900)]
+    rows = made_examples(warehouse(spark, tmp_path, log))
+    counts = [sum(row["shown"] == place for row in rows) for place in (1, 2, 3)]
+    assert sum(counts) == 900
+    # Four standard errors of a third of 900.
+    assert all(abs(count - 300) < 4 * (900 * 2 / 9) ** 0.5 for count in counts)
+
+
+def test_a_user_is_on_one_side_whatever_else_is_logged(spark: SparkSession) -> None:
+    users = spark.range(4000).select(F.col("id").cast("string").alias("user_id"))
+    sides = {
+        share: users.select(split(F.col("user_id"), Settings(held_out_share=share)).alias("s")) for share in (0.2, 0.4)
+    }
+    held = {share: [row["s"] == "held_out" for row in frame.collect()] for share, frame in sides.items()}
+    assert sum(held[0.2]) / 4000 == pytest.approx(0.2, abs=0.03)
+    assert all(more for less, more in zip(held[0.2], held[0.4], strict=True) if less)
+
+
+def test_a_cap_keeps_the_impressions_of_a_pair_together(spark: SparkSession, tmp_path: Path) -> None:
+    log = [
+        impression(f"user {number}", shown, day(offset), propensity=0.3)
+        for number in range(20)
+        for shown, offset in (("a11", -1), ("a12", 0))
+    ]
+    rows = made_examples(warehouse(spark, tmp_path, log, training_examples=10))
+    assert len(rows) == 10
+    assert len({row["user_id"] for row in rows}) == 5
+
+
+def pairs(made: SmallWarehouse) -> dict[str, list[tuple[str, str, str]]]:
+    """user, chosen artwork, rejected artwork by kind of negative."""
+    by_example = {(row["user_id"], row["shown_at"]): row["artwork_ids"] for row in made.rows(POST_TRAINING_EXAMPLES)}
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for row in made.rows(PREFERENCE_PAIRS):
+        ids = by_example[row["user_id"], row["shown_at"]]
+        entry = (row["user_id"], ids[row["chosen"] - 1], ids[row["rejected"] - 1])
+        found.setdefault(row["negative"], []).append(entry)
+    return {kind: sorted(entries) for kind, entries in found.items()}
+
+
+def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_path: Path) -> None:
+    log = [
+        impression("u1", "a11", day(-1), played=False),
+        impression("u1", "a12", DAY),
+        impression("u2", "a21", DAY),
+        impression("u3", "a22", DAY, played=False),
+        # Of another leading theme than the others.
+        impression("u4", "a21", DAY, played=True),
+    ]
+    made = warehouse(spark, tmp_path, log)
+    made.titles[2] = ("t3", "Title t3", 1999, ["Horror"], None)
+    made.history = [viewing(user, "t1", day(-2)) for user in ("u1", "u2", "u3")] + [viewing("u4", "t3", day(-2))]
+    made.history.append(viewing("u1", "t1", DAY))
+    made.write_inputs()
+    made_examples(made)
+    found = pairs(made)
+    assert found["same_user"] == [("u1", "a12", "a11")]
+    assert found["like_users"] == [("u2", "a21", "a22")]
+    assert found["never_shown"] == [("u1", "a12", "a13"), ("u4", "a21", "a22")]
+
+
+def test_held_out_questions_are_a_night_of_their_own_and_no_night_is_touched(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    log = [impression(f"user {n}", shown, day(o)) for n in range(30) for shown, o in (("a11", -1), ("a12", 0))]
+    made = warehouse(spark, tmp_path, log, held_out_share=0.5)
+    made.prepare()
+    nights = {table.name: made.rows(table) for table in (NIGHT_INPUTS, USER_CONTEXTS, TITLE_CHOICES)}
+    held_out = [row for row in made_examples(made) if row["split"] == "held_out"]
+    assert 0 < len(held_out) < 60
+    assert {table.name: made.rows(table) for table in (NIGHT_INPUTS, USER_CONTEXTS, TITLE_CHOICES)} == nights
+    asked = Night(questions_warehouse(made.warehouse), DAY)
+    choices = {(row["title_id"], row["ordering"]): row for row in asked.tonight(TITLE_CHOICES).collect()}
+    contexts = {row["user_id"]: row for row in asked.tonight(USER_CONTEXTS).collect()}
+    for row in held_out:
+        context = contexts[row["context_key"]]
+        (pair,) = [each for each in context["pairs"] if each["title_id"] == row["choice_key"]]
+        choice = choices[pair["title_id"], pair["ordering"]]
+        assert (context["context"], choice["choice"]) == (row["context"], row["choice"])
+        assert choice["artwork_ids"] == row["artwork_ids"]
+    assert not {row["context_key"] for row in held_out} ^ set(contexts)
+
+
+def test_a_log_that_is_not_there_or_is_bad_is_told(spark: SparkSession, tmp_path: Path) -> None:
+    made = small_warehouse(spark, tmp_path / "none")
+    made.write_inputs()
+    with pytest.raises(ContractError, match="impressions: there is no Delta table"):
+        examples(made.night())
+    bad = warehouse(spark, tmp_path / "bad", [impression("u1", "a11", propensity=2.0)], rejected_share_limit=0.1)
+    with pytest.raises(ContractError, match=r"impressions: 1 of 1 rows were rejected .*propensity_out_of_range 1"):
+        examples(bad.night())

@@ -1,0 +1,122 @@
+"""From examples to token ids: what is trained on is what is scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.checkpoint import Checkpoint
+from inference.questions import Choices, Question, questions
+from inference.tokens import Tokens
+from schemas.contract import ContractError
+from schemas.tables import POST_TRAINING_EXAMPLES
+from tests.inference_data import DS, choice, context
+from tests.training_data import example, make_source, pair
+from training.data import (
+    ANSWER_SCHEMA,
+    IGNORED,
+    PAIR_SCHEMA,
+    answer_row,
+    open_source,
+    pair_row,
+    preference_rows,
+    prompt_ids,
+    tokenized,
+)
+from training.prior import rotated
+from training.settings import Sft
+from training.sft import weighted_examples
+
+LIMIT = 1023
+
+
+@pytest.fixture(scope="module")
+def tokens(random_checkpoint: Checkpoint) -> Tokens:
+    return Tokens(random_checkpoint)
+
+
+def scored_prompt(tokens: Tokens, text: str, asked: str, limit: int) -> list[int]:
+    """The prompt as the scorer makes it of `user_contexts` and `title_choices`."""
+    choices = Choices([{"title_id": "t", "ordering": 0, "artwork_ids": ["a"] * 4, "choice": asked}], tokens)
+    pairs = [{"title_id": "t", "ordering": 0, "prompt_hash": 0}]
+    ((question,),) = questions([{"user_id": "u", "context": text, "pairs": pairs}], choices, tokens, limit)
+    assert isinstance(question, Question)
+    return question.prompt
+
+
+@pytest.mark.parametrize("short_of", [0, 1, 30])
+def test_a_prompt_has_the_ids_that_scoring_gives_it_also_where_it_is_too_long(tokens: Tokens, short_of: int) -> None:
+    text, asked = context("drama", *(f"Film {number} (1999): drama" for number in range(9))), choice("Café", 4)
+    limit = len(scored_prompt(tokens, text, asked, LIMIT)) - short_of
+    found = prompt_ids(tokens, text, asked, limit)
+    assert found == scored_prompt(tokens, text, asked, limit)
+    assert (found == scored_prompt(tokens, text, asked, LIMIT)) == (short_of == 0)
+
+
+def test_loss_is_on_the_answers_token_and_no_row_is_lost(tokens: Tokens) -> None:
+    rows = [{**example(number), "weight": 1.0} for number in range(12)]
+    made = tokenized(rows, tokens, LIMIT, ANSWER_SCHEMA, answer_row(tokens))
+    assert len(made.rows) == 12
+    assert made.too_long == 0
+    for row, of in zip(made.rows, rows, strict=True):
+        assert [label for label in row["labels"] if label != IGNORED] == [tokens.labels[of["shown"] - 1]]
+        assert row["labels"][-1] == row["input_ids"][-1] == tokens.labels[of["shown"] - 1]
+        assert len(row["labels"]) == len(row["input_ids"])
+    assert made.longest == max(len(row["input_ids"]) for row in made.rows) - 1
+
+
+def test_a_row_that_cannot_be_asked_is_counted(tokens: Tokens) -> None:
+    rows = [{**example(0), "weight": 1.0}, {**example(1, options=40), "weight": 1.0}]
+    made = tokenized(rows, tokens, 120, ANSWER_SCHEMA, answer_row(tokens))
+    assert (len(made.rows), made.too_long) == (1, 1)
+
+
+def test_weights_are_clipped_inverse_propensities_of_mean_one(tmp_path: Path) -> None:
+    source = make_source(tmp_path, [example(0), example(1), example(2, played=False)])
+    weights = [row["weight"] for row in weighted_examples(source, Sft(propensity_clip=5.0))]
+    assert weights == pytest.approx([5.0 / 3.055556, 1.111111 / 3.055556], rel=1e-5)
+    assert [row["weight"] for row in weighted_examples(source, Sft())] == [1.0, 1.0]
+    assert len(list(weighted_examples(source, Sft(not_played=0.5)))) == 3
+
+
+def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: Tokens, tmp_path: Path) -> None:
+    examples = [example(number) for number in range(3)]
+    kinds = ("same_user", "like_users", "never_shown")
+    source = make_source(tmp_path, examples, [pair(of, kind) for of, kind in zip(examples, kinds, strict=True)])
+    made = tokenized(
+        preference_rows(source, ("like_users", "never_shown")), tokens, LIMIT, PAIR_SCHEMA, pair_row(tokens)
+    )
+    assert len(made.rows) == 2
+    row, of = made.rows[0], examples[1]
+    assert row["prompt_ids"] == scored_prompt(tokens, of["context"], of["choice"], LIMIT)
+    assert (row["chosen_ids"], row["rejected_ids"]) == ([tokens.labels[1]], [tokens.labels[2]])
+
+
+def test_pairs_without_their_example_are_told(tmp_path: Path) -> None:
+    source = make_source(tmp_path, [example(0)], [pair(example(0)), pair(example(1))])
+    with pytest.raises(ContractError, match="1 pairs have no example"):
+        list(preference_rows(source, ("like_users",)))
+
+
+def test_a_day_without_examples_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="run the step examples first"):
+        open_source(str(tmp_path), DS, [POST_TRAINING_EXAMPLES])
+    make_source(tmp_path, [example(0)])
+    with pytest.raises(ContractError, match="no rows for ds=2026-01-06"):
+        open_source(str(tmp_path), DS.replace(day=6), [POST_TRAINING_EXAMPLES])
+
+
+@pytest.mark.parametrize(("shift", "order"), [(0, "123"), (1, "231"), (2, "312")])
+def test_a_choice_is_turned_line_by_line(shift: int, order: str) -> None:
+    text = "Title: 1. Film\nAbout: 2. x\n" + "".join(f"{n}. 2. caption {n}\n" for n in (1, 2, 3)) + "Answer: "
+    listed = "".join(f"{place}. 2. caption {n}\n" for place, n in enumerate(order, start=1))
+    assert rotated(text, 3, shift) == f"Title: 1. Film\nAbout: 2. x\n{listed}Answer: "
+
+
+def test_a_text_that_is_no_choice_is_not_turned() -> None:
+    bad: list[Any] = [("1. a\n2. b\nAnswer: ", 3), ("1. a\n2. b\n", 2)]
+    for text, options in bad:
+        with pytest.raises(ValueError, match="not a choice"):
+            rotated(text, options, 1)

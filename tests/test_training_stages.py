@@ -1,0 +1,223 @@
+"""Stages of post-training on a tiny random Llama: trl's silent edges, kill and resume, the merged checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
+from inference.prior import LABEL_PRIOR, LabelPrior, read_prior
+from schemas.contract import ContractError
+from tests.inference_data import choice, context, make_checkpoint
+from tests.training_data import example, make_source, pair
+from training import dpo, sft
+from training.data import Source, prompt_ids
+from training.prior import label_logprobs, measure_prior
+from training.settings import Common, Dpo, Sft
+from training.stage import RECORD, Stage, begin, last_checkpoint, load_base, run
+
+pytestmark = pytest.mark.slow
+
+FEW: dict[str, Any] = {"batch": 4, "save_steps": 4, "rank": 4, "alpha": 8, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    examples = [example(number, played=number % 4 != 3) for number in range(48)]
+    pairs = [pair(of) for of in examples if of["played"]]
+    return make_source(tmp_path_factory.mktemp("warehouse"), examples, pairs)
+
+
+def finish(stage: Stage, trainer: Any) -> Checkpoint:
+    made = run(stage, trainer, "tests", lambda model: measure_prior(model, stage))
+    assert made is not None
+    return made
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(checkpoint.path / "model.safetensors")
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+def killed_at(step: int) -> Any:
+    from transformers import TrainerCallback
+
+    class Killer(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            if state.global_step == step:
+                raise KilledError
+
+    return Killer()
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "train"),
+    [("sft", Sft(not_played=0.5, **FEW), sft.train), ("dpo", Dpo(**FEW), dpo.train)],
+    ids=["sft", "dpo"],
+)
+def test_a_run_that_was_killed_ends_as_one_that_was_not(
+    random_checkpoint: Checkpoint,
+    source: Source,
+    tmp_path: Path,
+    name: str,
+    recipe: Common,
+    train: Callable[[Stage, Any], Any],
+) -> None:
+    whole, resumed = (Stage(name, random_checkpoint, tmp_path / folder, recipe, source) for folder in ("one", "two"))
+    assert begin(whole) is whole
+    expected = finish(whole, train(whole, recipe))
+
+    begin(resumed)
+    trainer = train(resumed, recipe)
+    trainer.add_callback(killed_at(7))
+    with pytest.raises(KilledError):
+        trainer.train()
+    # A checkpoint that was being written at the time.
+    (resumed.work / "checkpoint-6").mkdir()
+    assert last_checkpoint(resumed.work) == str(resumed.work / "checkpoint-4")
+    again = begin(resumed)
+    assert again is not None
+    found = finish(again, train(again, recipe))
+    assert found.version == expected.version
+    assert (found.path / "loss.json").read_text() == (expected.path / "loss.json").read_text()
+    assert begin(resumed) is None
+
+
+def test_another_run_does_not_go_on_in_the_same_folder(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    begin(Stage("sft", random_checkpoint, tmp_path, Sft(), source))
+    with pytest.raises(ContractError, match="differs in settings"):
+        begin(Stage("sft", random_checkpoint, tmp_path, Sft(rank=4), source))
+    with pytest.raises(ContractError, match="differs in stage"):
+        begin(Stage("dpo", random_checkpoint, tmp_path, Sft(), source))
+    with pytest.raises(ContractError, match="did not make"):
+        begin(Stage("sft", random_checkpoint, random_checkpoint.path, Sft(), source))
+
+
+def test_dpo_begins_at_ln_2_and_watches_the_option_numbers(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    recipe = Dpo(**FEW)
+    stage = Stage("dpo", random_checkpoint, tmp_path, recipe, source)
+    begin(stage)
+    trainer = dpo.train(stage, recipe)
+    trainer.args.logging_steps = trainer.state.logging_steps = 1
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert logged[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert logged[-1]["loss"] < math.log(2)
+    assert all(0 < entry["label_mass"] <= 1 for entry in logged)
+
+
+def test_trl_is_given_exactly_the_prompt_and_one_token(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    recipe = Dpo(**FEW)
+    stage = Stage("dpo", random_checkpoint, tmp_path, recipe, source)
+    trainer = dpo.train(stage, recipe)
+    rows = dpo.training_rows(stage, recipe).rows
+    assert len(trainer.train_dataset) == len(rows) == 36
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert batch["completion_mask"].sum(dim=1).tolist() == [1] * 8
+    assert set(batch["input_ids"][batch["completion_mask"] == 1].tolist()) <= set(stage.tokens.labels)
+
+    plays = Sft(**FEW)
+    trainer = sft.train(Stage("sft", random_checkpoint, tmp_path, plays, source), plays)
+    assert len(trainer.train_dataset) == 36
+    for batch in trainer.get_train_dataloader():
+        assert (batch["labels"] != -100).sum(dim=1).tolist() == [1] * 4
+        answered = batch["labels"][batch["labels"] != -100]
+        assert (answered == batch["input_ids"][batch["labels"] != -100]).all()
+
+
+def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    recipe = Sft(epochs=6, **FEW)
+    stage = Stage("sft", random_checkpoint, tmp_path / "sft", recipe, source)
+    begin(stage)
+    trainer = sft.train(stage, recipe)
+    kept: dict[str, Any] = {}
+    asked = [(context("drama", "Big (1988): comedy"), choice(f"Film {place}", 4)) for place in range(4)]
+    prompts = [ids for ids in (prompt_ids(stage.tokens, *texts, limit=1000) for texts in asked) if ids]
+    labels = stage.tokens.labels[:4]
+
+    def measure(model: Any) -> dict[str, Any]:
+        kept["trainer"] = label_logprobs(model, prompts, labels)
+        return {"prior": {"4": [0.5, 0.0, 0.0, -0.5]}}
+
+    made = run(stage, trainer, "tests", measure)
+    assert made is not None
+    losses = json.loads((made.path / "loss.json").read_text())
+    assert [set(each) for each in losses] == [{"stage", "step", "loss"}] * len(losses)
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    loaded, _ = load_base(made)
+    assert np.allclose(label_logprobs(loaded, prompts, labels), kept["trainer"], atol=1e-5)
+    untouched = {"model.embed_tokens.weight", "model.norm.weight"}
+    before, after = weights(random_checkpoint), weights(made)
+    assert {name for name in before if np.array_equal(before[name], after[name])} >= untouched
+    assert not np.array_equal(before["model.layers.0.mlp.up_proj.weight"], after["model.layers.0.mlp.up_proj.weight"])
+
+
+def test_versions_differ_with_weights_and_with_the_prior(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "checkpoint")
+    without = write_manifest(folder, "tests").version
+    (folder / LABEL_PRIOR).write_text(json.dumps({"prior": {"2": [0.1, -0.1]}}))
+    with pytest.raises(ContractError, match=r"label_prior\.json changed"):
+        read_checkpoint(folder)
+    assert write_manifest(folder, "tests").version != without
+    shutil.copytree(folder, tmp_path / "copy")
+    assert read_checkpoint(tmp_path / "copy").version == read_checkpoint(folder).version
+
+
+def test_a_prior_is_taken_off_where_it_is_known(tmp_path: Path) -> None:
+    (tmp_path / LABEL_PRIOR).write_text(json.dumps({"prior": {"2": [0.3, -0.3]}}))
+    prior = read_prior(tmp_path)
+    assert prior.taken_off([-1.0, -1.0]) == pytest.approx([-1.3, -0.7])
+    assert prior.taken_off([-1.0, -1.0, -1.0]) == [-1.0, -1.0, -1.0]
+    assert read_prior(tmp_path / "none") == LabelPrior({})
+
+
+def test_a_measured_prior_evens_the_numbers_out(random_checkpoint: Checkpoint, source: Source, tmp_path: Path) -> None:
+    """Over all rotations of the questions that it was measured on, no number is liked more than another."""
+    stage = Stage("sft", random_checkpoint, tmp_path, Sft(), source)
+    model, _ = load_base(random_checkpoint)
+    found = measure_prior(model, stage)
+    assert set(found["prior"]) == {"4"}
+    assert sum(found["prior"]["4"]) == pytest.approx(0, abs=1e-5)
+    assert max(map(abs, found["prior"]["4"])) > 0.01
+
+
+def test_the_record_of_a_run_tells_what_it_reads(random_checkpoint: Checkpoint, source: Source, tmp_path: Path) -> None:
+    stage = Stage("sft", random_checkpoint, tmp_path, Sft(), source)
+    begin(stage)
+    record = json.loads((stage.work / RECORD).read_text())
+    assert record["versions"] == source.versions
+    assert record["base"] == random_checkpoint.version
+
+
+def test_steps_that_are_added_up_count_as_one_larger_step(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    changed = []
+    for name, batch, accumulate in (("large", 48, 1), ("small", 12, 4)):
+        # As one batch, and in four.
+        recipe = Sft(**{**FEW, "batch": batch, "not_played": 0.5}, accumulate=accumulate, warm_up=0.0)
+        stage = Stage("sft", random_checkpoint, tmp_path / name, recipe, source)
+        begin(stage)
+        changed.append(weights(finish(stage, sft.train(stage, recipe))))
+    for name, of_large in changed[0].items():
+        assert np.allclose(of_large, changed[1][name], atol=1e-4), name

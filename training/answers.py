@@ -1,0 +1,68 @@
+"""The trainer of one-token answers: trl's SFTTrainer, with a weight on every row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import SFTTrainer
+
+from training.data import IGNORED
+
+
+class Collator:
+    """Pads rows on the right: input_ids, attention_mask, labels; weight and played are one number a row."""
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        length = max(len(row["input_ids"]) for row in rows)
+        ids = torch.full((len(rows), length), self.pad_id)
+        labels = torch.full((len(rows), length), IGNORED)
+        mask = torch.zeros((len(rows), length), dtype=torch.long)
+        for place, row in enumerate(rows):
+            size = len(row["input_ids"])
+            ids[place, :size] = torch.tensor(row["input_ids"])
+            labels[place, :size] = torch.tensor(row["labels"])
+            mask[place, :size] = 1
+        numbers = {name: torch.tensor([float(row[name]) for row in rows]) for name in ("weight", "played")}
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels, **numbers}
+
+
+def answer_loss(log_probs: Tensor, played: Tensor, weight: Tensor, not_played: float) -> Tensor:
+    """The loss of each row, (N,): −w log p of what was played, −w ν log(1 − p) of what was not.
+
+    `log_probs` (N,) are of the row's completion; ν is `not_played`. Lowering log p itself has no bound: one row could
+    take all probability off the numbers.
+    """
+    lowered = not_played * torch.log1p(-log_probs.exp().clamp(max=1 - 1e-6))
+    return -weight * torch.where(played > 0, log_probs, lowered)
+
+
+class AnswerTrainer(SFTTrainer):
+    """SFT with a weight per row. trl reads no weights, and drops columns that it doesn't know."""
+
+    # A mean over rows: the trainer divides it where it adds up the gradients of several steps.
+    loss_is_scaled_for_ga: Any = False
+
+    def __init__(self, *, not_played: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.not_played = not_played
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns: Any = ["input_ids", "labels", "weight", "played"]
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002
+    ) -> Any:
+        """The mean over the rows of a batch, whatever their weights: a batch of light rows moves less."""
+        weight, played = inputs.pop("weight"), inputs.pop("played")
+        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        loss = answer_loss(outputs.log_probs.sum(-1), played, weight, self.not_played).mean()
+        return (loss, outputs) if return_outputs else loss

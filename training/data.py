@@ -1,0 +1,185 @@
+"""From examples to token ids, by the tokenizer and the concatenation that scoring uses.
+
+A prompt is [beginning of text] + ids(context) + ids(choice); its answer is one token, the option's number. A prompt
+that is too long loses its oldest history, as scoring does; nothing else is ever cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from inference.tokens import Tokens
+from schemas.contract import ContractError, Table
+from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_BATCH_ROWS = 4096
+IGNORED = -100
+"""The label of a token that carries no loss."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The post-training tables of one day, at noted Delta versions, so that a resumed run reads what it began with."""
+
+    warehouse: str
+    ds: date
+    versions: dict[str, int]
+
+    def rows(self, table: Table, columns: list[str], wanted: pc.Expression | None = None) -> Iterator[dict[str, Any]]:
+        """The day's rows of a table, or all rows of one that has no days."""
+        dataset = DeltaTable(_path(self.warehouse, table), version=self.versions[table.name]).to_pyarrow_dataset()
+        if "ds" in table.column_names:
+            today = pc.field("ds") == self.ds
+            wanted = today if wanted is None else today & wanted
+        for batch in dataset.to_batches(columns=columns, filter=wanted, batch_size=_BATCH_ROWS):
+            yield from batch.to_pylist()
+
+    def training(self, columns: list[str], limit: int = 0) -> Iterator[dict[str, Any]]:
+        """Training examples; a part of them is the same part for the same table."""
+        found = self.rows(POST_TRAINING_EXAMPLES, columns, pc.field("split") == "training")
+        for place, row in enumerate(found):
+            if limit and place == limit:
+                return
+            yield row
+
+
+def open_source(
+    warehouse: str, ds: date, tables: Iterable[Table] = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS)
+) -> Source:
+    """The tables as they are now. Raises ContractError where one is not there or has nothing for ds."""
+    versions = {}
+    for table in tables:
+        path = _path(warehouse, table)
+        if not DeltaTable.is_deltatable(path):
+            raise ContractError(f"{table.name}: there is no Delta table at {path}; run the step examples first")
+        opened = DeltaTable(path)
+        if "ds" in table.column_names and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
+            raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
+        versions[table.name] = int(opened.version())
+    return Source(warehouse, ds, versions)
+
+
+def _path(warehouse: str, table: Table) -> str:
+    return f"{warehouse.rstrip('/')}/{table.name}"
+
+
+def prompt_ids(tokens: Tokens, context: str, choice: str, limit: int) -> list[int] | None:
+    """The prompt as scoring asks it, in at most `limit` tokens; None where even without history it is longer."""
+    asked = tokens.ids(choice)
+    beginning = tokens.context(context).within(limit - len(asked))
+    return None if beginning is None else beginning + asked
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Rows for a trainer. `too_long` rows could not be asked, as they could not be scored."""
+
+    rows: Dataset
+    too_long: int
+    longest: int
+
+
+def tokenized(
+    examples: Iterable[dict[str, Any]],
+    tokens: Tokens,
+    limit: int,
+    schema: pa.Schema,
+    finish: Callable[[dict[str, Any], list[int]], dict[str, Any]],
+) -> Tokenized:
+    """`finish(example, prompt ids)` of every example, as rows of `schema`. `limit` is in tokens of a prompt."""
+    from datasets import Dataset
+
+    batches, batch, too_long, longest = [], [], 0, 0
+    for example in examples:
+        prompt = prompt_ids(tokens, example["context"], example["choice"], limit)
+        if prompt is None:
+            too_long += 1
+            continue
+        longest = max(longest, len(prompt))
+        batch.append(finish(example, prompt))
+        if len(batch) == _BATCH_ROWS:
+            batches.append(pa.RecordBatch.from_pylist(batch, schema=schema))
+            batch = []
+    batches.append(pa.RecordBatch.from_pylist(batch, schema=schema))
+    table = pa.Table.from_batches(batches, schema=schema)
+    if table.num_rows == 0:
+        raise ContractError("post_training_examples: no example is left to learn from; are there plays in the log?")
+    return Tokenized(Dataset(table), too_long, longest)
+
+
+ANSWER_SCHEMA = pa.schema(
+    [
+        ("input_ids", pa.list_(pa.int32())),
+        ("labels", pa.list_(pa.int32())),
+        ("weight", pa.float32()),
+        ("played", pa.float32()),
+    ]
+)
+PAIR_SCHEMA = pa.schema(
+    [
+        ("prompt_ids", pa.list_(pa.int32())),
+        ("chosen_ids", pa.list_(pa.int32())),
+        ("rejected_ids", pa.list_(pa.int32())),
+    ]
+)
+
+
+def answer_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
+    """Prompt and answer, with loss on the answer's one token only."""
+
+    def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
+        answer = tokens.labels[example["shown"] - 1]
+        return {
+            "input_ids": [*prompt, answer],
+            "labels": [IGNORED] * len(prompt) + [answer],
+            "weight": example["weight"],
+            "played": float(example["played"]),
+        }
+
+    return row
+
+
+def pair_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
+    """A prompt and two answers of one token each."""
+
+    def row(pair: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
+        chosen, rejected = tokens.labels[pair["chosen"] - 1], tokens.labels[pair["rejected"] - 1]
+        return {"prompt_ids": prompt, "chosen_ids": [chosen], "rejected_ids": [rejected]}
+
+    return row
+
+
+def catalogue_themes(source: Source) -> dict[str, list[str]]:
+    """The themes of each artwork."""
+    return {row["artwork_id"]: row["themes"] or [] for row in source.rows(ARTWORKS, ["artwork_id", "themes"])}
+
+
+def preference_rows(source: Source, negatives: tuple[str, ...], limit: int = 0) -> Iterator[dict[str, Any]]:
+    """Preference pairs of the wanted kinds, each with its example's context and choice."""
+    key = ["user_id", "title_id", "shown_at"]
+    wanted = pc.field("negative").isin(list(negatives))
+    pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for pair in source.rows(PREFERENCE_PAIRS, [*key, "chosen", "rejected"], wanted):
+        pairs.setdefault(tuple(pair[column] for column in key), []).append(pair)
+    given = 0
+    for example in source.training([*key, "context", "choice"]):
+        for pair in sorted(pairs.pop(tuple(example[column] for column in key), []), key=lambda each: each["rejected"]):
+            if limit and given == limit:
+                return
+            given += 1
+            yield {**pair, "context": example["context"], "choice": example["choice"]}
+    if pairs:
+        raise ContractError(
+            f"{PREFERENCE_PAIRS.name}: {len(pairs):,} pairs have no example in {POST_TRAINING_EXAMPLES.name}; run the "
+            "step examples again, which writes both"
+        )

@@ -1,0 +1,58 @@
+"""python -m training.dpo --ds 2026-01-14 --base warehouse/post_training/sft --out warehouse/post_training/dpo
+
+Direct preference optimisation after SFT: the artwork that was played above one that was not. The reference is the base
+itself, a fresh adapter being the only thing that differs, so the first loss is ln 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from schemas.tables import POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
+from training.command import command
+from training.data import PAIR_SCHEMA, Tokenized, pair_row, preference_rows, tokenized
+from training.settings import Dpo
+from training.stage import Stage
+
+_WATCHED = 8
+"""Prompts whose probability on option numbers is watched."""
+
+
+def training_rows(stage: Stage, recipe: Dpo) -> Tokenized:
+    tokens = stage.tokens
+    pairs = preference_rows(stage.source, recipe.negatives, recipe.limit)
+    return tokenized(pairs, tokens, stage.limit, PAIR_SCHEMA, pair_row(tokens))
+
+
+def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
+    from trl import DPOConfig
+
+    from training.preferences import PreferenceTrainer
+    from training.stage import adapters, load_base, printer, trainer_arguments
+
+    model, tokenizer = load_base(stage.base)
+    return PreferenceTrainer(
+        watched=rows.rows[:_WATCHED]["prompt_ids"],
+        labels=stage.tokens.labels,
+        model=model,
+        args=DPOConfig(**trainer_arguments(stage), beta=recipe.beta),
+        train_dataset=rows.rows,
+        processing_class=tokenizer,
+        peft_config=adapters(recipe),
+        callbacks=[printer(stage)],
+    )
+
+
+def train(stage: Stage, recipe: Dpo) -> Any:
+    rows = training_rows(stage, recipe)
+    print(f"dpo: {len(rows.rows):,} pairs, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
+    return make_trainer(stage, recipe, rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return command("dpo", __doc__ or "", Dpo, train, [POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS], arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""python -m training.grpo --ds 2026-01-14 --base warehouse/post_training/sft --out warehouse/post_training/grpo
+
+Group relative policy optimisation: several numbers are drawn for a question, and the one that was played is rewarded
+by min(1 / propensity, clip) over the mean of that. Only plays can reward, so only they are asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from schemas.tables import POST_TRAINING_EXAMPLES
+from training.command import command
+from training.data import Tokenized, tokenized
+from training.settings import Grpo, Sft
+from training.sft import weighted_examples
+from training.stage import Stage
+
+_SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("answer", pa.int32()), ("reward", pa.float32())])
+
+
+def reward_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
+    labels = stage.tokens.labels
+
+    def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
+        return {"input_ids": prompt, "answer": labels[example["shown"] - 1], "reward": example["weight"]}
+
+    return row
+
+
+def training_rows(stage: Stage, recipe: Grpo) -> Tokenized:
+    plays = weighted_examples(stage.source, Sft(propensity_clip=recipe.propensity_clip, limit=recipe.limit))
+    return tokenized(plays, stage.tokens, stage.limit, _SCHEMA, reward_row(stage))
+
+
+def make_trainer(stage: Stage, recipe: Grpo, rows: Tokenized) -> Any:
+    from trl import GRPOConfig
+
+    from training.rewards import PlayTrainer, play_reward
+    from training.stage import adapters, load_base, printer, trainer_arguments
+
+    model, tokenizer = load_base(stage.base)
+    shared = {name: value for name, value in trainer_arguments(stage).items() if name != "max_length"}
+    asked = rows.rows.remove_columns(["input_ids"]).add_column(
+        "prompt", [str(place) for place in range(len(rows.rows))]
+    )
+    return PlayTrainer(
+        asked=rows.rows,
+        model=model,
+        args=GRPOConfig(
+            **shared,
+            num_generations=recipe.group,
+            max_completion_length=1,
+            beta=recipe.beta,
+            # Over its own deviation every group's reward would be the same, whatever the propensity.
+            scale_rewards="none",
+        ),
+        train_dataset=asked,
+        reward_funcs=[play_reward],
+        processing_class=tokenizer,
+        peft_config=adapters(recipe),
+        callbacks=[printer(stage)],
+    )
+
+
+def train(stage: Stage, recipe: Grpo) -> Any:
+    rows = training_rows(stage, recipe)
+    print(f"grpo: {len(rows.rows):,} questions, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
+    return make_trainer(stage, recipe, rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return command("grpo", __doc__ or "", Grpo, train, [POST_TRAINING_EXAMPLES], arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

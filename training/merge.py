@@ -1,0 +1,37 @@
+"""A trained model as one checkpoint: what scoring loads, with no adapter beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inference.checkpoint import Checkpoint, write_manifest
+from inference.prior import LABEL_PRIOR
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOSSES = "loss.json"
+"""Beside the weights: the losses of every stage up to this one, as a list of (stage, step, loss)."""
+
+
+def write_merged(
+    model: PreTrainedModel,
+    base: Checkpoint,
+    out: Path,
+    name: str,
+    losses: list[dict[str, Any]],
+    prior: dict[str, Any],
+) -> Checkpoint:
+    """Write weights, tokenizer (the base's very files), losses and prior; the manifest, and so the version, last.
+
+    Weights are kept in the number type that they were trained in: rounding them further would move close answers.
+    """
+    model.save_pretrained(out)
+    for file in base.path.glob("tokenizer*"):
+        shutil.copyfile(file, out / file.name)
+    (out / LOSSES).write_text(json.dumps(losses) + "\n")
+    (out / LABEL_PRIOR).write_text(json.dumps(prior, indent=2) + "\n")
+    return write_manifest(out, name)

@@ -1,0 +1,102 @@
+"""How much a checkpoint likes each option number, whatever stands there: see inference/prior.py for the formula.
+
+Measured on a few training questions for each number of options. Each is asked in rotations spread evenly over its
+options, so that every option stands about as often at each number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inference.tokens import Tokens
+from schemas.words import ANSWER
+from training.data import prompt_ids
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from training.stage import Stage
+
+QUESTIONS = 8
+"""Questions for each number of options."""
+ROTATIONS = 8
+"""Orders at most in which each is asked."""
+_BATCH = 16
+_NUMBER = re.compile(r"\d+\. ")
+
+
+def rotated(choice: str, options: int, shift: int) -> str:
+    """`choice` with its first `shift` options moved to the end and all numbered anew.
+
+    The options are its last lines but one, each on a line of its own (spark_jobs/prompts.py).
+    """
+    lines = choice.splitlines(keepends=True)
+    head, listed, last = lines[: -options - 1], lines[-options - 1 : -1], lines[-1]
+    numbered = all(line.startswith(f"{place}. ") for place, line in enumerate(listed, start=1))
+    if last != ANSWER or len(listed) != options or not numbered:
+        raise ValueError(f"not a choice of {options} options: {choice!r}")
+    turned = listed[shift:] + listed[:shift]
+    renumbered = [_NUMBER.sub(f"{place}. ", line, count=1) for place, line in enumerate(turned, start=1)]
+    return "".join([*head, *renumbered, last])
+
+
+def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
+    """The content of `label_prior.json`: b_K by K, and how it was measured."""
+    prior = {}
+    for options, questions in sorted(questions_by_options(stage).items()):
+        shifts = sorted({options * turn // min(options, ROTATIONS) for turn in range(min(options, ROTATIONS))})
+        prompts = asked(questions, options, shifts, stage.tokens, stage.limit)
+        if prompts:
+            mean = label_logprobs(model, prompts, stage.tokens.labels[:options]).mean(axis=0)
+            prior[str(options)] = [round(float(value), 6) for value in mean - mean.mean()]
+    return {"questions": QUESTIONS, "rotations": ROTATIONS, "prior": prior}
+
+
+def questions_by_options(stage: Stage) -> dict[int, list[tuple[str, str]]]:
+    """The first QUESTIONS (context, choice) of training examples for each number of options."""
+    found: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for row in stage.source.training(["context", "choice", "artwork_ids"]):
+        known = found[len(row["artwork_ids"])]
+        if len(known) < QUESTIONS:
+            known.append((row["context"], row["choice"]))
+    return found
+
+
+def asked(
+    questions: list[tuple[str, str]], options: int, shifts: list[int], tokens: Tokens, limit: int
+) -> list[list[int]]:
+    prompts = [
+        prompt_ids(tokens, context, rotated(choice, options, shift), limit)
+        for context, choice in questions
+        for shift in shifts
+    ]
+    return [prompt for prompt in prompts if prompt is not None]
+
+
+def label_logprobs(model: nn.Module, prompts: list[list[int]], labels: list[int]) -> np.ndarray:
+    """Log-probabilities of the labels as the next token, (prompts, labels), over the whole vocabulary."""
+    import torch
+
+    device = next(model.parameters()).device
+    found = []
+    for start in range(0, len(prompts), _BATCH):
+        batch = prompts[start : start + _BATCH]
+        length = max(map(len, batch))
+        # Padded on the right: what comes after a token does not reach it.
+        ids = torch.zeros((len(batch), length), dtype=torch.long, device=device)
+        for place, prompt in enumerate(batch):
+            ids[place, : len(prompt)] = torch.tensor(prompt)
+        ends = torch.tensor([len(prompt) - 1 for prompt in batch], device=device)
+        with torch.no_grad():
+            hidden = model.model(ids, use_cache=False).last_hidden_state  # type: ignore[operator]
+            last = hidden[torch.arange(len(batch), device=device), ends]
+            logits = model.lm_head(last).float()  # type: ignore[operator]
+        found.append(logits.log_softmax(-1)[:, labels].cpu().numpy())
+    values: np.ndarray = np.concatenate(found)
+    assert math.isfinite(float(values.sum()))
+    return values

@@ -1,0 +1,66 @@
+"""python -m training.sft --ds 2026-01-14 --base examples/tiny_llama --out warehouse/post_training/sft
+
+Supervised fine-tuning on the answer: the option number of the artwork that was played, and nothing else, carries loss.
+With --not-played, impressions that were not played lower the likelihood of what was shown.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from schemas.tables import POST_TRAINING_EXAMPLES
+from training.command import command
+from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, tokenized
+from training.settings import Common, Sft
+from training.stage import Stage
+
+_COLUMNS = ["context", "choice", "shown", "played", "propensity"]
+
+
+def weighted_examples(source: Source, recipe: Sft) -> Iterator[dict[str, Any]]:
+    """The examples to learn from, each with its weight: min(1 / propensity, clip), over the mean of that."""
+    wanted = [row for row in source.training(_COLUMNS, recipe.limit) if row["played"] or recipe.not_played]
+    weights = [min(1 / row["propensity"], recipe.propensity_clip) if recipe.propensity_clip else 1.0 for row in wanted]
+    mean = sum(weights) / max(1, len(weights))
+    for row, weight in zip(wanted, weights, strict=True):
+        yield {**row, "weight": weight / mean}
+
+
+def training_rows(stage: Stage, recipe: Sft) -> Tokenized:
+    tokens = stage.tokens
+    return tokenized(weighted_examples(stage.source, recipe), tokens, stage.limit, ANSWER_SCHEMA, answer_row(tokens))
+
+
+def make_trainer(stage: Stage, recipe: Common, rows: Tokenized, not_played: float) -> Any:
+    from trl import SFTConfig
+
+    from training.answers import AnswerTrainer, Collator
+    from training.stage import adapters, load_base, printer, trainer_arguments
+
+    model, tokenizer = load_base(stage.base)
+    return AnswerTrainer(
+        not_played=not_played,
+        model=model,
+        args=SFTConfig(**trainer_arguments(stage), train_sampling_strategy="group_by_length"),
+        train_dataset=rows.rows,
+        processing_class=tokenizer,
+        data_collator=Collator(tokenizer.pad_token_id),
+        peft_config=adapters(recipe),
+        callbacks=[printer(stage)],
+    )
+
+
+def train(stage: Stage, recipe: Sft) -> Any:
+    rows = training_rows(stage, recipe)
+    print(f"sft: {len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
+    return make_trainer(stage, recipe, rows, recipe.not_played)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return command("sft", __doc__ or "", Sft, train, [POST_TRAINING_EXAMPLES], arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

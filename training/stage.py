@@ -1,0 +1,212 @@
+"""What every recipe does around its trainer: begin or go on, show the loss, merge, and write a whole checkpoint.
+
+A stage's folder holds `trainer/` while it is trained (the run's record and the trainer's checkpoints) and, when whole,
+the merged checkpoint. `marquee.json` is written last: its existence means that the stage is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inference.checkpoint import MANIFEST, Checkpoint, read_checkpoint
+from inference.tokens import Tokens
+from schemas.contract import ContractError
+from training.data import Source
+from training.merge import LOSSES, write_merged
+from training.settings import Common, as_record
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from torch import nn
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+_STATE = "trainer_state.json"
+RECORD = "run.json"
+_SHOWN = ("loss", "label_mass", "rewards/accuracies", "reward")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of post-training: `name` (sft, dpo, …) from `base` to the folder `out`."""
+
+    name: str
+    base: Checkpoint
+    out: Path
+    recipe: Common
+    source: Source
+
+    @property
+    def work(self) -> Path:
+        return self.out / "trainer"
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.base)
+
+    @property
+    def limit(self) -> int:
+        """Tokens of a prompt at most: one more is generated, as in scoring."""
+        return self.base.max_model_len - 1
+
+
+def begin(stage: Stage) -> Stage | None:
+    """The stage to train, with what an earlier try of it read; None where it is done.
+
+    Raises ContractError where the folder holds another run.
+    """
+    record = stage.work / RECORD
+    wanted = {
+        "stage": stage.name,
+        "base": stage.base.version,
+        "ds": str(stage.source.ds),
+        "settings": as_record(stage.recipe),
+    }
+    if not record.exists():
+        if (stage.out / MANIFEST).exists():
+            raise ContractError(f"{stage.out}: holds a checkpoint that this command did not make; give another --out")
+        # Of the processes that accelerate starts, the first keeps the records.
+        if os.environ.get("RANK", "0") == "0":
+            record.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(record, {**wanted, "versions": stage.source.versions})
+        return stage
+    found = json.loads(record.read_text())
+    versions = found.pop("versions")
+    if found != wanted:
+        differing = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+        raise ContractError(
+            f"{stage.out}: holds a run that differs in {differing} ({record}); give another --out or remove it"
+        )
+    if (stage.out / MANIFEST).exists():
+        return None
+    return Stage(
+        stage.name, stage.base, stage.out, stage.recipe, Source(stage.source.warehouse, stage.source.ds, versions)
+    )
+
+
+def last_checkpoint(work: Path) -> str | None:
+    """The newest whole checkpoint of the trainer. One that was being written when the run was killed is passed over:
+    its state file, which comes last, is missing or cut off.
+    """
+    for folder in sorted(work.glob("checkpoint-*"), key=lambda each: -int(each.name.partition("-")[2])):
+        try:
+            json.loads((folder / _STATE).read_text())
+        except (OSError, ValueError):
+            continue
+        return str(folder)
+    return None
+
+
+def load_base(checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model, in float32 on a CPU and bfloat16 on a GPU, and a tokenizer for the trainer's padding alone."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    model: Any = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=dtype)
+    tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.path)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+    return model, tokenizer
+
+
+def adapters(recipe: Common) -> LoraConfig:
+    """LoRA on every linear layer but the output: what the option numbers' rows hold is shared with the embedding."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        exclude_modules=["lm_head"],
+        task_type="CAUSAL_LM",
+    )
+
+
+def trainer_arguments(stage: Stage) -> dict[str, Any]:
+    """What every trainer is told."""
+    import torch
+
+    recipe = stage.recipe
+    return {
+        "output_dir": str(stage.work),
+        "learning_rate": recipe.learning_rate,
+        "num_train_epochs": recipe.epochs,
+        "per_device_train_batch_size": recipe.batch,
+        "gradient_accumulation_steps": recipe.accumulate,
+        "warmup_steps": recipe.warm_up,
+        "lr_scheduler_type": "cosine",
+        "save_strategy": "steps",
+        "save_steps": recipe.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": 10,
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "bf16": torch.cuda.is_available(),
+        "use_cpu": not torch.cuda.is_available(),
+        "gradient_checkpointing": torch.cuda.is_available(),
+        "disable_tqdm": True,
+        "report_to": "none",
+        # Nothing is cut: prompts were fitted as scoring fits them.
+        "max_length": None,
+    }
+
+
+def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], dict[str, Any]]) -> Checkpoint | None:
+    """Train from the last checkpoint on, merge, and write the checkpoint; `measure` gives its label prior.
+
+    Of the processes that accelerate starts, each with the whole model, the first writes it; the others get None.
+    """
+    trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    losses = [{"stage": stage.name, "step": int(entry["step"]), "loss": float(entry["loss"])} for entry in steps]
+    if not trainer.is_world_process_zero():
+        return None
+    earlier = stage.base.path / LOSSES
+    before = json.loads(earlier.read_text()) if earlier.exists() else []
+    merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    merged.eval()
+    return write_merged(merged, stage.base, stage.out, name, before + losses, measure(merged))
+
+
+def printer(stage: Stage) -> TrainerCallback:
+    """Prints the step, the loss and the time that is left, whenever the trainer logs."""
+    from transformers import TrainerCallback
+
+    class Printer(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+            self.began, self.first = time.monotonic(), state.global_step
+            if self.first:
+                print(f"{stage.name}: goes on from step {self.first}", flush=True)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
+            if not state.is_world_process_zero or not logs or "loss" not in logs:
+                return
+            passed = time.monotonic() - self.began
+            left = passed / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
+            shown = {
+                key: float(logs[key]) for key in ("loss", "label_mass", "rewards/accuracies", "reward") if key in logs
+            }
+            values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
+            print(
+                f"{stage.name} {state.global_step:>6}/{state.max_steps}  {values}  {passed:.0f} s, {left:.0f} s left",
+                flush=True,
+            )
+
+    return Printer()
+
+
+def done_already(stage: Stage) -> None:
+    print(f"{stage.name}: {stage.out} is done already ({read_checkpoint(stage.out).version})", flush=True)
+
+
+def _write_whole(file: Path, content: dict[str, Any]) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    part.rename(file)
