@@ -22,11 +22,11 @@ from evaluation.simulated_logs import TARGETS, simulated_logs
 from spark_jobs.session import spark_session
 
 JUDGED, REFERENCE = "personal", "popular"
-_GROUP = ("impressions_a_log", "log", "policy")
+_GROUP = ("size", "log", "policy")
 
 
 def covered(spark: SparkSession, logs: dict[int, int], seed: int) -> DataFrame:
-    """impressions_a_log, estimator, interval (sandwich or bootstrap), logs, refused, bias, rmse, holds, difference_bias,
+    """size, estimator, interval (sandwich or bootstrap), logs, refused, bias, rmse, holds, difference_bias,
     difference_rmse, difference_holds: one row each; the last six over the logs that were not refused.
     """
     rows = judged(simulated_logs(spark, logs, seed), TARGETS, REFERENCE, *_GROUP[:2])
@@ -60,7 +60,7 @@ def _summed_up(found: DataFrame, known: DataFrame) -> DataFrame:
 
     return (
         found.crossJoin(F.broadcast(known))
-        .groupBy("impressions_a_log", "estimator", "interval")
+        .groupBy("size", "estimator", "interval")
         .agg(
             F.count(F.lit(1)).alias("logs"),
             F.sum(F.col("value").isNull().cast("int")).alias("refused"),
@@ -73,7 +73,7 @@ def _summed_up(found: DataFrame, known: DataFrame) -> DataFrame:
             F.sqrt(F.avg(F.pow(error("difference"), F.lit(2)))).alias("difference_rmse"),
             holds("difference", "difference_low", "difference_high").alias("difference_holds"),
         )
-        .orderBy("impressions_a_log", "estimator", F.desc("interval"))
+        .orderBy("size", "estimator", F.desc("interval"))
     )
 
 
@@ -81,7 +81,7 @@ def report(found: DataFrame) -> str:
     """The table, as Markdown."""
     rows = found.collect()
     first = rows[0]
-    lines = [
+    head = [
         f"True value of {JUDGED} {first['true_value']:.4f}, of its difference to {REFERENCE} "
         f"{first['true_difference']:+.4f}.",
         "",
@@ -89,13 +89,13 @@ def report(found: DataFrame) -> str:
         "| bias of difference | RMSE | holds the truth |",
         "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for row in rows:
-        lines.append(
-            f"| {row['impressions_a_log']:,} | {row['estimator']} | {row['interval']} | {row['logs']} "
-            f"| {row['refused']} | {row['bias']:+.4f} | {row['rmse']:.4f} | {row['holds']:.1%} "
-            f"| {row['difference_bias']:+.4f} | {row['difference_rmse']:.4f} | {row['difference_holds']:.1%} |"
-        )
-    return "\n".join(lines)
+    lines = [
+        f"| {row['size']:,} | {row['estimator']} | {row['interval']} | {row['logs']} | {row['refused']} "
+        f"| {row['bias']:+.4f} | {row['rmse']:.4f} | {row['holds']:.1%} "
+        f"| {row['difference_bias']:+.4f} | {row['difference_rmse']:.4f} | {row['difference_holds']:.1%} |"
+        for row in rows
+    ]
+    return "\n".join(head + lines)
 
 
 def main() -> int:

@@ -31,7 +31,8 @@ from evaluation.features import (
     vocabulary,
 )
 from evaluation.log import KEY, gathered, held_out, options_of, training
-from evaluation.policies import LOGGING, greedy, judged, uniform
+from evaluation.models import model_scores, probabilities_of
+from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import cross_fitted, fitted, predicted
 from evaluation.slices import ALL, with_slices
 from evaluation.true_values import with_true_play
@@ -42,7 +43,6 @@ from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAI
 from spark_jobs.session import spark_session
 from spark_jobs.warehouse import Warehouse
 
-BASELINES = ("random", "most_popular", "bandit")
 _GROUP = ("policy", "slice_by", "slice")
 
 
@@ -64,23 +64,6 @@ class Evaluation:
                 f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; make that run's examples first"
             )
         return rows
-
-    def scores(self, model: str) -> DataFrame:
-        """context_key, choice_key, scored: a model's probability of each artwork of each held-out question."""
-        rows = scores_warehouse(self.warehouse, model).read(ARTWORK_SCORES).where(F.col("ds") == F.lit(self.ds))
-        if rows.isEmpty():
-            raise ContractError(f"{ARTWORK_SCORES.name}: no scores of {model} for ds={self.ds}; score it first")
-        return rows.select(
-            F.col("user_id").alias("context_key"),
-            F.col("title_id").alias("choice_key"),
-            F.map_from_arrays("artwork_ids", "probabilities").alias("scored"),
-        )
-
-
-def scores_warehouse(warehouse: Warehouse, model: str) -> Warehouse:
-    """Where a model's scores of held-out questions are."""
-    place = f"{warehouse.settings.warehouse.rstrip('/')}/post_training/scores/{model}"
-    return Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"warehouse": place}))
 
 
 def with_knowledge(evaluation: Evaluation) -> DataFrame:
@@ -109,9 +92,8 @@ def with_knowledge(evaluation: Evaluation) -> DataFrame:
 def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
     """`log` with a column of each policy's target. Impressions that a model did not score are left out, for all."""
     for number, model in enumerate(evaluation.models):
-        log = log.join(evaluation.scores(model), ["context_key", "choice_key"], how="inner")
-        probabilities = F.transform("artwork_ids", lambda artwork: F.try_element_at("scored", artwork))
-        log = log.withColumn(f"model_{number}", greedy(probabilities)).drop("scored")
+        log = probabilities_of(log, model_scores(evaluation.warehouse, model, evaluation.ds))
+        log = log.withColumn(f"model_{number}", greedy(F.col("probabilities"))).drop("probabilities")
     return (
         log.withColumn("random", uniform())
         .withColumn("most_popular", greedy(F.col("play_rate")))

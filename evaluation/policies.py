@@ -15,6 +15,7 @@ from evaluation.log import dot, of_shown
 from spark_jobs.policy import ranked
 
 LOGGING = "logging"
+BASELINES = ("random", "most_popular", "bandit")
 
 
 def greedy(scores: Column) -> Column:

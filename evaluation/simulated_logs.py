@@ -30,28 +30,28 @@ TARGETS = {"popular": "popular", "personal": "personal"}
 
 
 def simulated_logs(spark: SparkSession, logs: Mapping[int, int], seed: int) -> DataFrame:
-    """impressions_a_log, log and what `policies.judged` reads: `logs` maps a log's number of impressions to how many logs."""
+    """size, log and what `policies.judged` reads: `logs` maps a size, in impressions, to how many logs of it."""
     parts = [_impressions(spark, size, count, seed) for size, count in logs.items()]
     rows = parts[0]
     for part in parts[1:]:
         rows = rows.unionByName(part)
-    return _with_q(_shown(_with_policies(_with_options(rows))), "impressions_a_log", "log")
+    return _with_q(_shown(_with_policies(_with_options(rows))), "size", "log")
 
 
 def _impressions(spark: SparkSession, size: int, logs: int, seed: int) -> DataFrame:
-    """impressions_a_log, log, impression, user_id, title: users come up IMPRESSIONS_A_USER times each on average."""
+    """size, log, impression, user_id, title: users come up IMPRESSIONS_A_USER times each on average."""
     users = size // IMPRESSIONS_A_USER
     row = F.concat_ws("/", F.lit(seed), F.lit(size), "log", "impression")
     user = F.floor(users * point(row, F.lit("user")))
     return (
         spark.range(size * logs)
         .select(
-            F.lit(size).alias("impressions_a_log"),
+            F.lit(size).alias("size"),
             F.floor(F.col("id") / size).alias("log"),
             F.pmod("id", F.lit(size)).alias("impression"),
         )
         .select(
-            "impressions_a_log",
+            "size",
             "log",
             row.alias("impression"),
             F.concat_ws("/", F.lit(seed), F.lit(size), "log", user).alias("user_id"),
