@@ -43,7 +43,9 @@ class Span:
 
 
 def spans(title: str, rows: Sequence[Span], unit: str) -> str:
-    """Values with intervals, one below the other, about a line at 0."""
+    """Values with intervals, one below the other, about a line at 0; nothing where there are none."""
+    if not rows:
+        return ""
     figure, axes = _axes(0.8 + 0.3 * len(rows))
     for place, row in enumerate(rows):
         axes.plot([row.low, row.high], [place, place], color=_MARKS[0], linewidth=2.5, solid_capstyle="butt")
@@ -65,7 +67,9 @@ def curves(
     y: str,
     level: float | None = None,
 ) -> str:
-    """Lines over one axis; `level` draws a dotted one across."""
+    """Lines over one axis, nothing where there are none; `level` draws a dotted one across."""
+    if not series:
+        return ""
     figure, axes = _axes(2.6)
     for (name, (xs, ys)), colour in zip(series.items(), _MARKS, strict=False):
         axes.plot(xs, ys, color=colour, linewidth=1.6, marker="o" if len(xs) < 20 else "", markersize=3.5, label=name)

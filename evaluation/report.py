@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pyspark.sql import functions as F
 
 from evaluation.behaviour import play_rate_by_probability, positions
@@ -164,23 +165,26 @@ def _number(slice_: str) -> int:
 
 
 def _plots(page: Page) -> dict[str, Any]:
+    """The drawings, as they stand in the page; an empty string where there is nothing to draw."""
     unit = f"plays per impression more than {page.reference}"
     policies = [(name, page.find(name, HEADLINE), page.find(name, TRUTH)) for name in page.policies()]
     overall = [_span(name, row, known) for name, row, known in policies if name != page.reference]
     sliced = [_span(name, row, known) for name, row, known in _slices(page)]
-    steps = {
-        name: {"loss": ([each["step"] for each in at], [each["loss"] for each in at])}
-        for name, at in page.losses.items()
-    }
-    return {
+    ratio = "mean probability ÷ mean of 1/K"
+    drawn = {
         "difference_plot": spans("Difference by policy", [span for span in overall if span], unit),
         "slice_plot": spans("Difference by slice", [span for span in sliced if span], unit),
-        "positions_plot": curves(
-            "Mean probability by option number", page.positions, "option number", "mean probability ÷ mean of 1/K", 1.0
-        ),
+        "positions_plot": curves("Probability by option number", page.positions, "option number", ratio, 1.0),
         "calibration_plot": curves("Play rate by probability", page.play_rates, "K × probability", "play rate"),
-        "losses": [(name, curves(f"Loss of {name}", lines, "step", "loss")) for name, lines in steps.items()],
     }
+    losses = [
+        (stage, Markup(curves(f"Loss of {stage}", _line(at), "step", "loss"))) for stage, at in page.losses.items()
+    ]
+    return {**{name: Markup(svg) for name, svg in drawn.items()}, "losses": losses}
+
+
+def _line(losses: list[dict[str, float]]) -> type_points:
+    return {"loss": ([each["step"] for each in losses], [each["loss"] for each in losses])}
 
 
 def _span(name: str, row: type_row | None, known: type_row | None) -> Span | None:

@@ -91,7 +91,7 @@ def test_one_row_of_a_millionth_that_the_policy_would_not_show(log: DataFrame) -
 
 
 def test_a_policy_that_shows_what_the_log_never_does(log: DataFrame) -> None:
-    """The log's policy has no probability for the last artwork, and says so by its propensities; the policy wants it."""
+    """The logging policy has no probability for the last artwork of a title, and the policy wants it."""
     last = F.transform("artwork_ids", lambda _, place: (place == F.size("artwork_ids") - 1).cast("double"))
     never = F.size("artwork_ids") - F.col("shown") > 0
     rows = judged(
