@@ -70,7 +70,7 @@ def curves(
     """Lines over one axis, nothing where there are none; `level` draws a dotted one across."""
     if not series:
         return ""
-    figure, axes = _axes(2.6)
+    figure, axes = _axes(2.4 + (0.2 * len(series) if len(series) > 1 else 0))
     for (name, (xs, ys)), colour in zip(series.items(), _MARKS, strict=False):
         axes.plot(xs, ys, color=colour, linewidth=1.6, marker="o" if len(xs) < 20 else "", markersize=3.5, label=name)
     if level is not None:
@@ -78,7 +78,7 @@ def curves(
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if len(series) > 1:
-        figure.legend(loc="outside upper left", frameon=False, fontsize=8)
+        figure.legend(loc="outside upper center", frameon=False, fontsize=8, labelcolor=_TEXT)
     return _inline(figure, title)
 
 

@@ -101,14 +101,31 @@ def verdict(page: Page) -> Verdict:
     return Verdict("open", f"Cannot be told from {page.reference}: {figures}")
 
 
-def refusals(page: Page) -> list[tuple[str, str]]:
-    """Where an answer was refused, and why: each sentence once, whatever the estimator."""
-    found: dict[tuple[str, str], None] = {}
-    for row in sorted(page.rows, key=lambda row: (row["slice_by"] != ALL, row["slice_by"], row["slice"])):
+@dataclass(frozen=True)
+class Refusal:
+    """A sentence that the log earned, and of whom it was said; `slice` is empty where it is of the whole log."""
+
+    slice: str
+    policies: str
+    sentence: str
+
+
+def refusals(page: Page) -> list[Refusal]:
+    """Each sentence once, whatever the estimator: first those of the whole log."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for row in sorted(page.rows, key=lambda row: (row["slice_by"], _number(row["slice"]), row["slice"])):
         if row["refused"]:
-            where = row["policy"] if row["slice_by"] == ALL else f"{row['policy']}, {row['slice_by']} {row['slice']}"
-            found[where, row["refused"]] = None
-    return list(found)
+            of = "" if row["slice_by"] == ALL else f"{row['slice_by']}: {row['slice']}"
+            said.setdefault((of, row["refused"]), []).append(row["policy"])
+    everyone = page.policies()
+    return [
+        Refusal(of, "every policy" if set(names) == set(everyone) else _listed(names, everyone), sentence)
+        for (of, sentence), names in sorted(said.items(), key=lambda item: item[0][0] != "")
+    ]
+
+
+def _listed(names: list[str], order: list[str]) -> str:
+    return ", ".join(name for name in order if name in names)
 
 
 def render(page: Page) -> str:

@@ -160,7 +160,7 @@ def test_the_good_model_is_told_from_the_log(page: Page) -> None:
 def test_small_slices_are_refused_with_a_reason(page: Page) -> None:
     told = refusals(page)
     assert told
-    assert all(sentence.endswith(".") for _, sentence in told)
+    assert all(each.slice and each.policies and each.sentence.endswith(".") for each in told)
 
 
 def test_a_rerun_replaces_its_rows(page: Page, warehouse: Warehouse) -> None:
