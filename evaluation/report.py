@@ -187,11 +187,12 @@ def _plots(page: Page) -> dict[str, Any]:
     policies = [(name, page.find(name, HEADLINE), page.find(name, TRUTH)) for name in page.policies()]
     overall = [_span(name, row, known) for name, row, known in policies if name != page.reference]
     sliced = [_span(name, row, known) for name, row, known in _slices(page)]
-    ratio = "mean probability ÷ mean of 1/K"
     drawn = {
         "difference_plot": spans("Difference by policy", [span for span in overall if span], unit),
         "slice_plot": spans("Difference by slice", [span for span in sliced if span], unit),
-        "positions_plot": curves("Probability by option number", page.positions, "option number", ratio, 1.0),
+        "positions_plot": curves(
+            "Probability by option number", page.positions, "option number", "probability ÷ (1/K)", 1.0
+        ),
         "calibration_plot": curves("Play rate by probability", page.play_rates, "K × probability", "play rate"),
     }
     losses = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -35,7 +36,7 @@ def simulated_logs(spark: SparkSession, logs: Mapping[int, int], seed: int) -> D
     rows = parts[0]
     for part in parts[1:]:
         rows = rows.unionByName(part)
-    return _with_q(_shown(_with_policies(_with_options(rows))), "size", "log")
+    return _with_q(_shown(_with_policies(_with_options(rows))).persist(StorageLevel.MEMORY_AND_DISK), "size", "log")
 
 
 def _impressions(spark: SparkSession, size: int, logs: int, seed: int) -> DataFrame:
