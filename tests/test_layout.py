@@ -74,10 +74,10 @@ def test_only_the_engine_imports_vllm_and_inside_a_function() -> None:
     assert not [path for path in modules(*OURS) if "vllm" in imported_at_import(path)]
 
 
-def test_only_spark_jobs_and_examples_need_spark() -> None:
+def test_only_spark_jobs_evaluation_and_examples_need_spark() -> None:
     """The samples render their training texts as a night does, so with Spark."""
     importers = {path.relative_to(ROOT).parts[0] for path in modules(*OURS) if "pyspark" in imported_at_import(path)}
-    assert importers <= {"spark_jobs", "examples"}
+    assert importers <= {"spark_jobs", "evaluation", "examples"}
 
 
 @pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)

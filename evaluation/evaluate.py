@@ -1,0 +1,205 @@
+"""python -m evaluation.evaluate --ds D --candidate VERSION [--champion POLICY] [--model VERSION …] [--truth]
+
+What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
+logging policy, the baselines, and the greedy choice of each model whose scores are in
+`<warehouse>/post_training/scores/<version>/artwork_scores`. Differences are to the champion (a model's version, or
+another policy's name), or to the logging policy where none is given. With --truth, on a sample service, each policy's
+true value stands beside its estimates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from evaluation.bootstrap import bootstrap
+from evaluation.estimators import ESTIMATORS, PROMISED, estimates, truth, user_sums
+from evaluation.features import (
+    artwork_themes,
+    crossed,
+    matched,
+    play_rates,
+    rare_themes,
+    user_themes,
+    vocabulary,
+)
+from evaluation.log import KEY, gathered, held_out, options_of, training
+from evaluation.models import model_scores, probabilities_of
+from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
+from evaluation.regression import cross_fitted, fitted, predicted
+from evaluation.slices import ALL, with_slices
+from evaluation.true_values import with_true_play
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
+from spark_jobs.session import spark_session
+from spark_jobs.warehouse import Warehouse
+
+_GROUP = ("policy", "slice_by", "slice")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is judged: `models` are versions whose scores there are, the candidate's and the champion's among them."""
+
+    warehouse: Warehouse
+    ds: date
+    candidate: str
+    reference: str
+    models: tuple[str, ...]
+    with_truth: bool
+
+    def examples(self) -> DataFrame:
+        rows = self.warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(self.ds))
+        if rows.where(F.col("split") == "held_out").isEmpty():
+            raise ContractError(
+                f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; make that run's examples first"
+            )
+        return rows
+
+
+def with_knowledge(evaluation: Evaluation) -> DataFrame:
+    """The held-out log with, as arrays over artwork_ids: q, play_rate, bandit and, on a sample, true_play."""
+    examples, artworks = evaluation.examples(), evaluation.warehouse.read(ARTWORKS)
+    themes = vocabulary(artworks)
+    known = artwork_themes(artworks, themes).join(play_rates(training(examples), artworks), "artwork_id", how="inner")
+
+    def options(log: DataFrame, *kept: str) -> DataFrame:
+        log = log.withColumn("user_themes", user_themes(F.col("context"), themes))
+        return options_of(log, "user_themes", "shown", "reward", *kept).join(known, "artwork_id", how="inner")
+
+    is_shown = F.col("option") == F.col("shown") - 1
+    log = held_out(examples)
+    learnt = fitted(options(training(examples)).where(is_shown), crossed())
+    asked = options(log).persist(StorageLevel.MEMORY_AND_DISK)
+    scored = cross_fitted(asked.where(is_shown), asked, matched, "q")
+    scored = predicted(learnt, scored, crossed(), "bandit")
+    names = ["q", "play_rate", "bandit"]
+    if evaluation.with_truth:
+        scored = with_true_play(scored, evaluation.warehouse.settings.warehouse.rstrip("/"))
+        names.append("true_play")
+    return log.join(gathered(scored, *names), list(KEY), how="inner")
+
+
+def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
+    """`log` with a column of each policy's target. Impressions that a model did not score are left out, for all."""
+    for number, model in enumerate(evaluation.models):
+        log = probabilities_of(log, model_scores(evaluation.warehouse, model, evaluation.ds))
+        log = log.withColumn(f"model_{number}", greedy(F.col("probabilities"))).drop("probabilities")
+    return (
+        log.withColumn("random", uniform())
+        .withColumn("most_popular", greedy(F.col("play_rate")))
+        .withColumn("bandit", greedy(F.col("bandit")))
+    )
+
+
+def target_columns(evaluation: Evaluation) -> dict[str, str]:
+    """The column of each policy's target."""
+    return {name: name for name in BASELINES} | {m: f"model_{number}" for number, m in enumerate(evaluation.models)}
+
+
+def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> None:
+    """Raise ContractError where models left out more of the log than may be rejected."""
+    asked, answered = log.count(), scored.count()
+    limit = evaluation.warehouse.settings.rejected_share_limit
+    print(f"{answered:,} of {asked:,} held-out impressions have the scores of every model", flush=True)
+    if asked - answered > limit * asked:
+        raise ContractError(
+            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack the scores of "
+            f"{', '.join(evaluation.models)}, at most {limit:.0%} may: score the same ds with each of them"
+        )
+
+
+def evaluate(evaluation: Evaluation) -> None:
+    """Write the candidate's rows of `policy_estimates` for ds."""
+    examples, artworks = evaluation.examples(), evaluation.warehouse.read(ARTWORKS)
+    log = with_targets(with_knowledge(evaluation), evaluation)
+    log = with_slices(log, examples, artworks, rare_themes(artworks)).persist(StorageLevel.MEMORY_AND_DISK)
+    check_scored(held_out(examples), log, evaluation)
+    rows = judged(log, target_columns(evaluation), evaluation.reference, "slices")
+    sums = user_sums(
+        rows.select("*", F.inline("slices")).drop("slices"),
+        _GROUP,
+        {**ESTIMATORS, truth.__name__: truth} if evaluation.with_truth else ESTIMATORS,
+    ).persist(StorageLevel.MEMORY_AND_DISK)
+    found = (
+        estimates(sums, _GROUP, evaluation.reference)
+        .withColumn("ds", F.lit(evaluation.ds))
+        .withColumn("candidate", F.lit(evaluation.candidate))
+    )
+    evaluation.warehouse.create_missing([POLICY_ESTIMATES])
+    evaluation.warehouse.replace(POLICY_ESTIMATES, found.coalesce(1), ds=evaluation.ds, candidate=evaluation.candidate)
+    _tell(evaluation, sums.where(F.col("slice_by") == ALL))
+
+
+def _tell(evaluation: Evaluation, sums: DataFrame) -> None:
+    """Print the estimates over the whole log, and the bootstrap's interval of the candidate's difference."""
+    rows = (
+        evaluation.warehouse.read(POLICY_ESTIMATES)
+        .where((F.col("ds") == F.lit(evaluation.ds)) & (F.col("candidate") == evaluation.candidate))
+        .where(F.col("slice_by") == ALL)
+        .orderBy("estimator", "policy")
+        .collect()
+    )
+    for line in lines([row.asDict() for row in rows], evaluation.reference):
+        print(line)
+    resampled = bootstrap(sums.where(F.col("policy") == evaluation.candidate), _GROUP)
+    for row in resampled.where(F.col("estimator").isin(*PROMISED)).orderBy("estimator").collect():
+        print(
+            f"bootstrap of {evaluation.candidate}, {row['estimator']}: {row['low']:.4f} to {row['high']:.4f}, "
+            f"difference {row['difference_low']:+.4f} to {row['difference_high']:+.4f}"
+        )
+
+
+def lines(rows: Sequence[dict[str, object]], reference: str) -> list[str]:
+    """A table for the terminal."""
+    told = [f"{'estimator':<12} {'policy':<36} {'value':>8} {'95 % interval':>18}  difference to {reference}"]
+    for row in rows:
+        head = f"{row['estimator']:<12} {row['policy']:<36}"
+        if row["value"] is None:
+            told.append(f"{head} {'refused':>8} {row['refused']}")
+            continue
+        change = "refused with the policy compared with"
+        if row["difference"] is not None:
+            change = f"{row['difference']:+.4f} ({row['difference_low']:+.4f} to {row['difference_high']:+.4f})"
+        told.append(f"{head} {row['value']:>8.4f} {row['low']:>8.4f} to {row['high']:.4f}  {change}")
+    return told
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.evaluate", description="What policies are worth on held-out impressions."
+    )
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--candidate", required=True, help="the model version to judge")
+    parser.add_argument("--champion", default=LOGGING, help="what to compare with; default: %(default)s")
+    parser.add_argument("--model", action="append", default=[], help="a further model version to show beside")
+    parser.add_argument("--truth", action="store_true", help="add true values, on a sample service")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parsed = _arguments(arguments)
+    warehouse = Warehouse(spark_session("marquee evaluate"), settings())
+    others = [name for name in (parsed.champion, *parsed.model) if name not in (LOGGING, *BASELINES)]
+    models = tuple(dict.fromkeys([parsed.candidate, *others]))
+    try:
+        evaluate(Evaluation(warehouse, parsed.ds, parsed.candidate, parsed.champion, models, parsed.truth))
+    except ContractError as error:
+        print(f"evaluate: {error}", file=sys.stderr, flush=True)
+        return REFUSED
+    finally:
+        warehouse.spark.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What the baselines know of users and artworks: themes, as numbers.
+
+A user's themes come from the history lines of the context, the very text that a model reads: nothing that was not known
+when the artwork was shown, and nothing that a model is not told.
+"""
+
+from __future__ import annotations
+
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from schemas.words import VIEWING
+
+MOST_THEMES = 24
+"""Themes that count: those of the most artworks. Their products are features, so there are at most 24 × 24 of those."""
+PRIOR_IMPRESSIONS = 10
+"""At the title's play rate, added to each artwork's own; and at the overall rate, to each title's."""
+
+
+def vocabulary(artworks: DataFrame) -> list[str]:
+    """The MOST_THEMES themes of the most artworks, ties by name."""
+    counts = _themes_of(artworks).groupBy("theme").count().orderBy(F.desc("count"), "theme")
+    return [row["theme"] for row in counts.limit(MOST_THEMES).collect()]
+
+
+def rare_themes(artworks: DataFrame) -> list[str]:
+    """The third of all themes that the fewest artworks have, ties by name."""
+    counts = [row["theme"] for row in _themes_of(artworks).groupBy("theme").count().orderBy("count", "theme").collect()]
+    return counts[: len(counts) // 3]
+
+
+def _themes_of(artworks: DataFrame) -> DataFrame:
+    return artworks.select("artwork_id", F.explode(clean("themes")).alias("theme")).distinct()
+
+
+def clean(themes: str) -> Column:
+    """An artwork's themes, lower case as in prompts; none where there are none."""
+    return F.transform(F.coalesce(F.col(themes), F.array().cast("array<string>")), lambda theme: F.lower(F.trim(theme)))
+
+
+def user_themes(context: Column, themes: list[str]) -> Column:
+    """For each theme, the share of the titles that the context shows as watched to the end that have it."""
+    lines = F.filter(F.split(context, "\n"), lambda line: line.startswith(VIEWING) & ~line.endswith("; left early"))
+    # `- Film: The Return (1999): drama, war`: the genres follow the last colon.
+    genres = F.transform(lines, lambda line: F.split(F.regexp_extract(line, r": ([^:]*)$", 1), ", "))
+    size = F.greatest(F.size(lines), F.lit(1))
+
+    def share(theme: str) -> Column:
+        return F.size(F.filter(genres, lambda each: F.array_contains(each, theme))) / size
+
+    return F.array(*(share(theme) for theme in themes))
+
+
+def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
+    """artwork_id, artwork_themes: for each theme 1 / (how many the artwork has), or 0."""
+    own = clean("themes")
+    share = 1 / F.greatest(F.size(own), F.lit(1))
+    shares = F.array(*(F.when(F.array_contains(own, theme), share).otherwise(0.0) for theme in themes))
+    return artworks.select("artwork_id", shares.alias("artwork_themes"))
+
+
+def play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
+    """artwork_id, play_rate: smoothed towards the title's rate, and that towards the rate of all impressions."""
+    shown = training.select("title_id", "reward", F.get("artwork_ids", F.col("shown") - 1).alias("artwork_id"))
+    overall = shown.agg(F.coalesce(F.avg("reward"), F.lit(0.0)).alias("overall"))
+    titles = shown.groupBy("title_id").agg(F.sum("reward").alias("plays"), F.count(F.lit(1)).alias("impressions"))
+    own = shown.groupBy("artwork_id").agg(
+        F.sum("reward").alias("own_plays"), F.count(F.lit(1)).alias("own_impressions")
+    )
+    return (
+        artworks.select("artwork_id", "title_id")
+        .join(titles, "title_id", how="left")
+        .join(own, "artwork_id", how="left")
+        .crossJoin(F.broadcast(overall))
+        .withColumn("title_rate", _smoothed("plays", "impressions", F.col("overall")))
+        .select("artwork_id", _smoothed("own_plays", "own_impressions", F.col("title_rate")).alias("play_rate"))
+    )
+
+
+def _smoothed(plays: str, impressions: str, rate: Column) -> Column:
+    known_plays, known = (F.coalesce(F.col(name), F.lit(0)) for name in (plays, impressions))
+    return (known_plays + PRIOR_IMPRESSIONS * rate) / (known + PRIOR_IMPRESSIONS)
+
+
+def crossed() -> Column:
+    """The bandit's features: artwork themes, and the product of each user theme with each artwork theme."""
+    products = F.flatten(
+        F.transform("user_themes", lambda user: F.transform("artwork_themes", lambda artwork: user * artwork))
+    )
+    return array_to_vector(F.concat("artwork_themes", products))
+
+
+def matched() -> Column:
+    """q̂'s features: user themes, artwork themes, their products theme by theme, and the log-odds of the play rate."""
+    products = F.zip_with("user_themes", "artwork_themes", lambda user, artwork: user * artwork)
+    rate = F.least(F.greatest("play_rate", F.lit(0.001)), F.lit(0.999))
+    odds = F.array(F.log(rate / (1 - rate)))
+    return array_to_vector(F.concat("user_themes", "artwork_themes", products, odds))

@@ -1,0 +1,52 @@
+"""The held-out log: what was shown, to whom, with which probability, and was it played."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+KEY = ("user_id", "title_id", "shown_at")
+"""What names an impression."""
+
+
+def held_out(examples: DataFrame) -> DataFrame:
+    """The rows of `post_training_examples` that policies are judged on: those where there was a choice to make."""
+    return _log(examples.where(F.col("split") == "held_out"))
+
+
+def training(examples: DataFrame) -> DataFrame:
+    """The rows that the baselines learn from; no user of theirs is held out."""
+    return _log(examples.where(F.col("split") == "training"))
+
+
+def _log(examples: DataFrame) -> DataFrame:
+    kept = ("context_key", "context", "choice_key", "artwork_ids", "shown", "propensity", "history_titles")
+    return examples.where(F.size("artwork_ids") > 1).select(*KEY, *kept, F.col("played").cast("double").alias("reward"))
+
+
+def options_of(log: DataFrame, *kept: str) -> DataFrame:
+    """KEY, `kept`, option (its number less 1), artwork_id: one row for each eligible artwork of each impression."""
+    return log.select(*KEY, *kept, F.posexplode("artwork_ids").alias("option", "artwork_id"))
+
+
+def gathered(options: DataFrame, *names: str) -> DataFrame:
+    """KEY and each of `names` as an array over the impression's artworks, in the order of their options."""
+    ordered = F.array_sort(F.collect_list(F.struct("option", *names)))
+    return (
+        options.groupBy(*KEY).agg(ordered.alias("ordered")).select(*KEY, *(F.col("ordered")[n].alias(n) for n in names))
+    )
+
+
+def of_shown(values: Column) -> Column:
+    """The value of the artwork that was shown; null where its number is not one of the options."""
+    return F.when(F.col("shown") >= 1, F.get(values, F.col("shown") - 1))
+
+
+def dot(left: Column, right: Column) -> Column:
+    """Σ of the products of two arrays of one length."""
+    return F.aggregate(F.zip_with(left, right, lambda x, y: x * y), F.lit(0.0), lambda sum_, x: sum_ + x)
+
+
+def point(*names: Column) -> Column:
+    """A hash as a number in [0, 1): its upper 53 bits."""
+    return F.shiftrightunsigned(F.xxhash64(*names), 11).cast("double") / float(2**53)

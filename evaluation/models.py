@@ -1,0 +1,36 @@
+"""What models answered to the held-out questions: one folder of tables for each, as the scorer wrote them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from schemas.contract import ContractError
+from schemas.tables import ARTWORK_SCORES
+from spark_jobs.warehouse import Warehouse
+
+
+def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
+    """A model's rows of `artwork_scores` for the held-out questions of ds: user_id is a context_key, title_id a
+    choice_key.
+    """
+    place = f"{warehouse.settings.warehouse.rstrip('/')}/post_training/scores/{model}"
+    scored = Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"warehouse": place}))
+    rows = scored.read(ARTWORK_SCORES).where(F.col("ds") == F.lit(ds))
+    if rows.isEmpty():
+        raise ContractError(f"{scored.path(ARTWORK_SCORES)}: no rows for ds={ds}; score {model} for it first")
+    return rows
+
+
+def probabilities_of(log: DataFrame, scores: DataFrame) -> DataFrame:
+    """The rows of `log` that were scored, with `probabilities` in the order of artwork_ids, whatever that of scores."""
+    scored = scores.select(
+        F.col("user_id").alias("context_key"),
+        F.col("title_id").alias("choice_key"),
+        F.map_from_arrays("artwork_ids", "probabilities").alias("scored"),
+    )
+    probabilities = F.transform("artwork_ids", lambda artwork: F.try_element_at("scored", artwork))
+    joined = log.join(scored, ["context_key", "choice_key"], how="inner")
+    return joined.withColumn("probabilities", probabilities).drop("scored")

@@ -1,0 +1,106 @@
+"""Plots as SVG that stands inside a page: its text takes the page's colour, its marks the page's `--mark-N`."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Stand-ins that no plot would use for itself; `_inline` puts the page's own colours in their place.
+_TEXT = "#010203"
+_GRID = "#010204"
+_MARKS = ("#010205", "#010206", "#010207", "#010208", "#010209", "#01020a")
+_WIDTH = 4.6  # inches: narrow, so that letters stay readable where a phone shrinks it
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "marquee",
+    "font.size": 9,
+    "text.color": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.edgecolor": _GRID,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value with its interval, on a line of its own; `known` is the true value, where there is one."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    known: float | None = None
+
+
+def spans(title: str, rows: Sequence[Span], unit: str) -> str:
+    """Values with intervals, one below the other, about a line at 0; nothing where there are none."""
+    if not rows:
+        return ""
+    figure, axes = _axes(0.8 + 0.3 * len(rows))
+    for place, row in enumerate(rows):
+        axes.plot([row.low, row.high], [place, place], color=_MARKS[0], linewidth=2.5, solid_capstyle="butt")
+        axes.plot([row.value], [place], "o", color=_MARKS[0], markersize=5)
+        if row.known is not None:
+            axes.plot([row.known], [place], "D", color=_MARKS[1], markersize=5, fillstyle="none", markeredgewidth=1.5)
+    axes.axvline(0, color=_TEXT, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel(unit)
+    axes.tick_params(axis="y", length=0)
+    return _inline(figure, title)
+
+
+def curves(
+    title: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x: str,
+    y: str,
+    level: float | None = None,
+) -> str:
+    """Lines over one axis, nothing where there are none; `level` draws a dotted one across."""
+    if not series:
+        return ""
+    figure, axes = _axes(2.4 + (0.2 * len(series) if len(series) > 1 else 0))
+    for (name, (xs, ys)), colour in zip(series.items(), _MARKS, strict=False):
+        axes.plot(xs, ys, color=colour, linewidth=1.6, marker="o" if len(xs) < 20 else "", markersize=3.5, label=name)
+    if level is not None:
+        axes.axhline(level, color=_TEXT, linewidth=0.8, linestyle=":")
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    if len(series) > 1:
+        figure.legend(loc="outside upper center", frameon=False, fontsize=8, labelcolor=_TEXT)
+    return _inline(figure, title)
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(axis="both", color=_GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _inline(figure: Figure, title: str) -> str:
+    page = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"marquee {title}"}):
+        figure.savefig(page, format="svg", transparent=True, metadata=nothing)
+    svg = page.getvalue()[page.getvalue().index("<svg") :]
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', svg)
+    for stand_in, colour in [(_TEXT, "currentColor"), (_GRID, "var(--line)")]:
+        svg = svg.replace(stand_in, colour)
+    for number, stand_in in enumerate(_MARKS, start=1):
+        svg = svg.replace(stand_in, f"var(--mark-{number})")
+    # References inside the drawing need no namespace in HTML.
+    return svg.replace("xlink:href", "href")

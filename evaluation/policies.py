@@ -1,0 +1,77 @@
+"""The policies that are compared, each as what it would have shown at every impression of the log.
+
+A target is an array of probabilities over `artwork_ids`. All but the random policy are greedy, so that they are
+compared like with like: each shows the artwork that it holds best, and of equal ones the first by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from evaluation.log import dot, of_shown
+from spark_jobs.policy import ranked
+
+LOGGING = "logging"
+BASELINES = ("random", "most_popular", "bandit")
+
+
+def greedy(scores: Column) -> Column:
+    """1 for the artwork with the largest score, 0 for the others."""
+    artwork_ids = F.col("artwork_ids")
+    options = F.zip_with(
+        artwork_ids, scores, lambda artwork, score: F.struct(artwork.alias("artwork_id"), score.alias("probability"))
+    )
+    best = ranked(options)[0]["artwork_id"]
+    return F.transform(artwork_ids, lambda artwork: (artwork == best).cast("double"))
+
+
+def uniform() -> Column:
+    """1 / K for each of K artworks."""
+    share = 1 / F.size("artwork_ids")
+    return F.transform("artwork_ids", lambda _: share)
+
+
+def judged(log: DataFrame, targets: Mapping[str, str], reference: str, *kept: str) -> DataFrame:
+    """The rows that evaluation/estimators.py reads, one for each impression and policy: `policy`, `kept` and the rest.
+
+    `log` has user_id, artwork_ids, shown, propensity, reward, q, for each policy but the logging one the column of its
+    target, and, on a sample, true_play; q and true_play are arrays over artwork_ids. `reference` names one of
+    `targets`, or the logging policy.
+    """
+    known = "true_play" in log.columns
+    sides = {LOGGING: _logging_side(known)} | {name: _side(F.col(column), known) for name, column in targets.items()}
+    each = [F.struct(F.lit(name).alias("policy"), side.alias("target")) for name, side in sides.items()]
+    valid = (F.col("propensity") > 0) & (F.col("propensity") <= 1)
+    uniform_weight = F.when(valid & (F.col("policy") != LOGGING), 1 / (F.col("options") * F.col("propensity")))
+    return log.select(
+        *kept,
+        "user_id",
+        F.size("artwork_ids").alias("options"),
+        "propensity",
+        "reward",
+        F.coalesce(F.col("shown").between(1, F.size("artwork_ids")), F.lit(False)).alias("eligible"),
+        of_shown(F.col("q")).alias("q_shown"),
+        sides[reference].alias("reference"),
+        F.inline(F.array(*each)),
+    ).withColumn("uniform_weight", uniform_weight)
+
+
+def _side(target: Column, known: bool) -> Column:
+    agrees = of_shown(target)
+    # A propensity that is no probability gives no weight; the diagnostics refuse its log.
+    valid = (F.col("propensity") > 0) & (F.col("propensity") <= 1)
+    fields = [
+        agrees.alias("agrees"),
+        F.when(valid, agrees / F.col("propensity")).alias("weight"),
+        dot(target, F.col("q")).alias("q"),
+    ]
+    return F.struct(*fields, *([dot(target, F.col("true_play")).alias("truth")] if known else []))
+
+
+def _logging_side(known: bool) -> Column:
+    """The log tells one draw of its policy, not the whole distribution; that draw stands for it, with weight 1."""
+    fields = [F.lit(1.0).alias("agrees"), F.lit(1.0).alias("weight"), of_shown(F.col("q")).alias("q")]
+    return F.struct(*fields, *([of_shown(F.col("true_play")).alias("truth")] if known else []))

@@ -1,0 +1,34 @@
+"""The truth of a sample service, as Spark reads it. No job but an evaluation may."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from evaluation.log import dot
+from examples.truth import APPEAL, BASE, FOLDER, STYLE, TASTE
+from schemas.contract import ContractError
+
+
+def with_true_play(options: DataFrame, warehouse: str) -> DataFrame:
+    """`options` (user_id, artwork_id, …) with true_play, the probability that the user plays from the artwork."""
+    users, artworks = (_read(options.sparkSession, f"{warehouse}/{FOLDER}/{name}") for name in ("users", "artworks"))
+    match = dot(F.col("taste"), F.col("theme_weights"))
+    logit = BASE + TASTE * match + STYLE * F.col("style_effect") + APPEAL * F.col("appeal")
+    return (
+        options.join(users, "user_id", how="left")
+        .join(artworks, "artwork_id", how="left")
+        .withColumn("true_play", 1 / (1 + F.exp(-logit)))
+        .drop(*users.columns[1:], *artworks.columns[1:])
+    )
+
+
+def _read(spark: SparkSession, path: str) -> DataFrame:
+    from pyspark.errors import AnalysisException
+
+    try:
+        return spark.read.parquet(f"{path}.parquet")
+    except AnalysisException as error:
+        raise ContractError(
+            f"{path}.parquet: there is no truth here, and only a sample service has one; leave --truth out"
+        ) from error

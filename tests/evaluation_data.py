@@ -1,0 +1,56 @@
+"""Logs for the evaluation's tests: three users, spelled out, and a simulated one with something broken in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from evaluation.estimators import ESTIMATORS, estimates, user_sums
+from evaluation.policies import judged
+from evaluation.simulated_logs import TARGETS, simulated_logs
+
+BY = ("policy",)
+
+type_impression = tuple[str, list[float], int, float, float]
+"""user_id, target, shown (from 1), propensity, reward."""
+
+
+def log_of(spark: SparkSession, impressions: list[type_impression]) -> DataFrame:
+    """The impressions with a q̂ of 0.5 for every artwork."""
+    rows = [
+        (user, [f"a{number}" for number in range(len(target))], shown, propensity, reward, target, [0.5] * len(target))
+        for user, target, shown, propensity, reward in impressions
+    ]
+    return spark.createDataFrame(
+        rows,
+        "user_id string, artwork_ids array<string>, shown int, propensity double, reward double, "
+        "target array<double>, q array<double>",
+    )
+
+
+def simulated(spark: SparkSession, size: int = 2000, seed: int = 1) -> DataFrame:
+    return simulated_logs(spark, {size: 1}, seed)
+
+
+def simulated_rows(log: DataFrame, **changed: Column) -> DataFrame:
+    """What the estimators read of a log, with columns of it changed first. The reference is `popular`."""
+    return judged(log.withColumns(changed), TARGETS, "popular")
+
+
+def broken(condition: Column, value: object, column: str) -> dict[str, Column]:
+    """`column` with `value` where `condition` is true."""
+    return {column: F.when(condition, F.lit(value)).otherwise(F.col(column))}
+
+
+def one_row() -> Column:
+    return F.col("impression").endswith("/7")
+
+
+def estimated(rows: DataFrame, reference: str = "popular", by: Sequence[str] = BY) -> dict[tuple[str, str], Any]:
+    """Estimates by (policy, estimator)."""
+    sums = user_sums(rows, by, ESTIMATORS)
+    found = estimates(sums, by, reference).collect()
+    return {(row["policy"], row["estimator"]): row for row in found}

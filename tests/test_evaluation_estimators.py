@@ -1,0 +1,210 @@
+"""What holds of every estimator: against sums made by hand and by numpy, and as rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from evaluation.bootstrap import bootstrap, poisson
+from evaluation.estimators import CLIP, ESTIMATORS, PROMISED, estimates, user_sums
+from evaluation.policies import LOGGING, greedy, judged, uniform
+from tests.evaluation_data import BY, estimated, log_of, simulated, simulated_rows, type_impression
+
+NAMES = tuple(ESTIMATORS)
+
+
+@pytest.fixture(autouse=True)
+def _no_least_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames spelled out are small; what is refused is in test_evaluation_diagnostics.py."""
+    for name in ("MIN_IMPRESSIONS", "MIN_USERS", "MIN_EFFECTIVE"):
+        monkeypatch.setattr(f"evaluation.diagnostics.{name}", 0)
+    monkeypatch.setattr("evaluation.diagnostics.MAX_ERRORS", 1e9)
+    monkeypatch.setattr("evaluation.diagnostics.MAX_TAIL_SHARE", 2.0)
+
+
+def test_the_formulas(spark: SparkSession) -> None:
+    """Two artworks, the policy shows the first; w = 2, 0, 20, 0.5 · 1/0.5 = 1."""
+    log = log_of(
+        spark,
+        [
+            ("u1", [1.0, 0.0], 1, 0.5, 1.0),
+            ("u1", [1.0, 0.0], 2, 0.5, 1.0),
+            ("u2", [1.0, 0.0], 1, 0.05, 1.0),
+            ("u3", [0.5, 0.5], 2, 0.5, 0.0),
+        ],
+    )
+    found = estimated(judged(log, {"policy": "target"}, LOGGING), LOGGING)
+    values = {name: found["policy", name]["value"] for name in NAMES}
+    corrections = np.array([2 * 0.5, 0.0, 20 * 0.5, 1 * -0.5])
+    assert values == pytest.approx(
+        {
+            "replay": (1 + 1) / 2.5,
+            "ips": (2 + 20) / 4,
+            "clipped_ips": (2 + CLIP) / 4,
+            "snips": 22 / 23,
+            "dm": 0.5,
+            "dr": 0.5 + corrections.sum() / 4,
+            "switch_dr": 0.5 + (corrections.sum() - 10) / 4,
+        }
+    )
+    assert found["policy", "ips"]["effective_size"] == pytest.approx(23**2 / (4 + 400 + 1))
+    assert (found["policy", "ips"]["impressions"], found["policy", "ips"]["users"]) == (4, 3)
+
+
+def test_the_logging_policy_gets_the_mean_of_its_log(spark: SparkSession) -> None:
+    log = simulated(spark).persist()
+    mean = log.agg(F.avg("reward")).collect()[0][0]
+    found = estimated(simulated_rows(log))
+    exact = [name for name in NAMES if name != "dm"]
+    assert [found[LOGGING, name]["value"] for name in exact] == pytest.approx([mean] * len(exact))
+
+
+def test_a_target_that_is_the_logging_policy_gets_the_mean_too(spark: SparkSession) -> None:
+    log = log_of(
+        spark, [(f"u{n % 7}", [0.25, 0.75], 1 + n % 2, (0.25, 0.75)[n % 2], float(n % 3 == 0)) for n in range(60)]
+    )
+    found = estimated(judged(log, {"policy": "target"}, LOGGING), LOGGING)
+    assert [found["policy", name]["value"] for name in ("ips", "snips", "dr")] == pytest.approx([20 / 60] * 3)
+    assert found["policy", "ips"]["difference"] == pytest.approx(0, abs=1e-12)
+
+
+def test_rewards_of_one_give_one(spark: SparkSession) -> None:
+    log = simulated(spark)
+    found = estimated(simulated_rows(log, reward=F.lit(1.0), q=F.transform("q", lambda _: F.lit(1.0))))
+    exact = [name for name in NAMES if name not in ("ips", "clipped_ips")]
+    assert [found["personal", name]["value"] for name in exact] == pytest.approx([1.0] * len(exact))
+    assert found["personal", "ips"]["low"] < 1 < found["personal", "ips"]["high"]
+
+
+def test_a_constant_reward_has_no_width(spark: SparkSession) -> None:
+    """Where both sums of a ratio are made anew; with a fixed denominator it would have one."""
+    rows = simulated_rows(simulated(spark, 500), reward=F.lit(0.3))
+    found = estimated(rows)["personal", "snips"]
+    assert (found["low"], found["high"]) == pytest.approx((0.3, 0.3), abs=1e-6)
+    again = (
+        bootstrap(user_sums(rows, BY, {"snips": ESTIMATORS["snips"]}), BY, 20).where("policy = 'personal'").collect()[0]
+    )
+    assert (again["low"], again["high"]) == pytest.approx((0.3, 0.3))
+
+
+def test_a_policy_differs_from_itself_by_nothing(spark: SparkSession) -> None:
+    found = estimated(simulated_rows(simulated(spark, 500)))
+    for name in NAMES:
+        row = found["popular", name]
+        assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals(spark: SparkSession) -> None:
+    found = estimated(simulated_rows(simulated(spark)))
+    for name in PROMISED:
+        ours, theirs = found["personal", name], found["popular", name]
+        apart = np.hypot(ours["high"] - ours["low"], theirs["high"] - theirs["low"])
+        assert ours["difference"] == pytest.approx(ours["value"] - theirs["value"])
+        assert ours["difference_high"] - ours["difference_low"] < 0.95 * apart
+
+
+def test_more_rows_are_tighter(spark: SparkSession) -> None:
+    widths = [
+        {name: row["high"] - row["low"] for (policy, name), row in found.items() if policy == "personal"}
+        for found in (estimated(simulated_rows(simulated(spark, size))) for size in (500, 4000))
+    ]
+    assert all(widths[1][name] < 0.6 * widths[0][name] for name in NAMES)
+
+
+def test_rows_repeated_within_users_are_not_tighter(spark: SparkSession) -> None:
+    """Ten copies of each impression tell nothing new; only other users would."""
+    rows = simulated_rows(simulated(spark, 500))
+    copies = rows.crossJoin(spark.range(10))
+    once, often = estimated(rows)["personal", "dr"], estimated(copies)["personal", "dr"]
+    assert often["high"] - often["low"] == pytest.approx(once["high"] - once["low"])
+
+
+def test_parts_merge_to_one_pass(spark: SparkSession) -> None:
+    rows = simulated_rows(simulated(spark, 500)).persist()
+    first = F.pmod(F.xxhash64("user_id"), F.lit(2)) == 0
+    parts = [user_sums(rows.where(part), BY, ESTIMATORS) for part in (first, ~first)]
+    # The tail of the weights is the one thing that is not a sum.
+    merged = estimates(parts[0].unionByName(parts[1]), BY, "popular").collect()
+    whole = estimated(rows)
+    for row in merged:
+        expected = whole[row["policy"], row["estimator"]]
+        for column in ("value", "low", "high", "difference_low", "effective_size"):
+            assert row[column] == pytest.approx(expected[column]), column
+
+
+def test_slices_are_estimated_as_if_alone(spark: SparkSession) -> None:
+    rows = simulated_rows(simulated(spark, 2000)).withColumn("slice", (F.col("options") > 4).cast("string"))
+    together = estimates(user_sums(rows, ["policy", "slice"]), ["policy", "slice"], "popular").where("slice = 'true'")
+    alone = estimated(rows.where("slice = 'true'"))
+    for row in together.collect():
+        assert row["difference_high"] == pytest.approx(alone[row["policy"], row["estimator"]]["difference_high"])
+
+
+def impressions() -> st.SearchStrategy[list[type_impression]]:
+    def impression(user: int, best: int, shown: int, propensity: float, played: bool) -> type_impression:
+        return (f"u{user}", [float(place == best) for place in range(3)], shown, propensity, float(played))
+
+    one = st.builds(
+        impression, st.integers(0, 4), st.integers(0, 2), st.integers(1, 3), st.floats(0.05, 1.0), st.booleans()
+    )
+    return st.lists(one, min_size=8, max_size=40)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=impressions())
+def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, rows: list[type_impression]) -> None:
+    found = estimated(judged(log_of(spark, rows), {"policy": "target"}, LOGGING), LOGGING)["policy", "ips"]
+    users = sorted({row[0] for row in rows})
+    weighted = np.array([target[shown - 1] / propensity * reward for _, target, shown, propensity, reward in rows])
+    value = weighted.mean()
+    totals = [sum(w - value for w, row in zip(weighted, rows, strict=True) if row[0] == user) for user in users]
+    assert found["value"] == pytest.approx(value)
+    if len(users) > 1:
+        error = np.sqrt(len(users) / (len(users) - 1) * np.sum(np.square(totals))) / len(rows)
+        student = found["high"] - found["value"]
+        assert student >= 1.95 * error - 1e-9
+    else:
+        assert found["low"] is None
+
+
+def test_the_bootstrap_agrees_with_the_formula(spark: SparkSession) -> None:
+    sums = user_sums(
+        simulated_rows(simulated(spark, 2000)), BY, {name: ESTIMATORS[name] for name in PROMISED}
+    ).persist()
+    formula = {row["estimator"]: row for row in estimates(sums, BY, "popular").where("policy = 'personal'").collect()}
+    for row in bootstrap(sums.where("policy = 'personal'"), BY).collect():
+        expected = formula[row["estimator"]]
+        for low, high in (("low", "high"), ("difference_low", "difference_high")):
+            # 200 replicates tell a width to about a tenth.
+            assert row[high] - row[low] == pytest.approx(expected[high] - expected[low], rel=0.3)
+            assert row[low] < expected["difference" if "difference" in low else "value"] < row[high]
+
+
+def test_users_are_drawn_once_on_average(spark: SparkSession) -> None:
+    drawn = spark.range(20_000).select(poisson((F.col("id") + 0.5) / 20_000).alias("times"))
+    mean, variance = drawn.agg(F.avg("times"), F.var_pop("times")).collect()[0]
+    assert (mean, variance) == pytest.approx((1, 1), abs=0.01)
+
+
+def chosen(spark: SparkSession, scores: list[float]) -> list[float]:
+    frame = spark.createDataFrame([(["b", "a", "c"], scores)], "artwork_ids array<string>, scores array<double>")
+    target: list[float] = frame.select(greedy(F.col("scores"))).collect()[0][0]
+    return target
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([0.2, 0.3, 0.5], [0.0, 0.0, 1.0]), ([0.4, 0.4, 0.2], [0.0, 1.0, 0.0]), ([0.0, 0.0, 0.0], [0.0, 1.0, 0.0])],
+    ids=["the largest", "ties by id", "nothing known"],
+)
+def test_greedy_shows_one_artwork(spark: SparkSession, scores: list[float], expected: list[float]) -> None:
+    assert chosen(spark, scores) == expected
+
+
+def test_uniform_adds_up(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([(["b", "a", "c", "d"],)], "artwork_ids array<string>")
+    assert frame.select(uniform()).collect()[0][0] == [0.25] * 4

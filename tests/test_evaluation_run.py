@@ -1,0 +1,220 @@
+"""A whole evaluation of a sample service, its table and its page; the models are made up from the truth."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from pyspark.sql import SparkSession
+
+from evaluation.evaluate import Evaluation, evaluate
+from evaluation.models import model_scores
+from evaluation.plots import Span, curves, spans
+from evaluation.report import Page, read_page, refusals, render, verdict
+from examples.service import Service, write_service
+from examples.simulated import LAST_DAY, simulated_service
+from examples.truth import Truth, read_truth
+from schemas.contract import ContractError, Table
+from schemas.settings import Settings
+from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
+from spark_jobs.warehouse import Warehouse
+
+type_scorer = Callable[[Truth, str, list[str]], np.ndarray]
+
+GOOD, BAD = "good@1", "bad@1"
+
+
+def by_truth(truth: Truth, user_id: str, artwork_ids: list[str]) -> np.ndarray:
+    return truth.play_probabilities(user_id, artwork_ids)
+
+
+def against_truth(truth: Truth, user_id: str, artwork_ids: list[str]) -> np.ndarray:
+    return 1 - truth.play_probabilities(user_id, artwork_ids)
+
+
+def example_rows(service: Service) -> list[dict[str, Any]]:
+    """An example for each impression with a choice; every third user is held out. Options by id, backwards."""
+    names = {
+        title.title_id: f"{title.name} ({title.release_year}): {', '.join(title.genres)}" for title in service.titles
+    }
+    watched: dict[str, list[str]] = {}
+    for each in service.viewings:
+        watched.setdefault(each.user_id, []).append(names[each.title_id])
+    rows = []
+    for shown in service.impressions:
+        if len(shown.eligible_artwork_ids) < 2:
+            continue
+        ids = sorted(shown.eligible_artwork_ids, reverse=True)
+        history = watched.get(shown.user_id, [])
+        rows.append(
+            {
+                "ds": LAST_DAY,
+                "split": "held_out" if int(shown.user_id) % 3 == 0 else "training",
+                "user_id": shown.user_id,
+                "title_id": shown.title_id,
+                "shown_at": shown.shown_at,
+                "context_key": shown.user_id,
+                "context": "".join(f"- {line}\n" for line in history[:20]),
+                "choice_key": shown.title_id + "@" + str(len(ids)),
+                "choice": "",
+                "artwork_ids": ids,
+                "shown": ids.index(shown.artwork_id) + 1,
+                "propensity": shown.propensity,
+                "played": shown.played,
+                "play_seconds": shown.play_seconds,
+                "history_titles": len(history),
+            }
+        )
+    return rows
+
+
+def score_rows(rows: list[dict[str, Any]], truth: Truth, model: str, scorer: type_scorer) -> list[dict[str, Any]]:
+    """A model's scores of the held-out questions, each once, asked by id forwards."""
+    asked = {(row["context_key"], row["choice_key"]): row for row in rows if row["split"] == "held_out"}
+    scored = []
+    for (context, choice), row in asked.items():
+        ids = sorted(row["artwork_ids"])
+        scores = scorer(truth, row["user_id"], ids)
+        scored.append(
+            {
+                "ds": LAST_DAY,
+                "bucket": 0,
+                "user_id": context,
+                "title_id": choice,
+                "artwork_ids": ids,
+                "probabilities": list(scores / scores.sum()),
+                "model_version": model,
+                "prompt_hash": 0,
+            }
+        )
+    return scored
+
+
+def write(folder: Path, table: Table, rows: list[dict[str, Any]]) -> None:
+    content = pa.Table.from_pylist(rows, schema=table.arrow_schema())
+    write_deltalake(str(folder / table.name), content, partition_by=list(table.partitioned_by))
+
+
+@pytest.fixture(scope="module")
+def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    folder = tmp_path_factory.mktemp("evaluation") / "warehouse"
+    service = simulated_service(users=150, titles=60, days=14, seed=4)
+    write_service(service, folder)
+    rows, truth = example_rows(service), read_truth(folder)
+    write(folder, POST_TRAINING_EXAMPLES, rows)
+    for model, scorer in ((GOOD, by_truth), (BAD, against_truth)):
+        scored = score_rows(rows, truth, model, scorer)
+        write(folder / "post_training" / "scores" / model, ARTWORK_SCORES, scored)
+    return Warehouse(spark, Settings(warehouse=str(folder)))
+
+
+def evaluation(warehouse: Warehouse, reference: str = "logging") -> Evaluation:
+    return Evaluation(warehouse, LAST_DAY, GOOD, reference, (GOOD, BAD), with_truth=True)
+
+
+@pytest.fixture(scope="module")
+def page(warehouse: Warehouse) -> Page:
+    evaluate(evaluation(warehouse))
+    return read_page(warehouse, LAST_DAY, GOOD, "logging", None)
+
+
+def value(page: Page, policy: str, estimator: str) -> float:
+    row = page.find(policy, estimator)
+    assert row is not None
+    return float(row["value"])
+
+
+def test_policies_are_in_the_order_of_the_truth(page: Page) -> None:
+    values = [value(page, policy, "truth") for policy in (BAD, "random", "logging", "most_popular", GOOD)]
+    assert values == sorted(values)
+    assert value(page, "random", "truth") < value(page, "bandit", "truth") < value(page, GOOD, "truth")
+
+
+def test_intervals_are_about_the_truth(page: Page) -> None:
+    """Three policies and three estimators: more than one miss in nine would be a mistake, not chance."""
+    held = []
+    for policy in ("random", "most_popular", "bandit"):
+        known = value(page, policy, "truth")
+        for estimator in ("ips", "snips", "dr"):
+            row = page.find(policy, estimator)
+            assert row is not None
+            held.append(row["low"] < known < row["high"])
+    assert sum(held) >= 8
+
+
+def test_the_good_model_is_told_from_the_log(page: Page) -> None:
+    assert verdict(page).kind == "better"
+    assert re.match(
+        r"Better than logging: \+0\.\d{4} plays per impression \(\+\d+\.\d%\), 95 % interval ", verdict(page).sentence
+    )
+
+
+def test_small_slices_are_refused_with_a_reason(page: Page) -> None:
+    told = refusals(page)
+    assert told
+    assert all(each.slice and each.policies and each.sentence.endswith(".") for each in told)
+
+
+def test_a_rerun_replaces_its_rows(page: Page, warehouse: Warehouse) -> None:
+    evaluate(evaluation(warehouse, "most_popular"))
+    again = read_page(warehouse, LAST_DAY, GOOD, "most_popular", None)
+    key = ("policy", "slice_by", "slice", "estimator")
+    assert sorted(tuple(row[k] for k in key) for row in again.rows) == sorted(
+        tuple(row[k] for k in key) for row in page.rows
+    )
+    assert value(again, GOOD, "dr") == value(page, GOOD, "dr")
+    assert again.find("most_popular", "dr")["difference"] == 0  # type: ignore[index]
+
+
+def test_missing_scores_are_told(warehouse: Warehouse) -> None:
+    with pytest.raises(ContractError, match=r"no Delta table at .*scores/unknown"):
+        model_scores(warehouse, "unknown", LAST_DAY)
+    with pytest.raises(ContractError, match="no rows for ds=2020-01-01"):
+        model_scores(warehouse, GOOD, LAST_DAY.replace(year=2020, day=1))
+
+
+def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
+    html = render(replace(page, losses={"sft": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]}))
+    assert not re.search(r"(?:src|href)=\"(?!#)|url\((?!#)|@import|<script|<link", html)
+    assert '<meta name="viewport"' in html
+    assert "prefers-color-scheme: dark" in html
+    assert html.index("Better than logging") < html.index("<table")
+    assert html.count("<svg") == 5
+    assert "Loss of sft" in html
+    assert not re.search(r"#01020[0-9a]", html)
+
+
+def test_a_page_without_scores_or_losses_leaves_those_parts_out(page: Page) -> None:
+    html = render(replace(page, positions={}, play_rates={}))
+    assert html.count("<svg") == 2
+    assert "Option numbers" not in html
+
+
+def test_a_refused_candidate_is_said_first(page: Page) -> None:
+    reason = "There are 10 impressions of 2 users; an interval needs at least 100 of 30."
+    empty = dict.fromkeys(("value", "low", "high", "difference", "difference_low", "difference_high"))
+    rows = [row | empty | {"refused": reason} if row["policy"] == GOOD else row for row in page.rows]
+    html = render(replace(page, rows=rows))
+    assert html.index(f"The log cannot tell whether {GOOD} beats logging. {reason}") < html.index("<table")
+
+
+def test_text_of_plots_follows_the_page() -> None:
+    svg = spans("A title", [Span("one", 0.1, 0.0, 0.2, 0.15)], "plays") + curves("B", {"x": ([1, 2], [3, 4])}, "x", "y")
+    assert "currentColor" in svg
+    assert "var(--mark-1)" in svg
+    assert "<?xml" not in svg
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
+
+
+def test_losses_are_read_from_the_checkpoint(warehouse: Warehouse, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "loss.json").write_text(json.dumps({"dpo": [{"step": 1, "loss": 0.69}]}))
+    again = read_page(warehouse, LAST_DAY, GOOD, page.reference, tmp_path)
+    assert again.losses == {"dpo": [{"step": 1, "loss": 0.69}]}
