@@ -19,7 +19,7 @@ export MARQUEE_WAREHOUSE := $(if $(findstring ://,$(WAREHOUSE)),$(WAREHOUSE),$(a
 export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(USER))
 
 ENV := . scripts/env.sh;
-PACKAGES := $(wildcard schemas spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
+PACKAGES := $(wildcard schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
 
 .PHONY: help
 help: ## List the targets

@@ -8,14 +8,10 @@ days, or raise the setting.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from schemas.settings import settings
-
-ROOT = Path(__file__).resolve().parent.parent
+from scheduling.tasks import DEFAULTS, spark_task
 
 with DAG(
     "artwork_maintenance",
@@ -27,16 +23,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["marquee", "maintenance"],
-    default_args={"owner": "marquee", "retries": 2, "retry_delay": timedelta(minutes=5)},
+    default_args=DEFAULTS,
 ):
-    SparkSubmitOperator(
-        task_id="maintain",
-        name="marquee maintain",
-        application=str(ROOT / "spark_jobs" / "__main__.py"),
-        application_args=["maintain"],
-        packages=settings().spark_packages,
-        conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
-        # It rewrites what `publish` merges into.
-        pool="publish",
-        execution_timeout=timedelta(hours=6),
-    )
+    # In the pool of `publish`: it rewrites what that merges into.
+    spark_task("maintain", "spark_jobs/__main__.py", ["maintain"], pool="publish", timeout=timedelta(hours=6))

@@ -18,65 +18,14 @@ environment, see schemas/settings.py. Connection: `spark_default`.
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, RetryDecision, RetryPolicy
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from schemas.exit_codes import REFUSED
+from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, python_command, spark_step
 from schemas.settings import settings
 from schemas.tables import SERVED
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-ROOT = Path(__file__).resolve().parent.parent
-# Never the data interval: a manual run's interval is not that of the scheduled run with the same logical date.
-DS = "{{ (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)).strftime('%Y-%m-%d') }}"
-
-
-class RetryUnlessRefused(RetryPolicy):
-    """A step that refused its input would refuse it again: fail at once, so that its message is told at once."""
-
-    def evaluate(
-        self,
-        exception: BaseException,
-        try_number: int,  # noqa: ARG002
-        max_tries: int,  # noqa: ARG002
-        context: Context | None = None,  # noqa: ARG002
-    ) -> RetryDecision:
-        # Both operators tell the exit status in their message only: "Error code is: 2.", "exit code 2."
-        if re.search(rf"code(?: is:)? {REFUSED}\b", str(exception)):
-            return RetryDecision.fail("the step refused its arguments or its input; its last line says why")
-        return RetryDecision.default()
-
-
-def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()) -> SparkSubmitOperator:
-    return SparkSubmitOperator(
-        task_id=step,
-        name=f"marquee {step} {DS}",
-        application=str(ROOT / "spark_jobs" / "__main__.py"),
-        application_args=[step, "--ds", DS],
-        packages=settings().spark_packages,
-        # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
-        conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
-        execution_timeout=timedelta(hours=3),
-        pool=pool,
-        outlets=outlets,
-    )
-
-
-def score_command(shard: int) -> str:
-    # exec: a signal to the task reaches the engine, not a shell in front of it.
-    python = shlex.quote(settings().scoring_python)
-    return f"exec {python} -m inference.score --ds {DS} --shard {shard} --shards {settings().shards}"
-
 
 with DAG(
     "artwork_nightly",
@@ -88,24 +37,17 @@ with DAG(
     catchup=False,
     max_active_runs=3,
     tags=["marquee", "nightly"],
-    default_args={
-        "owner": "marquee",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=1),
-        "retry_policy": RetryUnlessRefused(),
-    },
+    default_args=DEFAULTS,
 ):
     validate = spark_step("validate")
     candidates = spark_step("candidates")
     contexts = spark_step("contexts")
-    score = BashOperator.partial(
-        task_id="score",
-        pool="gpu",
-        cwd=str(ROOT),
-        # 99 would mark the task skipped, and the night published without its scores.
-        skip_on_exit_code=None,
-        execution_timeout=timedelta(hours=8),
-    ).expand(bash_command=[score_command(shard) for shard in range(settings().shards)])
+    score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
+        bash_command=[
+            python_command("inference.score", "--ds", DS, f"--shard {shard} --shards {settings().shards}")
+            for shard in range(settings().shards)
+        ]
+    )
     audit = spark_step("audit")
     publish = spark_step(
         "publish",

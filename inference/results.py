@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from inference.engine import Answer, Refusal
+from inference.prior import LabelPrior
 from inference.questions import Question, Rejected
 from schemas.tables import USER_CONTEXTS
 
@@ -40,6 +41,7 @@ class Results:
     ds: date
     bucket: Bucket
     model_version: str
+    prior: LabelPrior = field(default_factory=lambda: LabelPrior({}))
     scored: int = 0
     shortened: int = 0
     prompt_tokens: int = 0
@@ -71,7 +73,7 @@ class Results:
             "bucket": self.bucket.number,
             **about,
             "artwork_ids": question.artwork_ids,
-            "probabilities": softmax(answer.logprobs),
+            "probabilities": softmax(self.prior.taken_off(answer.logprobs)),
             "model_version": self.model_version,
             "prompt_hash": question.prompt_hash,
         }

@@ -27,6 +27,7 @@ from deltalake.exceptions import CommitFailedError
 from inference.ahead import WriteBehind, read_ahead
 from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.engine import Answer, Engine, max_model_len
+from inference.prior import read_prior
 from inference.progress import ScoringProgress
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
 from inference.results import COUNTED, Bucket, Results
@@ -55,6 +56,7 @@ class Shard:
     def __init__(self, night: Night, config: Settings, checkpoint: Checkpoint, shard: int, shards: int) -> None:
         self.night, self.config, self.checkpoint = night, config, checkpoint
         self.max_model_len = max_model_len(checkpoint, config)
+        self.prior = read_prior(checkpoint.path)
         self.numbers = range(shard, night.buckets, shards)
         self.counts: Counter[str] = Counter(
             {**dict.fromkeys(COUNTED, 0), "buckets": len(self.numbers), "buckets_skipped": 0}
@@ -115,7 +117,7 @@ class Shard:
                 # At most one bucket is still being written while the next is scored.
                 while len(writing) > 1:
                     again += _written(*writing.pop(0), last)
-                results = Results(self.night.ds, bucket, self.checkpoint.version)
+                results = Results(self.night.ds, bucket, self.checkpoint.version, self.prior)
                 writer = WriteBehind(pool, self._writer(results), _BATCHES_BEHIND)
                 writing.append((bucket, writer))
                 try:

@@ -32,10 +32,10 @@ def nightly(dags: dict[str, DAG]) -> DAG:
 
 
 def test_the_dags_are_those_that_were_meant(dags: dict[str, DAG]) -> None:
-    assert sorted(dags) == ["artwork_maintenance", "artwork_nightly"]
+    assert sorted(dags) == ["artwork_maintenance", "artwork_nightly", "artwork_post_training"]
 
 
-@pytest.mark.parametrize("name", ["artwork_maintenance", "artwork_nightly"])
+@pytest.mark.parametrize("name", ["artwork_maintenance", "artwork_nightly", "artwork_post_training"])
 def test_every_dag_says_whose_it_is_and_what_it_does(name: str, dags: dict[str, DAG]) -> None:
     dag = dags[name]
     assert dag.description
@@ -136,6 +136,20 @@ def test_a_step_that_refuses_its_input_is_not_tried_again(message: str, action: 
         task: Any = nightly.get_task(name)
         policy = task.retry_policy if name == "validate" else task.partial_kwargs["retry_policy"]
         assert policy.evaluate(AirflowException(message), 1, 2).action == action
+
+
+def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dict[str, DAG]) -> None:
+    tasks: dict[str, Any] = {task.task_id: task for task in dags["artwork_post_training"].tasks}
+    order = ["examples", "sft", "dpo", "score", "evaluate", "report", "judge"]
+    downstream = {name: sorted(task.downstream_task_ids) for name, task in tasks.items()}
+    assert downstream == dict(zip(order, [[step] for step in order[1:]] + [[]], strict=True))
+    assert {task.pool for name, task in tasks.items() if name in ("sft", "dpo", "score")} == {"gpu"}
+    # What is judged is the last stage, and every stage begins where the one before ended.
+    made = tasks["dpo"].bash_command.partition("--out ")[2]
+    assert tasks["sft"].bash_command.partition("--out ")[2] in tasks["dpo"].bash_command
+    assert f" judge {made} " in tasks["judge"].bash_command
+    assert made in tasks["evaluate"].application_args
+    assert any(command.endswith(f"--model {made}") for command in tasks["score"].expand_input.value["bash_command"])
 
 
 def test_maintenance_never_runs_beside_publish(dags: dict[str, DAG]) -> None:

@@ -135,7 +135,8 @@ def test_only_what_was_not_played_is_shown_again_on_a_later_day() -> None:
 def test_a_draw_holds_for_its_epoch_and_the_next_epoch_draws_anew() -> None:
     configured = Settings()
     again = [pair for pair in by_pair(simulated_service(80, 60, 14, seed=5).impressions) if len(pair) > 1]
-    same_epoch, later_epoch = [], []
+    same_epoch: list[bool] = []
+    later_epoch: list[bool] = []
     for first, second in again:
         epochs = {epoch_of(each.user_id, each.shown_at.date(), configured) for each in (first, second)}
         if first.eligible_artwork_ids == second.eligible_artwork_ids and len(first.eligible_artwork_ids) > 1:

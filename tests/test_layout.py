@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"schemas", "spark_jobs", "inference", "examples", "serving", "evaluation", "training", "dags"}
+OURS = {"schemas", "spark_jobs", "inference", "examples", "serving", "evaluation", "training", "scheduling", "dags"}
 HEAVY = {"pyspark", "delta", "deltalake", "pyarrow", "polars", "duckdb", "torch", "transformers", "vllm", "numpy"}
 
 
@@ -47,9 +47,9 @@ def foreign(packages: set[str]) -> set[str]:
     return packages - set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", modules("dags", "scheduling"), ids=lambda path: path.name)
 def test_dags_import_airflow_and_schemas_only(path: Path) -> None:
-    assert foreign(imported_anywhere(path)) <= {"airflow", "schemas"}
+    assert foreign(imported_anywhere(path)) <= {"airflow", "schemas", "scheduling"}
 
 
 @pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)

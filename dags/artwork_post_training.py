@@ -1,0 +1,60 @@
+"""Makes the next champion from what users played, every week.
+
+    examples → sft → dpo → score (a task per model) → evaluate → report → judge
+
+`ds` is the UTC date of the logical date: impressions up to the end of that day are read. Held-out users judge: their
+questions are scored by the nightly scoring code with the model that scores now, the base, and both stages; `evaluate`
+compares them on the same logged impressions, and `judge` promotes the candidate only if the interval of its difference
+to the champion clears the margin and no slice falls too far. A refused candidate is a run that ended well.
+
+Every task can be run again: a stage of training goes on from its last checkpoint, and what is done is skipped.
+Checkpoints are made in the setting `checkpoints`; the champion is kept in the registry (`MARQUEE_REGISTRY`). To go back
+to the champion before: `python -m training.registry rollback`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable
+
+from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, gpu_task, python_command, spark_step, spark_task
+from schemas.settings import settings
+
+BASE = settings().model
+MADE = f"{settings().checkpoints}/{DS}"
+SFT, DPO = f"{MADE}/sft", f"{MADE}/dpo"
+
+with DAG(
+    "artwork_post_training",
+    description="Post-trains a model on what users played, judges it, and promotes it if it is better",
+    doc_md=__doc__,
+    # Monday morning, after the night's run.
+    schedule=CronDataIntervalTimetable("0 6 * * 1", timezone="UTC"),
+    start_date=datetime(1995, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    tags=["marquee", "post-training"],
+    default_args=DEFAULTS,
+):
+    examples = spark_step("examples")
+    sft = gpu_task("sft", python_command("training.sft", "--ds", DS, "--base", BASE, "--out", SFT))
+    dpo = gpu_task("dpo", python_command("training.dpo", "--ds", DS, "--base", SFT, "--out", DPO))
+    score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
+        bash_command=[
+            python_command("inference.held_out", "--ds", DS, *model)
+            for model in (["--champion"], ["--model", BASE], ["--model", SFT], ["--model", DPO])
+        ]
+    )
+    evaluate = spark_task(
+        "evaluate", "evaluation/evaluate.py", ["--ds", DS, "--candidate", DPO, "--model", BASE, "--model", SFT]
+    )
+    report = spark_task(
+        "report", "evaluation/report.py", ["--ds", DS, "--candidate", DPO, "--out", f"{DPO}/report.html"]
+    )
+    judge = BashOperator(
+        task_id="judge", bash_command=python_command("training.registry", "judge", DPO, "--ds", DS), **OWN_PROCESS
+    )
+
+    examples >> sft >> dpo >> score >> evaluate >> report >> judge

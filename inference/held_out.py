@@ -1,0 +1,51 @@
+"""python -m inference.held_out --ds 2026-01-14 (--model FOLDER | --champion)
+
+Scores the held-out questions of a run of post-training with one model, by the code that scores a night. The questions
+are in `<warehouse>/post_training/questions`, the scores go to `<warehouse>/post_training/scores/<model version>`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from datetime import date
+from pathlib import Path
+
+from inference.champion import model_of_tonight
+from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.score import score_shard
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import Settings, settings
+
+
+def score_held_out(ds: date, model: Checkpoint, config: Settings) -> None:
+    """Score them all in one shard; what is done is skipped."""
+    post_training = f"{config.warehouse.rstrip('/')}/post_training"
+    questions = config.model_copy(update={"warehouse": f"{post_training}/questions"})
+    score_shard(ds, 0, 1, questions, model=model.path, into=f"{post_training}/scores/{model.version}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m inference.held_out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", type=Path, help="a checkpoint's folder")
+    which.add_argument("--champion", action="store_true", help="the model that a night would score with now")
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("marquee").setLevel(logging.INFO)
+    try:
+        model = model_of_tonight(settings()) if parsed.champion else read_checkpoint(parsed.model)
+        score_held_out(parsed.ds, model, settings())
+    except ContractError as error:
+        print(f"held_out: {error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

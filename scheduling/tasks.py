@@ -1,0 +1,98 @@
+"""What the tasks of Marquee's DAGs have in common: their day, how they run, and when trying again is no use."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Asset, RetryDecision, RetryPolicy
+
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+ROOT = Path(__file__).resolve().parent.parent
+# Never the data interval: a manual run's interval is not that of the scheduled run with the same logical date.
+DS = "{{ (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)).strftime('%Y-%m-%d') }}"
+
+
+class RetryUnlessRefused(RetryPolicy):
+    """A step that refused its input would refuse it again: fail at once, so that its message is told at once."""
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,  # noqa: ARG002
+        max_tries: int,  # noqa: ARG002
+        context: Context | None = None,  # noqa: ARG002
+    ) -> RetryDecision:
+        # Both operators tell the exit status in their message only: "Error code is: 2.", "exit code 2."
+        if re.search(rf"code(?: is:)? {REFUSED}\b", str(exception)):
+            return RetryDecision.fail("the step refused its arguments or its input; its last line says why")
+        return RetryDecision.default()
+
+
+DEFAULTS = {
+    "owner": "marquee",
+    "retries": 2,
+    "retry_delay": timedelta(minutes=1),
+    "retry_policy": RetryUnlessRefused(),
+}
+
+
+def spark_task(
+    task_id: str,
+    application: str,
+    arguments: Sequence[str],
+    pool: str = "default_pool",
+    outlets: Sequence[Asset] = (),
+    timeout: timedelta = timedelta(hours=3),
+) -> SparkSubmitOperator:
+    """`application`, a file of this repository, by spark-submit and the connection spark_default."""
+    return SparkSubmitOperator(
+        task_id=task_id,
+        name=f"marquee {task_id} {DS}",
+        application=str(ROOT / application),
+        application_args=list(arguments),
+        packages=settings().spark_packages,
+        # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
+        conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
+        execution_timeout=timeout,
+        pool=pool,
+        outlets=outlets,
+    )
+
+
+def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()) -> SparkSubmitOperator:
+    """One step of spark_jobs."""
+    return spark_task(step, "spark_jobs/__main__.py", [step, "--ds", DS], pool, outlets)
+
+
+def python_command(module: str, *arguments: str) -> str:
+    """A command of this repository in the Python that has the engine."""
+    # exec: a signal to the task reaches the engine, not a shell in front of it.
+    return " ".join(["exec", shlex.quote(settings().scoring_python), "-m", module, *arguments])
+
+
+class OwnProcess(TypedDict):
+    """Arguments of a BashOperator that runs one process of this repository."""
+
+    cwd: str
+    skip_on_exit_code: None
+    execution_timeout: timedelta
+
+
+# 99 would mark the task skipped, and what follows would go on without it.
+OWN_PROCESS = OwnProcess(cwd=str(ROOT), skip_on_exit_code=None, execution_timeout=timedelta(hours=8))
+
+
+def gpu_task(task_id: str, command: str) -> BashOperator:
+    return BashOperator(task_id=task_id, bash_command=command, pool="gpu", **OWN_PROCESS)
