@@ -23,13 +23,21 @@ PACKAGES := $(wildcard schemas scheduling spark_jobs inference training evaluati
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  WAREHOUSE=folder  SERVICE=simulated|movielens  MOVIELENS=folder  DS=YYYY-MM-DD  PYTHON=python3.11"
 
 .PHONY: nightly
 nightly: .airflow/.ready ## Run one night and look one user up: WAREHOUSE, SERVICE, MOVIELENS, DS, USER
 	@scripts/nightly.sh
+
+.PHONY: post-training
+post-training: .airflow/.ready ## Train a model on what users played, judge it, promote it if it is better: WAREHOUSE, DS
+	@scripts/post_training.sh
+
+.PHONY: rollback
+rollback: .venv/.ready ## Make the champion before this one score again, from the next night on
+	@$(ENV) python -m training.registry rollback
 
 .PHONY: lookup
 lookup: .venv/.ready ## Tell which artworks a user should see: USER=42 [TITLE=…]

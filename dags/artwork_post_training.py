@@ -53,8 +53,6 @@ with DAG(
     report = spark_task(
         "report", "evaluation/report.py", ["--ds", DS, "--candidate", DPO, "--out", f"{DPO}/report.html"]
     )
-    judge = BashOperator(
-        task_id="judge", bash_command=python_command("training.registry", "judge", DPO, "--ds", DS), **OWN_PROCESS
-    )
+    judge = BashOperator(task_id="judge", bash_command=python_command("training.judge", DPO, "--ds", DS), **OWN_PROCESS)
 
     examples >> sft >> dpo >> score >> evaluate >> report >> judge

@@ -17,7 +17,7 @@ CHAMPION = "champion"
 VERSION_TAG = "model_version"
 """Tag of a registered version: the checkpoint's own version, as every scored row has it."""
 
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
 # Of what is not there yet.
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
@@ -54,4 +54,4 @@ def champion(settings: Settings) -> Checkpoint | None:
 
 def _not_made_yet(registry: str) -> bool:
     """Whether the registry is a SQLite file that is not there: asking MLflow would make it."""
-    return registry.startswith(_SQLITE) and not Path(registry.removeprefix(_SQLITE)).exists()
+    return registry.startswith(SQLITE) and not Path(registry.removeprefix(SQLITE)).exists()

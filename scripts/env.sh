@@ -11,6 +11,11 @@ export PATH="$MARQUEE_ROOT/.venv/bin:$MARQUEE_ROOT/.tools/bin:$PATH"
 unset PYTHONPATH SPARK_HOME PYTHONHOME
 
 export MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
+# The champion of a warehouse in a folder, and the checkpoints it came from, are beside its tables.
+if [[ $MARQUEE_WAREHOUSE != *://* ]]; then
+    export MARQUEE_REGISTRY="${MARQUEE_REGISTRY:-sqlite:///$MARQUEE_WAREHOUSE/registry/registry.db}"
+    export MARQUEE_CHECKPOINTS="${MARQUEE_CHECKPOINTS:-$MARQUEE_WAREHOUSE/checkpoints}"
+fi
 export MARQUEE_SCORING_PYTHON="${MARQUEE_SCORING_PYTHON:-$MARQUEE_ROOT/.venv/bin/python}"
 # One machine runs one engine at a time, and an engine takes most of a minute to start.
 export MARQUEE_SHARDS="${MARQUEE_SHARDS:-1}"

@@ -147,7 +147,7 @@ def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dic
     # What is judged is the last stage, and every stage begins where the one before ended.
     made = tasks["dpo"].bash_command.partition("--out ")[2]
     assert tasks["sft"].bash_command.partition("--out ")[2] in tasks["dpo"].bash_command
-    assert f" judge {made} " in tasks["judge"].bash_command
+    assert f"training.judge {made} " in tasks["judge"].bash_command
     assert made in tasks["evaluate"].application_args
     assert any(command.endswith(f"--model {made}") for command in tasks["score"].expand_input.value["bash_command"])
 

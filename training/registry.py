@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG
+from inference.champion import CHAMPION, MODEL_NAME, SQLITE, VERSION_TAG
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
@@ -34,9 +34,25 @@ class Registry:
             raise ContractError(
                 "MARQUEE_REGISTRY is not set: it names the MLflow registry, such as sqlite:////data/registry.db"
             )
+        if uri.startswith(SQLITE):
+            Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        # Beside the database, where it is a file; else where the server keeps them.
+        self._artifacts = str(Path(uri.removeprefix(SQLITE)).parent / "runs") if uri.startswith(SQLITE) else None
 
-    def register(self, folder: Path, tags: Mapping[str, str] | None = None) -> ModelVersion:
+    def keep_run(self, name: str, figures: Mapping[str, float], tags: Mapping[str, str], files: Iterable[Path]) -> str:
+        """Keep a run of post-training with its figures and files; the run's id."""
+        found = self._client.get_experiment_by_name(MODEL_NAME)
+        experiment = found.experiment_id if found else self._client.create_experiment(MODEL_NAME, self._artifacts)
+        run = self._client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
+        for key, value in figures.items():
+            self._client.log_metric(run, key, value)
+        for file in files:
+            self._client.log_artifact(run, str(file))
+        self._client.set_terminated(run)
+        return str(run)
+
+    def register(self, folder: Path, run: str | None = None, tags: Mapping[str, str] | None = None) -> ModelVersion:
         """The registered version of a checkpoint; made where there is none of its version yet."""
         checkpoint = read_checkpoint(folder)
         for known in self.versions():
@@ -45,7 +61,10 @@ class Registry:
         if not self._has_model():
             self._client.create_registered_model(MODEL_NAME)
         return self._client.create_model_version(
-            MODEL_NAME, source=str(checkpoint.path.resolve()), tags={VERSION_TAG: checkpoint.version, **(tags or {})}
+            MODEL_NAME,
+            source=str(checkpoint.path.resolve()),
+            run_id=run,
+            tags={VERSION_TAG: checkpoint.version, **(tags or {})},
         )
 
     def promote(self, version: ModelVersion) -> None:

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# One run of post-training on this machine, as `make post-training` runs it: the DAG, and what became of the candidate.
+# Reads DS from the environment; MARQUEE_WAREHOUSE must hold the input tables.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+
+ds=${DS:-$(python -m examples last-day --warehouse "$MARQUEE_WAREHOUSE")}
+log=.airflow/logs/post-training-$ds.log
+mkdir -p .airflow/logs
+echo "Post-training of $ds on $MARQUEE_WAREHOUSE; everything that is said goes to $log"
+began=$SECONDS
+AIRFLOW__LOGGING__COLORED_CONSOLE_LOG=False NO_COLOR=1 airflow dags test artwork_post_training "$ds" 2>&1 |
+    python scripts/follow.py "$log"
+echo "It took $((SECONDS - began)) s"
+echo
+python -m training.registry list
+echo "The page on the candidate: $MARQUEE_CHECKPOINTS/$ds/dpo/report.html"

@@ -1,0 +1,91 @@
+"""python -m training.judge FOLDER --ds 2026-01-14
+
+Judges the candidate in FOLDER by the estimates of that run (`policy_estimates`, see evaluation/gate.py), keeps the run
+in MLflow with its figures and its page, registers the version, and makes it champion if it earned that. A refused
+candidate is registered too, with the reason, and changes nothing that scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from evaluation.gate import ALL, Verdict, verdict
+from inference.checkpoint import read_checkpoint
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import Settings, settings
+from schemas.tables import POLICY_ESTIMATES
+from training.registry import Registry
+
+REPORT = "report.html"
+
+
+def judge(folder: Path, ds: date, config: Settings) -> Verdict:
+    """Judge, register and, if it earned it, promote the checkpoint in `folder`."""
+    candidate = read_checkpoint(folder)
+    rows = estimates_of(config.warehouse, ds, candidate.version)
+    found = verdict(rows, candidate.version, config)
+    registry = Registry(config.registry)
+    run = registry.keep_run(
+        name=f"{candidate.version} on {ds}",
+        figures=_figures(rows, candidate.version),
+        tags={"ds": str(ds), "verdict": str(found)},
+        files=[file for file in (folder / REPORT,) if file.exists()],
+    )
+    version = registry.register(folder, run, {"verdict": str(found)})
+    if found.promoted:
+        registry.promote(version)
+    return found
+
+
+def estimates_of(warehouse: str, ds: date, candidate: str) -> list[dict[str, Any]]:
+    """The run's rows of `policy_estimates`."""
+    place = f"{warehouse.rstrip('/')}/{POLICY_ESTIMATES.name}"
+    if not DeltaTable.is_deltatable(place):
+        raise ContractError(
+            f"{POLICY_ESTIMATES.name}: there is no Delta table at {place}; run evaluation.evaluate first"
+        )
+    wanted = (pc.field("ds") == ds) & (pc.field("candidate") == candidate)
+    rows: list[dict[str, Any]] = DeltaTable(place).to_pyarrow_dataset().to_table(filter=wanted).to_pylist()
+    if not rows:
+        raise ContractError(
+            f"{POLICY_ESTIMATES.name}: nothing about {candidate} for ds={ds}; run evaluation.evaluate first"
+        )
+    return rows
+
+
+def _figures(rows: list[dict[str, Any]], candidate: str) -> dict[str, float]:
+    """The candidate's overall values and differences, by the names that MLflow plots them under."""
+    return {
+        f"{row['estimator']}_{what}": row[what]
+        for row in rows
+        if row["policy"] == candidate and row["slice_by"] == ALL
+        for what in ("value", "difference", "difference_low", "difference_high")
+        if row[what] is not None
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.judge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="the candidate's checkpoint")
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parsed = parser.parse_args(arguments)
+    try:
+        print(judge(parsed.folder, parsed.ds, settings()), flush=True)
+    except ContractError as error:
+        print(f"judge: {error}", file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
