@@ -14,10 +14,10 @@ to the champion before: `python -m training.registry rollback`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG, CronTriggerTimetable
 
 from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, gpu_task, python_command, spark_step, spark_task
 from schemas.settings import settings
@@ -30,8 +30,8 @@ with DAG(
     "artwork_post_training",
     description="Post-trains a model on what users played, judges it, and promotes it if it is better",
     doc_md=__doc__,
-    # Monday morning, after the night's run.
-    schedule=CronDataIntervalTimetable("0 6 * * 1", timezone="UTC"),
+    # Monday morning, after the night's run, and of Sunday as that is: an interval of a week would begin last Monday.
+    schedule=CronTriggerTimetable("0 6 * * 1", timezone="UTC", interval=timedelta(days=1)),
     start_date=datetime(1995, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

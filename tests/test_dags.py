@@ -7,10 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, RetryAction
 from airflow.sdk.exceptions import AirflowException
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables.base import TimeRestriction
 
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
@@ -105,6 +108,17 @@ def test_the_night_is_the_date_of_the_logical_date(nightly: DAG) -> None:
     assert night_of(nightly, logical_date=logical, run_after=later) == "2026-01-05"
     scheduled = datetime(2026, 1, 5, 2, tzinfo=UTC)
     assert night_of(nightly, logical_date=scheduled, run_after=scheduled + timedelta(days=1)) == "2026-01-05"
+
+
+@pytest.mark.parametrize("name", ["artwork_nightly", "artwork_post_training"])
+def test_a_scheduled_run_is_of_the_day_before_it(name: str, dags: dict[str, DAG]) -> None:
+    """A cron's own interval ends when the run begins; that of a week would leave a week of impressions unread."""
+    timetable = coerce_to_core_timetable(dags[name].timetable)
+    since = TimeRestriction(earliest=pendulum.datetime(2026, 1, 7), latest=None, catchup=True)
+    run = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=since)
+    assert run is not None
+    assert run.logical_date is not None
+    assert run.logical_date.date() == run.run_after.date() - timedelta(days=1)
 
 
 def test_a_run_without_a_logical_date_makes_yesterday(nightly: DAG) -> None:
