@@ -26,9 +26,11 @@ def as_of(log: DataFrame, ds: date) -> DataFrame:
 def published_before(selections: DataFrame, log: DataFrame, ds: date) -> DataFrame:
     """The choices that stood before the night `ds`.
 
-    On a first run of the newest night that is `artwork_selections` itself. Where that holds rows of this night or a
-    later one (a rerun, or a backfill), they are rebuilt from the log, so that a rerun sees what the first run saw.
+    On a first run of the newest night that is `artwork_selections` itself. Where this night or a later one has changed
+    that (a rerun, or a backfill), they are rebuilt from the log, so that a rerun sees what the first run saw.
     """
-    if selections.where(F.col("ds") >= F.lit(ds)).isEmpty():
+    since = F.col("ds") >= F.lit(ds)
+    # A pair that was removed has no row to tell by, but in the log.
+    if selections.where(since).isEmpty() and log.where(since & (F.col("source") == REMOVED)).isEmpty():
         return selections.select(*ARTWORK_SELECTIONS.column_names)
     return as_of(log.select(*ARTWORK_SELECTION_LOG.column_names), ds)

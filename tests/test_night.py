@@ -129,6 +129,23 @@ def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wa
     assert selections(small) == found
 
 
+def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark: SparkSession, tmp_path: Path) -> None:
+    """Nothing in `artwork_selections` tells that the first run was: without its log a backfill would bring the pair back."""
+    # Without exploration no epoch's end draws another artwork.
+    small = small_warehouse(spark, tmp_path, epsilon=0.0)
+    small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t3", 2), (day(1), "u1", "t1", 1)]
+    small.artworks = [a for a in small.artworks if a[0] != "a31"] + [artwork("a31", "t3", active_to=DAY)]
+    small.history += [viewing("somebody else", "t1", day(1))]
+    small.write_inputs()
+    small.run()
+    small.run(day(1))
+    assert {pair: row["ds"] for pair, row in selections(small).items()} == {("u1", "t1"): DAY}
+    logged = small.rows(ARTWORK_SELECTION_LOG)
+    assert [(r["user_id"], r["title_id"], r["source"]) for r in logged if r["ds"] == day(1)] == [("u1", "t3", "removed")]
+    small.run(day(1))
+    assert small.rows(ARTWORK_SELECTION_LOG) == logged
+
+
 def test_the_end_of_an_epoch_draws_again_without_asking_the_model(spark: SparkSession, tmp_path: Path) -> None:
     small = small_warehouse(spark, tmp_path, epoch_days=1, epsilon=1.0)
     small.history = [viewing(f"u{i}", "t1") for i in range(40)] + [viewing("other", "t1", day(1))]
