@@ -53,11 +53,13 @@ def other_artworks(asked: DataFrame, scores: DataFrame, choices: DataFrame) -> D
 
 
 def improper(scores: DataFrame) -> DataFrame:
-    """Scores that are no probabilities: a wrong number of them, one outside 0 to 1 or NaN, a sum that is not 1."""
+    """Scores that are no probabilities: a wrong number of them, one null, NaN or not in 0 to 1, a sum that is not 1."""
     total = F.aggregate("probabilities", F.lit(0.0), lambda sum_, p: sum_ + p)
     one_to_one = F.size("probabilities") == F.size("artwork_ids")
     proper = F.forall("probabilities", lambda p: ~F.isnan(p) & p.between(0, 1))
-    return scores.where(~(one_to_one & proper & (F.abs(total - 1) <= _SUM_TOLERANCE)))
+    fine = one_to_one & proper & (F.abs(total - 1) <= _SUM_TOLERANCE)
+    # What a null leaves unknown is not fine.
+    return scores.where(~F.coalesce(fine, F.lit(False)))
 
 
 def best_artwork(artwork_ids: Column, probabilities: Column) -> Column:

@@ -130,7 +130,7 @@ def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wa
 
 
 def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark: SparkSession, tmp_path: Path) -> None:
-    """Nothing in `artwork_selections` tells that the first run was: without its log a backfill would bring the pair back."""
+    """Nothing in `artwork_selections` tells that the first run was; with nothing in the log the pair would come back."""
     # Without exploration no epoch's end draws another artwork.
     small = small_warehouse(spark, tmp_path, epsilon=0.0)
     small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t3", 2), (day(1), "u1", "t1", 1)]
@@ -141,7 +141,7 @@ def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark:
     small.run(day(1))
     assert {pair: row["ds"] for pair, row in selections(small).items()} == {("u1", "t1"): DAY}
     logged = small.rows(ARTWORK_SELECTION_LOG)
-    assert [(r["user_id"], r["title_id"], r["source"]) for r in logged if r["ds"] == day(1)] == [("u1", "t3", "removed")]
+    assert [(row["title_id"], row["source"]) for row in logged if row["ds"] == day(1)] == [("t3", "removed")]
     small.run(day(1))
     assert small.rows(ARTWORK_SELECTION_LOG) == logged
 
@@ -208,7 +208,11 @@ def test_a_failed_audit_publishes_nothing(small: SmallWarehouse) -> None:
             "probabilities", F.transform("probabilities", lambda p: p * 2)
         ),
     }
-    for told, scores in damaged.items():
+    null = F.transform("probabilities", lambda p, place: F.when(place > 0, p))
+    for told, scores in [
+        *damaged.items(),
+        ("scores that are no probabilities: 6", whole.withColumn("probabilities", null)),
+    ]:
         night.replace(ARTWORK_SCORES, scores)
         with pytest.raises(ContractError, match=told):
             audit(night)
