@@ -33,14 +33,10 @@ def check_columns(table: Table, rows: DataFrame) -> None:
         if column.name not in found
         else f"column {column.name} is {found[column.name].simpleString()}, the contract says {type_name(column.type)}"
         for column, wanted in zip(table.columns, table.spark_schema().fields, strict=True)
-        if column.name not in found or not _same_type(found[column.name].simpleString(), wanted.dataType.simpleString())
+        if column.name not in found or found[column.name].simpleString() != wanted.dataType.simpleString()
     ]
     if faults:
         raise ContractError(f"{table.name}: {'; '.join(faults)} (schemas/tables.py)")
-
-
-def _same_type(found: str, wanted: str) -> bool:
-    return found.replace("varchar", "string") == wanted
 
 
 def broken_rule(table: Table) -> Column:
