@@ -130,7 +130,7 @@ def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wa
 
 
 def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark: SparkSession, tmp_path: Path) -> None:
-    """Nothing in `artwork_selections` tells that the first run was; with nothing in the log the pair would come back."""
+    """Nothing in `artwork_selections` tells that the first run was; with no row in the log the pair would come back."""
     # Without exploration no epoch's end draws another artwork.
     small = small_warehouse(spark, tmp_path, epsilon=0.0)
     small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t3", 2), (day(1), "u1", "t1", 1)]
