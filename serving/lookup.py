@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from schemas.buckets import bucket_of
@@ -52,13 +53,14 @@ def choices_of(selections: Selections, user_id: str, title_id: str | None) -> li
 
 def told(choices: list[dict[str, Any]], names: dict[str, str], captions: dict[str, str], heading: str) -> Table:
     """The choices as a table that a person can read."""
-    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    # Names, captions and ids are others' text: what stands in square brackets there is no markup.
+    table = Table(title=escape(heading), title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in ("title", "artwork to show", "probability", "propensity", "source", "night"):
         table.add_column(column, justify="right" if column.startswith("prop") or column == "probability" else "left")
     for choice in choices:
         table.add_row(
-            names.get(choice["title_id"], choice["title_id"]),
-            captions.get(choice["artwork_id"], choice["artwork_id"]),
+            escape(names.get(choice["title_id"], choice["title_id"])),
+            escape(captions.get(choice["artwork_id"], choice["artwork_id"])),
             *(f"{choice[share]:.3f}" if share in choice else "" for share in ("probability", "propensity")),
             choice["source"],
             str(choice.get("ds", "")),
@@ -68,8 +70,9 @@ def told(choices: list[dict[str, Any]], names: dict[str, str], captions: dict[st
 
 def heading_of(user_id: str, title_id: str | None, choices: list[dict[str, Any]], bucket: int) -> str:
     if not choices:
-        what = f"title {title_id} has no active artwork" if title_id else "no night has chosen anything for this user"
-        return f"User {user_id}: {what}; what titles show then is in title_defaults"
+        if title_id is None:
+            return f"User {user_id}: no night has chosen anything for this user; title_defaults has what titles show"
+        return f"User {user_id}: title {title_id} has no choice and no default: it is unknown or has no active artwork"
     if choices[0]["source"] == "title_defaults":
         return f"User {user_id} has no choice of their own for this title; its default is shown"
     return f"User {user_id} (bucket {bucket}) should see"

@@ -171,7 +171,21 @@ def test_a_user_without_a_choice_is_told_the_default(warehouse: Path, capsys: py
 
 def test_what_is_not_known_is_said(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no night has chosen anything" in told(warehouse, capsys, "--user", "nobody")
-    assert "title 8 has no active artwork" in told(warehouse, capsys, "--user", "nobody", "--title", "8")
+    assert "title 8 has no choice and no default" in told(warehouse, capsys, "--user", "nobody", "--title", "8")
+
+
+def test_square_brackets_in_names_and_captions_are_no_markup(
+    warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for table, row in (
+        (ARTWORKS, artwork("a3", "[REC] on a screen[/b]")),
+        (ARTWORK_SELECTIONS, selection("[/u]", "7", "a3")),
+    ):
+        added = pa.Table.from_pylist([row], schema=table.arrow_schema())
+        write_deltalake(str(warehouse / table.name), added, mode="append")
+    said = told(warehouse, capsys, "--user", "[/u]")
+    assert "User [/u] (bucket" in said
+    assert "[REC] on a screen[/b]" in said
 
 
 def test_a_lookup_without_a_night_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
