@@ -28,7 +28,7 @@ from deltalake import DeltaTable
 
 from examples.truth import FOLDER, Truth, read_truth
 from schemas.contract import ContractError, Table
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, MAX_ARTWORKS, TITLES, VIEWING_HISTORY
 
@@ -218,16 +218,15 @@ def main() -> int:
     parser.add_argument("--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s")
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, as YYYY-MM-DD")
     arguments = parser.parse_args()
-    try:
+
+    def work() -> None:
         if not (arguments.warehouse / FOLDER).is_dir():
             raise ContractError(
                 f"{arguments.warehouse} has no {FOLDER}/ folder: only a sample service's truth is known"
             )
         print(report(sample_values(arguments.warehouse, arguments.ds, settings())))
-    except ContractError as error:
-        print(f"sample_value: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+
+    return exit_status("sample_value", work)
 
 
 if __name__ == "__main__":

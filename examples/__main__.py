@@ -15,8 +15,7 @@ from pathlib import Path
 from examples.movielens import movielens_service
 from examples.service import Service, last_day, refuse_existing, write_service
 from examples.simulated import LAST_DAY, simulated_service
-from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 
 SEED = 1
@@ -24,15 +23,14 @@ SEED = 1
 
 def main() -> int:
     arguments = _parser().parse_args()
-    try:
-        if arguments.command == "last-day":
-            print(last_day(arguments.warehouse))
-        else:
-            _fill(arguments)
-    except ContractError as error:
-        print(f"examples: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+    return exit_status("examples", lambda: _obey(arguments))
+
+
+def _obey(arguments: argparse.Namespace) -> None:
+    if arguments.command == "last-day":
+        print(last_day(arguments.warehouse))
+    else:
+        _fill(arguments)
 
 
 def _fill(arguments: argparse.Namespace) -> None:

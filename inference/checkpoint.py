@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.words import PROMPT_FORMAT
 
 MANIFEST = "marquee.json"
@@ -138,12 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="a Llama in the Hugging Face format")
     parser.add_argument("--name", required=True, help="the name that its scores are published under")
     parsed = parser.parse_args(arguments)
-    try:
-        print(write_manifest(parsed.folder, parsed.name).version)
-    except ContractError as error:
-        print(error, file=sys.stderr)
-        return REFUSED
-    return 0
+    return exit_status("checkpoint", lambda: print(write_manifest(parsed.folder, parsed.name).version))
 
 
 if __name__ == "__main__":

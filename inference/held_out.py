@@ -7,16 +7,15 @@ are in `<warehouse>/post_training/questions`, the scores go to `<warehouse>/post
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from datetime import date
 from pathlib import Path
 
 from inference.champion import model_of_tonight
 from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.progress import log_to_stderr
 from inference.score import score_shard
-from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
 
 
@@ -36,15 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     which.add_argument("--model", type=Path, help="a checkpoint's folder")
     which.add_argument("--champion", action="store_true", help="the model that a night would score with now")
     parsed = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("marquee").setLevel(logging.INFO)
-    try:
+    log_to_stderr()
+
+    def work() -> None:
         model = model_of_tonight(settings()) if parsed.champion else read_checkpoint(parsed.model)
         score_held_out(parsed.ds, model, settings())
-    except ContractError as error:
-        print(f"held_out: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+
+    return exit_status("held_out", work)
 
 
 if __name__ == "__main__":

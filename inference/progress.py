@@ -15,6 +15,12 @@ log = logging.getLogger("marquee.score")
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+def log_to_stderr() -> None:
+    """What Marquee says goes to the scheduler's log with the time; of libraries only warnings do."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("marquee").setLevel(logging.INFO)
+
+
 class ScoringProgress:
     """Pairs done of `total`, pairs a second, the share of prompt tokens that the cache had, and the time left."""
 

@@ -28,13 +28,13 @@ from inference.ahead import WriteBehind, read_ahead
 from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.engine import Answer, Engine, max_model_len
 from inference.prior import read_prior
-from inference.progress import ScoringProgress
+from inference.progress import ScoringProgress, log_to_stderr
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
 from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, TITLE_CHOICES, USER_CONTEXTS
 
@@ -236,14 +236,11 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if not 0 <= parsed.shard < parsed.shards:
         parser.error(f"--shard is {parsed.shard}, but counts from 0 to {parsed.shards - 1}, which is --shards less 1")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("marquee").setLevel(logging.INFO)
-    try:
-        score_shard(parsed.ds, parsed.shard, parsed.shards, settings(), parsed.model, parsed.into)
-    except ContractError as error:
-        print(f"score_{parsed.shard}: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+    log_to_stderr()
+    return exit_status(
+        f"score_{parsed.shard}",
+        lambda: score_shard(parsed.ds, parsed.shard, parsed.shards, settings(), parsed.model, parsed.into),
+    )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.buckets import bucket_of
-from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from schemas.tables import ARTWORKS, TITLES
 from serving.selections import Selections
@@ -95,12 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--title", help="one title; default: all that were chosen for")
     parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
     parsed = parser.parse_args(arguments)
-    try:
-        wide_console().print(lookup(parsed.warehouse, parsed.user, parsed.title))
-    except ContractError as error:
-        print(f"lookup: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+    return exit_status("lookup", lambda: wide_console().print(lookup(parsed.warehouse, parsed.user, parsed.title)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.table import Table
 from schemas import tables
 from schemas.contract import ContractError
 from schemas.contract import Table as Contract
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from serving.tables import open_table, rows, wide_console
 
@@ -171,12 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
     parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
     parsed = parser.parse_args(arguments)
-    try:
-        wide_console().print(told(read_report(parsed.warehouse, parsed.ds)))
-    except ContractError as error:
-        print(f"summary: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+    return exit_status("summary", lambda: wide_console().print(told(read_report(parsed.warehouse, parsed.ds))))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import argparse
 import sys
 from datetime import date
 
-from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from spark_jobs.audit import audit
 from spark_jobs.candidates import candidates
@@ -42,17 +41,17 @@ def night_date(text: str) -> date:
 def main(arguments: list[str]) -> int:
     parsed = parse_arguments(arguments)
     warehouse = Warehouse(spark_session(f"marquee {parsed.step}"), settings())
-    try:
+
+    def work() -> None:
         if parsed.step == "maintain":
             maintain(warehouse)
         else:
             DATED_STEPS[parsed.step](Night(warehouse, parsed.ds))
-    except ContractError as error:
-        print(f"marquee {parsed.step}: {error}", file=sys.stderr, flush=True)
-        return REFUSED
+
+    try:
+        return exit_status(f"marquee {parsed.step}", work)
     finally:
         warehouse.spark.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from pyspark.sql import SparkSession
 
 from schemas import docs
 from schemas.buckets import bucket_of
-from schemas.contract import Table, type_name
+from schemas.contract import ContractError, Table, type_name
+from schemas.exit_codes import REFUSED, exit_status
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SELECTIONS, INPUTS, MADE, POST_TRAINING, SERVED, TABLES
 
@@ -118,3 +119,15 @@ def test_a_setting_out_of_range_names_itself(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MARQUEE_EPSILON", "1.5")
     with pytest.raises(ValidationError, match=r"(?s)epsilon.*less than or equal to 1"):
         Settings()
+
+
+def test_a_refusal_is_told_under_its_command_and_by_its_status(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        raise ContractError("titles: the table is empty")
+
+    assert exit_status("validate", refuse) == REFUSED
+    assert capsys.readouterr().err == "validate: titles: the table is empty\n"
+    assert exit_status("validate", lambda: "any answer") == 0
+    # What is no refusal may end better when it is tried again.
+    with pytest.raises(ZeroDivisionError):
+        exit_status("validate", lambda: 1 / 0)

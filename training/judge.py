@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from evaluation.gate import ALL, Verdict, verdict
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
 from schemas.tables import POLICY_ESTIMATES
 from training.registry import Registry
@@ -79,12 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the candidate's checkpoint")
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
     parsed = parser.parse_args(arguments)
-    try:
-        print(judge(parsed.folder, parsed.ds, settings()), flush=True)
-    except ContractError as error:
-        print(f"judge: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+    return exit_status("judge", lambda: print(judge(parsed.folder, parsed.ds, settings()), flush=True))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from inference.champion import CHAMPION, MODEL_NAME, SQLITE, VERSION_TAG
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 
 PREVIOUS = "previous"
@@ -128,17 +128,16 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("promote", help="make a checkpoint the champion").add_argument("folder", type=Path)
     commands.add_parser("rollback", help="make the champion before this one champion again")
     parsed = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         registry = Registry(settings().registry)
         if parsed.command == "promote":
             registry.promote(registry.register(parsed.folder))
         elif parsed.command == "rollback":
             registry.rollback()
         print(registry.told())
-    except ContractError as error:
-        print(f"registry: {error}", file=sys.stderr)
-        return REFUSED
-    return 0
+
+    return exit_status("registry", work)
 
 
 if __name__ == "__main__":
