@@ -7,6 +7,7 @@ the merged checkpoint. `marquee.json` is written last: its existence means that 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -110,8 +111,12 @@ def load_base(checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokeni
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=dtype)
     tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.path)
+    # Trainers want both; no prompt or answer has either in it.
+    if tokenizer.eos_token is None:
+        ends = model.config.eos_token_id
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+        tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
 
 
@@ -145,7 +150,9 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_steps": recipe.save_steps,
         "save_total_limit": 2,
-        "logging_steps": 10,
+        # A loss is a mean since the last one was logged, and what was summed up by then is lost with a killed run: so
+        # every checkpoint falls on a step that logs.
+        "logging_steps": math.gcd(10, recipe.save_steps),
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "bf16": torch.cuda.is_available(),
