@@ -170,6 +170,10 @@ def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], di
 
     Of the processes that accelerate starts, each with the whole model, the first writes it; the others get None.
     """
+    from transformers import PrinterCallback
+
+    # One line a step is told by `printer`.
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [{"stage": stage.name, "step": int(entry["step"]), "loss": float(entry["loss"])} for entry in steps]
