@@ -155,6 +155,8 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
         "logging_steps": math.gcd(10, recipe.save_steps),
         "seed": recipe.seed,
         "data_seed": recipe.seed,
+        # In the order of training/data.py.
+        "train_sampling_strategy": "sequential",
         "bf16": torch.cuda.is_available(),
         "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": torch.cuda.is_available(),
