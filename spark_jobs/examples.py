@@ -7,6 +7,7 @@ the user and a set of artworks in that of the title.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pyspark import StorageLevel
@@ -18,7 +19,6 @@ from schemas.settings import Settings
 from schemas.tables import (
     IMPRESSIONS,
     MAX_ARTWORKS,
-    POST_TRAINING,
     POST_TRAINING_EXAMPLES,
     PREFERENCE_PAIRS,
     VIEWING_HISTORY,
@@ -26,7 +26,7 @@ from schemas.tables import (
 from spark_jobs.policy import epoch
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
-from spark_jobs.questions import write_questions
+from spark_jobs.questions import QUESTIONS, write_questions
 from spark_jobs.validate import (
     check_present,
     check_share,
@@ -186,29 +186,48 @@ def check_impressions(night: Night) -> dict[str, int]:
     return {"impressions": total, "rejected": sum(broken.values())}
 
 
+@dataclass(frozen=True)
+class Made:
+    """`rows` of both splits, with more columns than the table has, every rotation of their `choices`, and how many
+    impressions there were of each fate.
+    """
+
+    rows: DataFrame
+    choices: DataFrame
+    counts: dict[str, int]
+
+
+def make_examples(night: Night) -> Made:
+    """The examples of a day, from its inputs as they are read. Nothing is written."""
+    settings = night.settings
+    counts = check_impressions(night)
+    titles, artworks = good_titles(night), known_artworks(night)
+    fated = with_fate(good_impressions(night), titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
+    fates = {row["fate"]: row["count"] for row in fated.groupBy("fate").count().collect()}
+    counts |= {fate: fates.get(fate, 0) for fate in (REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)}
+    sample = sampled(fated.where(F.col("fate") == USABLE), settings).persist(StorageLevel.MEMORY_AND_DISK)
+    choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
+    rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
+    return Made(rows.withColumn("ds", F.lit(night.ds)).persist(StorageLevel.MEMORY_AND_DISK), choices, counts)
+
+
 def examples(night: Night) -> None:
     """Write `post_training_examples`, `preference_pairs` and the held-out questions for the scorer."""
-    warehouse, settings, ds = night.warehouse, night.settings, night.ds
+    warehouse = night.warehouse
     check_present(night)
     night.read_as_of_now()
-    warehouse.create_missing(POST_TRAINING)
-    questions = Night(questions_warehouse(warehouse), ds)
-    questions.warehouse.create_missing()
+    warehouse.create_missing((POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS))
+    questions = Night(questions_warehouse(warehouse), night.ds)
+    questions.warehouse.create_missing(QUESTIONS)
     with questions.step("examples") as counts:
-        counts.update(check_impressions(night))
-        titles, artworks = good_titles(night), known_artworks(night)
-        fated = with_fate(good_impressions(night), titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
-        fates = {row["fate"]: row["count"] for row in fated.groupBy("fate").count().collect()}
-        counts.update({fate: fates.get(fate, 0) for fate in (REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)})
-        sample = sampled(fated.where(F.col("fate") == USABLE), settings).persist(StorageLevel.MEMORY_AND_DISK)
-        choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
-        rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
-        rows = rows.withColumn("ds", F.lit(ds)).persist(StorageLevel.MEMORY_AND_DISK)
+        made = make_examples(night)
+        counts.update(made.counts)
         # In an order by hash, so that the first so many are a fair sample.
-        in_order = rows.repartition("split").sortWithinPartitions(_place(), *POST_TRAINING_EXAMPLES.key)
+        in_order = made.rows.repartition("split").sortWithinPartitions(_place(), *POST_TRAINING_EXAMPLES.key)
         night.replace(POST_TRAINING_EXAMPLES, in_order)
-        night.replace(PREFERENCE_PAIRS, preference_pairs(rows.where(F.col("split") == TRAINING), ds).coalesce(1))
-        write_questions(questions, rows.where(F.col("split") == HELD_OUT), choices)
+        training = made.rows.where(F.col("split") == TRAINING)
+        night.replace(PREFERENCE_PAIRS, preference_pairs(training, night.ds).coalesce(1))
+        write_questions(questions, made.rows.where(F.col("split") == HELD_OUT), made.choices)
         counts.update(_made(night))
 
 

@@ -5,8 +5,28 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORK_SELECTIONS,
+    NIGHT_STEPS,
+    REJECTED_ROWS,
+    SCORING_RUNS,
+    TITLE_CHOICES,
+    USER_CONTEXTS,
+)
 from spark_jobs.warehouse import Night, bucket
+
+QUESTIONS = (
+    USER_CONTEXTS,
+    TITLE_CHOICES,
+    ARTWORK_SCORES,
+    REJECTED_ROWS,
+    SCORING_RUNS,
+    NIGHT_STEPS,
+    # Keeps the number of buckets.
+    ARTWORK_SELECTIONS,
+)
+"""What a scorer reads and writes."""
 
 
 def write_questions(questions: Night, held_out: DataFrame, choices: DataFrame) -> None:

@@ -20,8 +20,9 @@ from schemas.tables import (
     TITLE_CHOICES,
     USER_CONTEXTS,
 )
-from spark_jobs.examples import examples, questions_warehouse, split
+from spark_jobs.examples import examples, make_examples, questions_warehouse, split
 from spark_jobs.policy import epoch
+from spark_jobs.preferences import preference_pairs
 from spark_jobs.warehouse import Night
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing
 
@@ -52,8 +53,11 @@ def warehouse(spark: SparkSession, folder: Path, impressions: list[Any], **setti
 
 
 def made_examples(made: SmallWarehouse) -> list[Any]:
-    examples(made.night())
-    return made.rows(POST_TRAINING_EXAMPLES)
+    """The rows that the step would write, in one order."""
+    night = made.night()
+    night.read_as_of_now()
+    rows = make_examples(night).rows.select(*POST_TRAINING_EXAMPLES.column_names)
+    return sorted(rows.collect(), key=str)
 
 
 def test_an_example_is_the_question_of_just_before_it_was_shown(spark: SparkSession, tmp_path: Path) -> None:
@@ -176,9 +180,12 @@ def test_a_cap_keeps_the_impressions_of_a_pair_together(spark: SparkSession, tmp
 
 def pairs(made: SmallWarehouse) -> dict[str, list[tuple[str, str, str]]]:
     """user, chosen artwork, rejected artwork by kind of negative."""
-    by_example = {(row["user_id"], row["shown_at"]): row["artwork_ids"] for row in made.rows(POST_TRAINING_EXAMPLES)}
+    night = made.night()
+    night.read_as_of_now()
+    rows = make_examples(night).rows
+    by_example = {(row["user_id"], row["shown_at"]): row["artwork_ids"] for row in rows.collect()}
     found: dict[str, list[tuple[str, str, str]]] = {}
-    for row in made.rows(PREFERENCE_PAIRS):
+    for row in preference_pairs(rows, DAY).collect():
         ids = by_example[row["user_id"], row["shown_at"]]
         entry = (row["user_id"], ids[row["chosen"] - 1], ids[row["rejected"] - 1])
         found.setdefault(row["negative"], []).append(entry)
@@ -199,7 +206,6 @@ def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_p
     made.history = [viewing(user, "t1", day(-2)) for user in ("u1", "u2", "u3")] + [viewing("u4", "t3", day(-2))]
     made.history.append(viewing("u1", "t1", DAY))
     made.write_inputs()
-    made_examples(made)
     found = pairs(made)
     assert found["same_user"] == [("u1", "a12", "a11")]
     assert found["like_users"] == [("u2", "a21", "a22")]
@@ -213,7 +219,9 @@ def test_held_out_questions_are_a_night_of_their_own_and_no_night_is_touched(
     made = warehouse(spark, tmp_path, log, held_out_share=0.5)
     made.prepare()
     nights = {table.name: made.rows(table) for table in (NIGHT_INPUTS, USER_CONTEXTS, TITLE_CHOICES)}
-    held_out = [row for row in made_examples(made) if row["split"] == "held_out"]
+    examples(made.night())
+    held_out = [row for row in made.rows(POST_TRAINING_EXAMPLES) if row["split"] == "held_out"]
+    assert len(made.rows(PREFERENCE_PAIRS)) > 0
     assert 0 < len(held_out) < 60
     assert {table.name: made.rows(table) for table in (NIGHT_INPUTS, USER_CONTEXTS, TITLE_CHOICES)} == nights
     asked = Night(questions_warehouse(made.warehouse), DAY)

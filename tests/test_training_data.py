@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inference.checkpoint import Checkpoint
@@ -19,6 +20,7 @@ from training.data import (
     IGNORED,
     PAIR_SCHEMA,
     answer_row,
+    arranged,
     open_source,
     pair_row,
     preference_rows,
@@ -120,3 +122,18 @@ def test_a_text_that_is_no_choice_is_not_turned() -> None:
     for text, options in bad:
         with pytest.raises(ValueError, match="not a choice"):
             rotated(text, options, 1)
+
+
+def test_rows_are_trained_on_in_batches_of_like_length_in_no_order_of_length() -> None:
+    from datasets import Dataset
+
+    rng = np.random.default_rng(0)
+    made = Dataset.from_dict({"input_ids": [[0] * int(size) for size in rng.integers(1, 400, 1003)]})
+    lengths = np.array([len(ids) for ids in arranged(made, "input_ids", batch=10, seed=1)["input_ids"]])
+    assert sorted(lengths) == sorted(len(ids) for ids in made["input_ids"])
+    batches = lengths[:1000].reshape(100, 10)
+    assert np.mean(batches.max(axis=1) - batches.min(axis=1)) < 60
+    # No correlation between a batch's place and its length, nor between one batch and the next.
+    means = batches.mean(axis=1)
+    assert abs(np.corrcoef(np.arange(100), means)[0, 1]) < 0.3
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.3

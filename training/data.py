@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _BATCH_ROWS = 4096
+_POOL = 16  # batches that are sorted by length together
 IGNORED = -100
 """The label of a token that carries no loss."""
 
@@ -115,6 +117,23 @@ def tokenized(
     if table.num_rows == 0:
         raise ContractError("post_training_examples: no example is left to learn from; are there plays in the log?")
     return Tokenized(Dataset(table), too_long, longest)
+
+
+def arranged(rows: Dataset, column: str, batch: int, seed: int) -> Dataset:
+    """`rows` in the order to train in: batches of rows of like length (of `column`), the batches themselves shuffled.
+
+    Little is padded so. transformers' own `group_by_length` sorts 50 batches at a time from long to short: all steps
+    with many options, then all with few, and a small model drifts to and fro with them.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = pc.list_value_length(rows.data.column(column)).to_numpy()
+    order = rng.permutation(len(rows))
+    pools = [order[start : start + batch * _POOL] for start in range(0, len(order), batch * _POOL)]
+    by_length = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    # Only the last batch may be smaller, so it stays the last.
+    whole = len(rows) // batch
+    batches = [by_length[place * batch : (place + 1) * batch] for place in rng.permutation(whole)]
+    return rows.select(np.concatenate([*batches, by_length[whole * batch :]]))
 
 
 ANSWER_SCHEMA = pa.schema(

@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.tables import POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 from training.command import command
-from training.data import PAIR_SCHEMA, Tokenized, pair_row, preference_rows, tokenized
+from training.data import PAIR_SCHEMA, Tokenized, arranged, pair_row, preference_rows, tokenized
 from training.settings import Dpo
 from training.stage import Stage
 
@@ -37,7 +37,7 @@ def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
         labels=stage.tokens.labels,
         model=model,
         args=DPOConfig(**trainer_arguments(stage), beta=recipe.beta),
-        train_dataset=rows.rows,
+        train_dataset=arranged(rows.rows, "prompt_ids", recipe.batch, recipe.seed),
         processing_class=tokenizer,
         peft_config=adapters(recipe),
         callbacks=[printer(stage)],

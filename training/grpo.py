@@ -51,7 +51,7 @@ def make_trainer(stage: Stage, recipe: Grpo, rows: Tokenized) -> Any:
         asked=rows.rows,
         model=model,
         args=GRPOConfig(
-            **shared,
+            **{**shared, "train_sampling_strategy": "random"},
             num_generations=recipe.group,
             max_completion_length=1,
             beta=recipe.beta,

@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.tables import POST_TRAINING_EXAMPLES
 from training.command import command
-from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, tokenized
+from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, arranged, tokenized
 from training.settings import Common, Sft
 from training.stage import Stage
 
@@ -43,8 +43,8 @@ def make_trainer(stage: Stage, recipe: Common, rows: Tokenized, not_played: floa
     return AnswerTrainer(
         not_played=not_played,
         model=model,
-        args=SFTConfig(**trainer_arguments(stage), train_sampling_strategy="group_by_length"),
-        train_dataset=rows.rows,
+        args=SFTConfig(**trainer_arguments(stage)),
+        train_dataset=arranged(rows.rows, "input_ids", recipe.batch, recipe.seed),
         processing_class=tokenizer,
         data_collator=Collator(tokenizer.pad_token_id),
         peft_config=adapters(recipe),

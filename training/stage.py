@@ -7,6 +7,7 @@ the merged checkpoint. `marquee.json` is written last: its existence means that 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -110,8 +111,12 @@ def load_base(checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokeni
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=dtype)
     tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.path)
+    # Trainers want both; no prompt or answer has either in it.
+    if tokenizer.eos_token is None:
+        ends = model.config.eos_token_id
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
+        tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
 
 
@@ -145,9 +150,13 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_steps": recipe.save_steps,
         "save_total_limit": 2,
-        "logging_steps": 10,
+        # A loss is a mean since the last one was logged, and what was summed up by then is lost with a killed run: so
+        # every checkpoint falls on a step that logs.
+        "logging_steps": math.gcd(10, recipe.save_steps),
         "seed": recipe.seed,
         "data_seed": recipe.seed,
+        # In the order of training/data.py.
+        "train_sampling_strategy": "sequential",
         "bf16": torch.cuda.is_available(),
         "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": torch.cuda.is_available(),
@@ -163,6 +172,10 @@ def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], di
 
     Of the processes that accelerate starts, each with the whole model, the first writes it; the others get None.
     """
+    from transformers import PrinterCallback
+
+    # One line a step is told by `printer`.
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [{"stage": stage.name, "step": int(entry["step"]), "loss": float(entry["loss"])} for entry in steps]
