@@ -86,7 +86,8 @@ def with_knowledge(evaluation: Evaluation) -> DataFrame:
     if evaluation.with_truth:
         scored = with_true_play(scored, evaluation.warehouse.settings.warehouse.rstrip("/"))
         names.append("true_play")
-    return log.join(gathered(scored, *names), list(KEY), how="inner")
+    known_whole = F.size("q") == F.size("artwork_ids")  # not so where an artwork has left the catalogue
+    return log.join(gathered(scored, *names), list(KEY), how="inner").where(known_whole)
 
 
 def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
@@ -110,11 +111,12 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     """Raise ContractError where models left out more of the log than may be rejected."""
     asked, answered = log.count(), scored.count()
     limit = evaluation.warehouse.settings.rejected_share_limit
-    print(f"{answered:,} of {asked:,} held-out impressions have the scores of every model", flush=True)
+    print(f"{answered:,} of {asked:,} held-out impressions are known to every policy", flush=True)
     if asked - answered > limit * asked:
         raise ContractError(
-            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack the scores of "
-            f"{', '.join(evaluation.models)}, at most {limit:.0%} may: score the same ds with each of them"
+            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions have an artwork that left "
+            f"the catalogue or lack the scores of {', '.join(evaluation.models)}, at most {limit:.0%} may: score the same "
+            "ds with each of them"
         )
 
 

@@ -176,8 +176,8 @@ def _slices(page: Page) -> list[tuple[str, type_row, type_row | None]]:
 
 
 def _number(slice_: str) -> int:
-    """The number that a band such as 13–40 begins with, so that 4 comes before 13."""
-    digits = slice_.partition("–")[0].split()[0]
+    """The number that a band such as 13-40 begins with, so that 4 comes before 13."""
+    digits = slice_.partition("-")[0].split()[0]
     return int(digits) if digits.isdigit() else 0
 
 

@@ -149,9 +149,9 @@ def test_every_impression_is_in_one_slice_of_each_kind(spark: SparkSession) -> N
     slices = {row["user_id"]: {each["slice_by"]: each["slice"] for each in row["slices"]} for row in found}
     assert slices["u1"] == {
         "all": "all",
-        "artworks": "4–6",
+        "artworks": "4-6",
         "popularity": "most popular",
-        "history": "1–9",
+        "history": "1-9",
         "niche": "a niche artwork",
     }
-    assert (slices["u2"]["artworks"], slices["u2"]["history"], slices["u2"]["niche"]) == ("2–3", "20 or more", "none")
+    assert (slices["u2"]["artworks"], slices["u2"]["history"], slices["u2"]["niche"]) == ("2-3", "20 or more", "none")
