@@ -113,10 +113,10 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     limit = evaluation.warehouse.settings.rejected_share_limit
     print(f"{answered:,} of {asked:,} held-out impressions are known to every policy", flush=True)
     if asked - answered > limit * asked:
+        models = ", ".join(evaluation.models)
         raise ContractError(
-            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions have an artwork that left "
-            f"the catalogue or lack the scores of {', '.join(evaluation.models)}, at most {limit:.0%} may: score the same "
-            "ds with each of them"
+            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack the scores of {models} "
+            f"or have an artwork that left the catalogue; at most {limit:.0%} may. Score the same ds with each model"
         )
 
 

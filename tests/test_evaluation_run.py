@@ -17,8 +17,9 @@ from pyspark.sql import SparkSession
 
 from evaluation.evaluate import Evaluation, evaluate
 from evaluation.models import model_scores
+from evaluation.page import Page, refusals, render, verdict
 from evaluation.plots import Span, curves, spans
-from evaluation.report import Page, read_page, refusals, render, verdict
+from evaluation.report import read_page
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth
