@@ -115,7 +115,7 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     if asked - answered > limit * asked:
         models = ", ".join(evaluation.models)
         raise ContractError(
-            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack the scores of {models} "
+            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack scores of {models} "
             f"or have an artwork that left the catalogue; at most {limit:.0%} may. Score the same ds with each model"
         )
 
