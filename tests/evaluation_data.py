@@ -51,6 +51,6 @@ def one_row() -> Column:
 
 def estimated(rows: DataFrame, reference: str = "popular", by: Sequence[str] = BY) -> dict[tuple[str, str], Any]:
     """Estimates by (policy, estimator)."""
-    sums = user_sums(rows, by, ESTIMATORS)
+    sums = user_sums(rows, by, ESTIMATORS).persist()
     found = estimates(sums, by, reference).collect()
     return {(row["policy"], row["estimator"]): row for row in found}
