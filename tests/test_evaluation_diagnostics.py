@@ -17,7 +17,7 @@ ROWS = 10_000
 
 @pytest.fixture(scope="module")
 def log(spark: SparkSession) -> DataFrame:
-    return simulated(spark, ROWS).localCheckpoint()
+    return simulated(spark, ROWS)
 
 
 def refused(found: dict[tuple[str, str], Any], policy: str = "personal") -> str:

@@ -58,7 +58,7 @@ def test_the_formulas(spark: SparkSession) -> None:
 
 
 def test_the_logging_policy_gets_the_mean_of_its_log(spark: SparkSession) -> None:
-    log = simulated(spark).persist()
+    log = simulated(spark)
     mean = log.agg(F.avg("reward")).collect()[0][0]
     found = estimated(simulated_rows(log))
     exact = [name for name in NAMES if name != "dm"]
