@@ -75,9 +75,7 @@ def simulated_log(size: int, log: int, seed: int) -> pa.Table:
             "log": np.full(size, log),
             "impression": np.arange(size),
             "user_id": [f"{size}/{log}/{number}" for number in user],
-            "artwork_ids": [
-                [f"{t}-{place}" for place in range(count)] for t, count in zip(title, real.sum(1), strict=True)
-            ],
+            "artwork_ids": _lists(np.char.add(np.char.add(title.astype(str), "-")[:, None], _NUMBERS), real),
             "shown": pa.array(shown + 1, pa.int32()),
             "propensity": _of(logged, shown),
             "reward": reward,
