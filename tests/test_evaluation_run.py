@@ -107,7 +107,7 @@ def write(folder: Path, table: Table, rows: list[dict[str, Any]]) -> None:
 @pytest.fixture(scope="module")
 def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     folder = tmp_path_factory.mktemp("evaluation") / "warehouse"
-    service = simulated_service(users=150, titles=60, days=14, seed=4)
+    service = simulated_service(users=105, titles=36, days=14, seed=4)
     write_service(service, folder)
     rows, truth = example_rows(service), read_truth(folder)
     write(folder, POST_TRAINING_EXAMPLES, rows)
