@@ -27,10 +27,10 @@ from evaluation.features import (
     matched,
     play_rates,
     rare_themes,
-    user_themes,
     vocabulary,
+    with_user_themes,
 )
-from evaluation.log import KEY, gathered, held_out, options_of, training
+from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
 from evaluation.models import model_scores, probabilities_of
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import cross_fitted, fitted, predicted
@@ -72,14 +72,12 @@ def with_knowledge(evaluation: Evaluation) -> DataFrame:
     themes = vocabulary(artworks)
     known = artwork_themes(artworks, themes).join(play_rates(training(examples), artworks), "artwork_id", how="inner")
 
-    def options(log: DataFrame, *kept: str) -> DataFrame:
-        log = log.withColumn("user_themes", user_themes(F.col("context"), themes))
-        return options_of(log, "user_themes", "shown", "reward", *kept).join(known, "artwork_id", how="inner")
-
-    is_shown = F.col("option") == F.col("shown") - 1
+    past = with_user_themes(training(examples), themes)
+    learnt = fitted(shown_of(past, "user_themes", "reward").join(known, "artwork_id", how="inner"), crossed())
     log = held_out(examples)
-    learnt = fitted(options(training(examples)).where(is_shown), crossed())
-    asked = options(log).persist(StorageLevel.MEMORY_AND_DISK)
+    asked = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
+    asked = asked.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
+    is_shown = F.col("option") == F.col("shown") - 1
     scored = cross_fitted(asked.where(is_shown), asked, matched, "q")
     scored = predicted(learnt, scored, crossed(), "bandit")
     names = ["q", "play_rate", "bandit"]

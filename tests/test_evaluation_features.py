@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from evaluation.features import artwork_themes, play_rates, rare_themes, user_themes, vocabulary
+from evaluation.features import artwork_themes, play_rates, rare_themes, vocabulary, with_user_themes
 from evaluation.log import gathered, held_out, options_of, training
 from evaluation.regression import FOLDS, cross_fitted, fold_of
 from evaluation.slices import popularity, with_slices
@@ -70,7 +70,7 @@ def test_user_themes_are_read_from_the_context_that_a_night_writes(spark: SparkS
         spark.createDataFrame(titles, nullable(TITLES)),
         Settings(),
     )
-    found = texts.select("user_id", user_themes(F.col("context"), ["drama", "war", "horror"])).collect()
+    found = with_user_themes(texts, ["drama", "war", "horror"]).select("user_id", "user_themes").collect()
     assert {row[0]: row[1] for row in found} == {"u1": pytest.approx([2 / 3, 1 / 3, 0]), "u2": [0.0, 0.0, 0.0]}
 
 
