@@ -10,36 +10,42 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
+from pathlib import Path
 
+import pyarrow.parquet as pq
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from evaluation.bootstrap import bootstrap
-from evaluation.estimators import ESTIMATORS, PROMISED, estimates, truth, user_sums
+from evaluation.estimators import ESTIMATORS, estimates, truth, user_sums
 from evaluation.policies import judged
-from evaluation.simulated_logs import TARGETS, simulated_logs
+from evaluation.simulated_logs import TARGETS, simulated_log
 from spark_jobs.session import spark_session
 
 JUDGED, REFERENCE = "personal", "popular"
 _GROUP = ("size", "log", "policy")
 
 
-def covered(spark: SparkSession, logs: dict[int, int], seed: int) -> DataFrame:
-    """size, estimator, interval (sandwich or bootstrap), logs, refused, bias, rmse, holds, difference_bias,
-    difference_rmse, difference_holds: one row each; the last six over the logs that were not refused.
+def write_logs(folder: Path, sizes: list[int], logs: int, seed: int) -> None:
+    """A Parquet file for each size, with `logs` logs."""
+    for size in sizes:
+        first = simulated_log(size, 0, seed)
+        with pq.ParquetWriter(folder / f"{size}.parquet", first.schema) as file:
+            file.write_table(first)
+            for log in range(1, logs):
+                file.write_table(simulated_log(size, log, seed))
+
+
+def covered(logs: DataFrame) -> DataFrame:
+    """size, estimator, logs, refused, true_value, true_difference, bias, rmse, holds, difference_bias, difference_rmse,
+    difference_holds: one row each; the last six over the logs that were not refused.
     """
-    rows = judged(simulated_logs(spark, logs, seed), TARGETS, REFERENCE, *_GROUP[:2])
-    rows = rows.where(F.col("policy").isin(JUDGED, REFERENCE))
+    rows = judged(logs, TARGETS, REFERENCE, *_GROUP[:2]).where(F.col("policy").isin(JUDGED, REFERENCE))
+    rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
     sums = user_sums(rows, _GROUP, {**ESTIMATORS, truth.__name__: truth}).persist(StorageLevel.MEMORY_AND_DISK)
-    found = (
-        estimates(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED).withColumn("interval", F.lit("sandwich"))
-    )
-    again = bootstrap(sums.where(F.col("policy") == JUDGED), _GROUP).where(F.col("estimator").isin(*PROMISED))
-    bounds = ("low", "high", "difference_low", "difference_high")
-    resampled = found.drop(*bounds, "interval").join(again, [*_GROUP, "estimator"], how="inner")
-    both = found.unionByName(resampled.withColumn("interval", F.lit("bootstrap")))
-    return _summed_up(both.where(F.col("estimator") != truth.__name__), _truth(sums))
+    found = estimates(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED)
+    return _summed_up(found.where(F.col("estimator") != truth.__name__), _truth(sums))
 
 
 def _truth(sums: DataFrame) -> DataFrame:
@@ -60,7 +66,7 @@ def _summed_up(found: DataFrame, known: DataFrame) -> DataFrame:
 
     return (
         found.crossJoin(F.broadcast(known))
-        .groupBy("size", "estimator", "interval")
+        .groupBy("size", "estimator")
         .agg(
             F.count(F.lit(1)).alias("logs"),
             F.sum(F.col("value").isNull().cast("int")).alias("refused"),
@@ -73,24 +79,23 @@ def _summed_up(found: DataFrame, known: DataFrame) -> DataFrame:
             F.sqrt(F.avg(F.pow(error("difference"), F.lit(2)))).alias("difference_rmse"),
             holds("difference", "difference_low", "difference_high").alias("difference_holds"),
         )
-        .orderBy("size", "estimator", F.desc("interval"))
+        .orderBy("size", "estimator")
     )
 
 
 def report(found: DataFrame) -> str:
     """The table, as Markdown."""
     rows = found.collect()
-    first = rows[0]
     head = [
-        f"True value of {JUDGED} {first['true_value']:.4f}, of its difference to {REFERENCE} "
-        f"{first['true_difference']:+.4f}.",
+        f"True value of `{JUDGED}` {rows[0]['true_value']:.4f}, of its difference to `{REFERENCE}` "
+        f"{rows[0]['true_difference']:+.4f}.",
         "",
-        "| impressions a log | estimator | interval | logs | refused | bias | RMSE | holds the truth "
+        "| impressions | estimator | logs | refused | bias | RMSE | holds the truth "
         "| bias of difference | RMSE | holds the truth |",
-        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines = [
-        f"| {row['size']:,} | {row['estimator']} | {row['interval']} | {row['logs']} | {row['refused']} "
+        f"| {row['size']:,} | `{row['estimator']}` | {row['logs']} | {row['refused']} "
         f"| {row['bias']:+.4f} | {row['rmse']:.4f} | {row['holds']:.1%} "
         f"| {row['difference_bias']:+.4f} | {row['difference_rmse']:.4f} | {row['difference_holds']:.1%} |"
         for row in rows
@@ -104,11 +109,13 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 8000], help="impressions of a log")
     parser.add_argument("--seed", type=int, default=1, help="another makes other logs; default: %(default)s")
     parsed = parser.parse_args()
-    spark = spark_session("marquee coverage")
-    try:
-        print(report(covered(spark, dict.fromkeys(parsed.sizes, parsed.logs), parsed.seed)))
-    finally:
-        spark.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        write_logs(Path(folder), parsed.sizes, parsed.logs, parsed.seed)
+        spark = spark_session("marquee coverage")
+        try:
+            print(report(covered(spark.read.parquet(folder))))
+        finally:
+            spark.stop()
     return 0
 
 

@@ -90,8 +90,11 @@ def refusals(sums: DataFrame, by: Sequence[str]) -> DataFrame:
 
 def _checks() -> list[tuple[Column, Column]]:
     """Each check: when it fails, and what is then said."""
+    return [*_checks_of_rows(), *_checks_of_means(), *_checks_of_sizes()]
+
+
+def _checks_of_rows() -> list[tuple[Column, Column]]:
     n, users = F.col("impressions"), F.col("users")
-    weights, uniform = _off("weights"), _off("uniform_weights")
     return [
         (
             (n < MIN_IMPRESSIONS) | (users < MIN_USERS),
@@ -127,8 +130,13 @@ def _checks() -> list[tuple[Column, Column]]:
                 100 * F.col("unsupported") / n,
             ),
         ),
+    ]
+
+
+def _checks_of_means() -> list[tuple[Column, Column]]:
+    return [
         (
-            weights,
+            _off("weights"),
             F.format_string(
                 f"The policy's mean weight is %.3f ± %.3f, over {MAX_ERRORS:.0f} standard errors from 1: %s.",
                 F.col("mean_weights"),
@@ -140,7 +148,7 @@ def _checks() -> list[tuple[Column, Column]]:
             ),
         ),
         (
-            uniform,
+            _off("uniform_weights"),
             F.format_string(
                 f"The propensities do not add up: the mean weight of a uniform policy is %.3f ± %.3f, over "
                 f"{MAX_ERRORS:.0f} standard errors from 1, whatever policy is judged.",
@@ -148,6 +156,12 @@ def _checks() -> list[tuple[Column, Column]]:
                 F.col("error_uniform_weights"),
             ),
         ),
+    ]
+
+
+def _checks_of_sizes() -> list[tuple[Column, Column]]:
+    n = F.col("impressions")
+    return [
         (
             F.col("effective_size") < MIN_EFFECTIVE,
             F.format_string(

@@ -27,10 +27,10 @@ from evaluation.features import (
     matched,
     play_rates,
     rare_themes,
-    user_themes,
     vocabulary,
+    with_user_themes,
 )
-from evaluation.log import KEY, gathered, held_out, options_of, training
+from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
 from evaluation.models import model_scores, probabilities_of
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import cross_fitted, fitted, predicted
@@ -72,21 +72,20 @@ def with_knowledge(evaluation: Evaluation) -> DataFrame:
     themes = vocabulary(artworks)
     known = artwork_themes(artworks, themes).join(play_rates(training(examples), artworks), "artwork_id", how="inner")
 
-    def options(log: DataFrame, *kept: str) -> DataFrame:
-        log = log.withColumn("user_themes", user_themes(F.col("context"), themes))
-        return options_of(log, "user_themes", "shown", "reward", *kept).join(known, "artwork_id", how="inner")
-
-    is_shown = F.col("option") == F.col("shown") - 1
+    past = with_user_themes(training(examples), themes)
+    learnt = fitted(shown_of(past, "user_themes", "reward").join(known, "artwork_id", how="inner"), crossed())
     log = held_out(examples)
-    learnt = fitted(options(training(examples)).where(is_shown), crossed())
-    asked = options(log).persist(StorageLevel.MEMORY_AND_DISK)
+    asked = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
+    asked = asked.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
+    is_shown = F.col("option") == F.col("shown") - 1
     scored = cross_fitted(asked.where(is_shown), asked, matched, "q")
     scored = predicted(learnt, scored, crossed(), "bandit")
     names = ["q", "play_rate", "bandit"]
     if evaluation.with_truth:
         scored = with_true_play(scored, evaluation.warehouse.settings.warehouse.rstrip("/"))
         names.append("true_play")
-    return log.join(gathered(scored, *names), list(KEY), how="inner")
+    known_whole = F.size("q") == F.size("artwork_ids")  # not so where an artwork has left the catalogue
+    return log.join(gathered(scored, *names), list(KEY), how="inner").where(known_whole)
 
 
 def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
@@ -110,11 +109,12 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     """Raise ContractError where models left out more of the log than may be rejected."""
     asked, answered = log.count(), scored.count()
     limit = evaluation.warehouse.settings.rejected_share_limit
-    print(f"{answered:,} of {asked:,} held-out impressions have the scores of every model", flush=True)
+    print(f"{answered:,} of {asked:,} held-out impressions are known to every policy", flush=True)
     if asked - answered > limit * asked:
+        models = ", ".join(evaluation.models)
         raise ContractError(
-            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack the scores of "
-            f"{', '.join(evaluation.models)}, at most {limit:.0%} may: score the same ds with each of them"
+            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack scores of {models} "
+            f"or have an artwork that left the catalogue; at most {limit:.0%} may. Score the same ds with each model"
         )
 
 

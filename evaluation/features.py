@@ -10,6 +10,7 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from evaluation.log import of_shown
 from schemas.words import VIEWING
 
 MOST_THEMES = 24
@@ -39,17 +40,24 @@ def clean(themes: str) -> Column:
     return F.transform(F.coalesce(F.col(themes), F.array().cast("array<string>")), lambda theme: F.lower(F.trim(theme)))
 
 
-def user_themes(context: Column, themes: list[str]) -> Column:
-    """For each theme, the share of the titles that the context shows as watched to the end that have it."""
-    lines = F.filter(F.split(context, "\n"), lambda line: line.startswith(VIEWING) & ~line.endswith("; left early"))
+def with_user_themes(log: DataFrame, themes: list[str]) -> DataFrame:
+    """`log` with user_themes: for each theme, the share of the titles that `context` shows as watched to the end that
+    have it.
+    """
+    lines = F.filter(F.split("context", "\n"), lambda line: line.startswith(VIEWING) & ~line.endswith("; left early"))
     # `- Film: The Return (1999): drama, war`: the genres follow the last colon.
-    genres = F.transform(lines, lambda line: F.split(F.regexp_extract(line, r": ([^:]*)$", 1), ", "))
-    size = F.greatest(F.size(lines), F.lit(1))
+    genres = F.transform("watched", lambda line: F.split(F.regexp_extract(line, r": ([^:]*)$", 1), ", "))
 
     def share(theme: str) -> Column:
-        return F.size(F.filter(genres, lambda each: F.array_contains(each, theme))) / size
+        return F.size(F.filter("genres", lambda genre: genre == theme)) / F.greatest(F.size("watched"), F.lit(1))
 
-    return F.array(*(share(theme) for theme in themes))
+    # A column of its own for each step, or the text would be read anew for every theme.
+    return (
+        log.withColumn("watched", lines)
+        .withColumn("genres", F.flatten(genres))
+        .withColumn("user_themes", F.array(*(share(theme) for theme in themes)))
+        .drop("watched", "genres")
+    )
 
 
 def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
@@ -62,7 +70,7 @@ def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
 
 def play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
     """artwork_id, play_rate: smoothed towards the title's rate, and that towards the rate of all impressions."""
-    shown = training.select("title_id", "reward", F.get("artwork_ids", F.col("shown") - 1).alias("artwork_id"))
+    shown = training.select("title_id", "reward", of_shown(F.col("artwork_ids")).alias("artwork_id"))
     overall = shown.agg(F.coalesce(F.avg("reward"), F.lit(0.0)).alias("overall"))
     titles = shown.groupBy("title_id").agg(F.sum("reward").alias("plays"), F.count(F.lit(1)).alias("impressions"))
     own = shown.groupBy("artwork_id").agg(

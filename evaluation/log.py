@@ -29,6 +29,11 @@ def options_of(log: DataFrame, *kept: str) -> DataFrame:
     return log.select(*KEY, *kept, F.posexplode("artwork_ids").alias("option", "artwork_id"))
 
 
+def shown_of(log: DataFrame, *kept: str) -> DataFrame:
+    """KEY, `kept`, artwork_id: the artwork of each impression that was shown."""
+    return log.select(*KEY, *kept, of_shown(F.col("artwork_ids")).alias("artwork_id"))
+
+
 def gathered(options: DataFrame, *names: str) -> DataFrame:
     """KEY and each of `names` as an array over the impression's artworks, in the order of their options."""
     ordered = F.array_sort(F.collect_list(F.struct("option", *names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pyspark import StorageLevel
 from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
@@ -16,7 +17,9 @@ PENALTY = 1e-3  # of the squares of the coefficients, over features of one devia
 def fitted(shown: DataFrame, features: Column) -> LogisticRegressionModel:
     """A regression of `reward` on `features` over impressions."""
     regression = LogisticRegression(featuresCol="features", labelCol="reward", regParam=PENALTY, maxIter=50)
-    model: LogisticRegressionModel = regression.fit(shown.select("reward", features.alias("features")))
+    data = shown.select("reward", features.alias("features")).persist(StorageLevel.MEMORY_AND_DISK)
+    model: LogisticRegressionModel = regression.fit(data)
+    data.unpersist()
     return model
 
 

@@ -9,207 +9,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from pyspark import StorageLevel
 from pyspark.sql import functions as F
 
 from evaluation.behaviour import play_rate_by_probability, positions
-from evaluation.estimators import CLIP, ESTIMATORS, PROMISED
 from evaluation.log import held_out
 from evaluation.models import model_scores
-from evaluation.plots import Span, curves, spans
+from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
-from evaluation.slices import ALL
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.session import spark_session
 from spark_jobs.warehouse import Warehouse
-
-HEADLINE = "dr"
-"""The estimator that the verdict is by."""
-TRUTH = "truth"
-
-type_row = dict[str, Any]
-"""A row of `policy_estimates`."""
-type_points = dict[str, tuple[list[float], list[float]]]
-"""Lines of a plot: x and y by name."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """`kind`: better, worse, open or refused."""
-
-    kind: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Page:
-    """All that the page tells. `rows`: the candidate's rows of `policy_estimates`; `losses`: by training stage."""
-
-    ds: date
-    candidate: str
-    reference: str
-    rows: list[type_row]
-    positions: type_points
-    play_rates: type_points
-    losses: dict[str, list[dict[str, float]]]
-
-    def find(self, policy: str, estimator: str, slice_by: str = ALL, slice_: str = ALL) -> type_row | None:
-        wanted = (policy, estimator, slice_by, slice_)
-        keys = ("policy", "estimator", "slice_by", "slice")
-        return next((row for row in self.rows if tuple(row[key] for key in keys) == wanted), None)
-
-    def policies(self) -> list[str]:
-        """The candidate first, then models, then baselines."""
-        names = {row["policy"] for row in self.rows}
-        baselines = [name for name in (*reversed(BASELINES), LOGGING) if name in names]
-        return [self.candidate, *sorted(names - {self.candidate, *baselines}), *baselines]
-
-    def has_truth(self) -> bool:
-        return any(row["estimator"] == TRUTH for row in self.rows)
-
-
-def verdict(page: Page) -> Verdict:
-    """What the headline's interval says, in a sentence."""
-    row = page.find(page.candidate, HEADLINE)
-    against = page.find(page.reference, HEADLINE)
-    if row is None or against is None:
-        raise ContractError(
-            f"{POLICY_ESTIMATES.name}: {page.ds} has no {HEADLINE} of {page.candidate} beside {page.reference}; run "
-            "evaluation.evaluate with the same --candidate and --champion"
-        )
-    reason = row["refused"] or against["refused"]
-    if reason:
-        return Verdict("refused", f"The log cannot tell whether {page.candidate} beats {page.reference}. {reason}")
-    share = f" ({row['difference'] / against['value']:+.1%})" if against["value"] > 0 else ""
-    figures = (
-        f"{row['difference']:+.4f} plays per impression{share}, 95 % interval {row['difference_low']:+.4f} to "
-        f"{row['difference_high']:+.4f}, doubly robust."
-    )
-    if row["difference_low"] > 0:
-        return Verdict("better", f"Better than {page.reference}: {figures}")
-    if row["difference_high"] < 0:
-        return Verdict("worse", f"Worse than {page.reference}: {figures}")
-    return Verdict("open", f"Cannot be told from {page.reference}: {figures}")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A sentence that the log earned, and of whom it was said; `slice` is empty where it is of the whole log."""
-
-    slice: str
-    policies: str
-    sentence: str
-
-
-def refusals(page: Page) -> list[Refusal]:
-    """Each sentence once, whatever the estimator: first those of the whole log."""
-    said: dict[tuple[str, str], list[str]] = {}
-    for row in sorted(page.rows, key=lambda row: (row["slice_by"], _number(row["slice"]), row["slice"])):
-        if row["refused"]:
-            of = "" if row["slice_by"] == ALL else f"{row['slice_by']}: {row['slice']}"
-            said.setdefault((of, row["refused"]), []).append(row["policy"])
-    everyone = page.policies()
-    return [
-        Refusal(of, "every policy" if set(names) == set(everyone) else _listed(names, everyone), sentence)
-        for (of, sentence), names in sorted(said.items(), key=lambda item: item[0][0] != "")
-    ]
-
-
-def _listed(names: list[str], order: list[str]) -> str:
-    return ", ".join(name for name in order if name in names)
-
-
-def render(page: Page) -> str:
-    """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    promised = [*PROMISED, *([TRUTH] if page.has_truth() else [])]
-    others = [name for name in ESTIMATORS if name not in PROMISED]
-    overall = page.find(page.candidate, HEADLINE)
-    told = verdict(page)
-    assert overall is not None  # `verdict` has looked
-    return environment.get_template("report.html.j2").render(
-        ds=page.ds,
-        candidate=page.candidate,
-        reference=page.reference,
-        impressions=overall["impressions"],
-        users=overall["users"],
-        verdict=told,
-        refusals=refusals(page),
-        has_truth=page.has_truth(),
-        promised=promised,
-        others=others,
-        differences=_table(page, promised, [name for name in page.policies() if name != page.reference]),
-        values=_table(page, promised, page.policies()),
-        other_values=_table(page, others, page.policies()),
-        slices=_slices(page),
-        clip=f"{CLIP:.0f}",
-        **_plots(page),
-    )
-
-
-def _table(page: Page, estimators: list[str], policies: list[str]) -> list[tuple[str, list[type_row | None]]]:
-    return [(policy, [page.find(policy, estimator) for estimator in estimators]) for policy in policies]
-
-
-def _slices(page: Page) -> list[tuple[str, type_row, type_row | None]]:
-    ours = [row for row in page.rows if (row["policy"], row["estimator"]) == (page.candidate, HEADLINE)]
-    return [
-        (f"{row['slice_by']}: {row['slice']}", row, page.find(page.candidate, TRUTH, row["slice_by"], row["slice"]))
-        for row in sorted(ours, key=lambda row: (row["slice_by"], _number(row["slice"]), row["slice"]))
-        if row["slice_by"] != ALL
-    ]
-
-
-def _number(slice_: str) -> int:
-    """The number that a band such as 13–40 begins with, so that 4 comes before 13."""
-    digits = slice_.partition("–")[0].split()[0]
-    return int(digits) if digits.isdigit() else 0
-
-
-def _plots(page: Page) -> dict[str, Any]:
-    """The drawings, as they stand in the page; an empty string where there is nothing to draw."""
-    unit = f"plays per impression more than {page.reference}"
-    policies = [(name, page.find(name, HEADLINE), page.find(name, TRUTH)) for name in page.policies()]
-    overall = [_span(name, row, known) for name, row, known in policies if name != page.reference]
-    sliced = [_span(name, row, known) for name, row, known in _slices(page)]
-    drawn = {
-        "difference_plot": spans("Difference by policy", [span for span in overall if span], unit),
-        "slice_plot": spans("Difference by slice", [span for span in sliced if span], unit),
-        "positions_plot": curves(
-            "Probability by option number", page.positions, "option number", "probability ÷ (1/K)", 1.0
-        ),
-        "calibration_plot": curves("Play rate by probability", page.play_rates, "K × probability", "play rate"),
-    }
-    losses = [
-        (stage, Markup(curves(f"Loss of {stage}", _line(at), "step", "loss"))) for stage, at in page.losses.items()
-    ]
-    return {**{name: Markup(svg) for name, svg in drawn.items()}, "losses": losses}
-
-
-def _line(losses: list[dict[str, float]]) -> type_points:
-    return {"loss": ([each["step"] for each in losses], [each["loss"] for each in losses])}
-
-
-def _span(name: str, row: type_row | None, known: type_row | None) -> Span | None:
-    if row is None or row["difference"] is None:
-        return None
-    true = known["difference"] if known else None
-    return Span(name, row["difference"], row["difference_low"], row["difference_high"], true)
 
 
 def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, checkpoint: Path | None) -> Page:
@@ -220,10 +36,12 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
         raise ContractError(
             f"{POLICY_ESTIMATES.name}: nothing of {candidate} for ds={ds}; run evaluation.evaluate for it first"
         )
-    log = held_out(warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(ds))).persist()
+    log = held_out(warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(ds))).persist(
+        StorageLevel.MEMORY_AND_DISK
+    )
     by_place, by_probability = {}, {}
     for model in sorted({row["policy"] for row in rows} - {LOGGING, *BASELINES}):
-        scores = model_scores(warehouse, model, ds).persist()
+        scores = model_scores(warehouse, model, ds).persist(StorageLevel.MEMORY_AND_DISK)
         at = positions(scores).collect()
         by_place[model] = [float(row["option"]) for row in at], [row["probability"] / row["even"] for row in at]
         played = play_rate_by_probability(log, scores).collect()

@@ -1,25 +1,20 @@
-"""Logs whose truth is known, many at once: what the estimators are tried on.
+"""Logs whose truth is known: what the estimators are tried on.
 
-A user has a level and a taste for each theme; a title has artworks of a theme and an appeal.
+A user has a level and a taste for each theme; an artwork has a theme and an appeal.
 
     P(play) = sigmoid(LEVEL + 0.6 level + 0.8 taste[theme] + 0.6 appeal)
 
-The logging policy is 0.8 softmax(1.5 (0.6 appeal + 0.3 noise)) + 0.2 / K. Two policies are judged: `popular` shows the
-artwork of most appeal, `personal` that of most appeal and taste as it knows it, with some error. Everything is a hash
-of ids, so that a log is the same whenever and wherever it is made.
+The logging policy is 0.8 softmax(0.9 appeal + 0.45 noise) + 0.2 / K. Two policies are judged: `popular` shows the
+artwork of most appeal, `personal` that of most appeal and taste as it knows it, with some error. The titles are those
+of the seed, and each log's users and impressions those of (seed, size, log).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 
-from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
-
-from evaluation.log import of_shown, point
-from evaluation.policies import greedy
+import numpy as np
+import pyarrow as pa
 
 TITLES = 60
 THEMES = 6
@@ -28,124 +23,105 @@ IMPRESSIONS_A_USER = 5
 LEVEL = -0.9
 EXPLORE = 0.2
 TARGETS = {"popular": "popular", "personal": "personal"}
+_NUMBERS = np.arange(MOST_ARTWORKS).astype(str)
+_THIRDS = (-0.43, 0.43)  # of the normal distribution
 
 
-def simulated_logs(spark: SparkSession, logs: Mapping[int, int], seed: int) -> DataFrame:
-    """size, log and what `policies.judged` reads: `logs` maps a size, in impressions, to how many logs of it."""
-    parts = [_impressions(spark, size, count, seed) for size, count in logs.items()]
-    rows = parts[0]
-    for part in parts[1:]:
-        rows = rows.unionByName(part)
-    return _with_q(_shown(_with_policies(_with_options(rows))).persist(StorageLevel.MEMORY_AND_DISK), "size", "log")
+@dataclass(frozen=True)
+class Titles:
+    """Arrays of (TITLES, MOST_ARTWORKS); `real` marks the artworks that there are, at least two a title."""
+
+    real: np.ndarray
+    theme: np.ndarray
+    appeal: np.ndarray
+    liked: np.ndarray
 
 
-def _impressions(spark: SparkSession, size: int, logs: int, seed: int) -> DataFrame:
-    """size, log, impression, user_id, title: users come up IMPRESSIONS_A_USER times each on average."""
-    users = size // IMPRESSIONS_A_USER
-    row = F.concat_ws("/", F.lit(seed), F.lit(size), "log", "impression")
-    user = F.floor(users * point(row, F.lit("user")))
-    return (
-        spark.range(size * logs)
-        .select(
-            F.lit(size).alias("size"),
-            F.floor(F.col("id") / size).alias("log"),
-            F.pmod("id", F.lit(size)).alias("impression"),
-        )
-        .select(
-            "size",
-            "log",
-            row.alias("impression"),
-            F.concat_ws("/", F.lit(seed), F.lit(size), "log", user).alias("user_id"),
-            F.floor(TITLES * point(row, F.lit("title"))).alias("title"),
-        )
-    )
+def titles_of(seed: int) -> Titles:
+    rng = np.random.default_rng(seed)
+    shape = (TITLES, MOST_ARTWORKS)
+    real = np.arange(MOST_ARTWORKS) < rng.integers(2, MOST_ARTWORKS + 1, size=(TITLES, 1))
+    appeal = rng.normal(size=shape)
+    return Titles(real, rng.integers(THEMES, size=shape), appeal, 0.9 * appeal + 0.45 * rng.normal(size=shape))
 
 
-def _with_options(rows: DataFrame) -> DataFrame:
-    """Adds artwork_ids and, as arrays over them, appeal, taste and true_play."""
-    count = 2 + F.floor((MOST_ARTWORKS - 1) * point(F.col("title"), F.lit("count")))
-    ids = F.transform(
-        F.sequence(F.lit(1), count), lambda number: F.concat_ws("-", F.col("title"), number.cast("string"))
-    )
-    level = 0.6 * normal(F.col("user_id"), F.lit("level"))
+def simulated_log(size: int, log: int, seed: int) -> pa.Table:
+    """One log of `size` impressions: size, log, impression and what `policies.judged` reads.
 
-    def theme(artwork: Column) -> Column:
-        return F.floor(THEMES * point(artwork, F.lit("theme")))
-
-    return (
-        rows.withColumn("artwork_ids", ids)
-        .withColumn("appeal", F.transform("artwork_ids", lambda each: normal(each, F.lit("appeal"))))
-        .withColumn("taste", F.transform("artwork_ids", lambda each: normal(F.col("user_id"), theme(each))))
-        .withColumn(
-            "true_play",
-            F.zip_with("appeal", "taste", lambda appeal, taste: sigmoid(LEVEL + level + 0.8 * taste + 0.6 * appeal)),
-        )
-    )
-
-
-def _with_policies(rows: DataFrame) -> DataFrame:
-    """Adds the targets of TARGETS, and `logged`, the logging policy's probabilities."""
-    liked = F.zip_with(
-        "appeal",
-        "artwork_ids",
-        lambda appeal, artwork: F.exp(1.5 * (0.6 * appeal + 0.3 * normal(artwork, F.lit("noise")))),
-    )
-    known = F.zip_with("appeal", "taste", lambda appeal, taste: 0.6 * appeal + 0.6 * taste)
-    blurred = F.zip_with(
-        known, "artwork_ids", lambda score, artwork: score + 0.5 * normal(F.col("user_id"), artwork, F.lit("blur"))
-    )
-    total = F.aggregate("liked", F.lit(0.0), lambda sum_, each: sum_ + each)
-    explored = F.transform("liked", lambda each: (1 - EXPLORE) * each / total + EXPLORE / F.size("liked"))
-    return (
-        rows.withColumn("popular", greedy(F.col("appeal")))
-        .withColumn("personal", greedy(blurred))
-        .withColumn("liked", liked)
-        .withColumn("logged", explored)
-    )
-
-
-def _shown(rows: DataFrame) -> DataFrame:
-    """Draws what was shown and whether it was played: adds shown (from 1), propensity and reward."""
-    below = F.transform(
-        "logged",
-        lambda _, index: F.aggregate(F.slice("logged", 1, index + 1), F.lit(0.0), lambda sum_, each: sum_ + each),
-    )
-    drawn = point(F.col("impression"), F.lit("shown"))
-    number = F.least(F.size(F.filter(below, lambda each: each <= drawn)) + 1, F.size("logged"))
-    played = point(F.col("impression"), F.lit("played")) < of_shown(F.col("true_play"))
-    return (
-        rows.withColumn("shown", number)
-        .withColumn("propensity", of_shown(F.col("logged")))
-        .withColumn("reward", played.cast("double"))
-    )
-
-
-def _with_q(rows: DataFrame, *by: str) -> DataFrame:
-    """Adds q, cross-fitted in two folds of users: the play rate of the other fold by thirds of appeal and of taste.
-
-    Six hundred logistic regressions would take an hour; an estimator does not ask where q̂ comes from.
+    Users come up IMPRESSIONS_A_USER times each on average.
     """
-
-    def third(value: Column) -> Column:
-        return F.when(value < -0.43, 0).when(value < 0.43, 1).otherwise(2)
-
-    cells = F.zip_with("appeal", "taste", lambda appeal, taste: 3 * third(appeal) + third(taste))
-    rows = rows.withColumn("cells", cells).withColumn("fold", F.pmod(F.xxhash64("user_id"), F.lit(2)).cast("int"))
-    rates = (
-        rows.groupBy(*by, (1 - F.col("fold")).alias("fold"), of_shown(F.col("cells")).alias("cell"))
-        .agg(((F.sum("reward") + 1) / (F.count(F.lit(1)) + 3)).alias("rate"))
-        .groupBy(*by, "fold")
-        .agg(F.map_from_entries(F.collect_list(F.struct("cell", "rate"))).alias("rates"))
+    titles, rng = titles_of(seed), np.random.default_rng([seed, size, log])
+    users = max(1, size // IMPRESSIONS_A_USER)
+    user, title = rng.integers(users, size=size), rng.integers(TITLES, size=size)
+    real, appeal = titles.real[title], titles.appeal[title]
+    taste = np.take_along_axis(rng.normal(size=(users, THEMES))[user], titles.theme[title], axis=1)
+    level = rng.normal(size=users)[user][:, None]
+    true_play = 1 / (1 + np.exp(-(LEVEL + 0.6 * level + 0.8 * taste + 0.6 * appeal)))
+    logged = logging_policy(titles.liked[title], real)
+    shown = _drawn(logged, rng)
+    reward = (rng.random(size) < _of(true_play, shown)).astype(float)
+    cells = 3 * np.digitize(appeal, _THIRDS) + np.digitize(taste, _THIRDS)
+    blurred = 0.6 * appeal + 0.6 * taste + 0.5 * rng.normal(size=real.shape)
+    arrays = {
+        "true_play": true_play,
+        "logged": logged,
+        "popular": _best(appeal, real),
+        "personal": _best(blurred, real),
+        "q": cross_fitted_rates(user % 2, cells, shown, reward),
+    }
+    return pa.table(
+        {
+            "size": np.full(size, size),
+            "log": np.full(size, log),
+            "impression": np.arange(size),
+            "user_id": [f"{size}/{log}/{number}" for number in user],
+            "artwork_ids": _lists(np.char.add(np.char.add(title.astype(str), "-")[:, None], _NUMBERS), real),
+            "shown": pa.array(shown + 1, pa.int32()),
+            "propensity": _of(logged, shown),
+            "reward": reward,
+            **{name: _lists(values, real) for name, values in arrays.items()},
+        }
     )
-    q = F.transform("cells", lambda cell: F.coalesce(F.try_element_at("rates", cell), F.lit(1 / 3)))
-    return rows.join(F.broadcast(rates), [*by, "fold"], how="inner").withColumn("q", q)
 
 
-def normal(*ids: Column) -> Column:
-    """A hash of ids as a draw from the normal distribution (Box and Muller, 1958)."""
-    one, two = point(*ids, F.lit("one")), point(*ids, F.lit("two"))
-    return F.sqrt(-2 * F.log(1 - one)) * F.cos(2 * math.pi * two)
+def logging_policy(liked: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(1 − EXPLORE) softmax(liked) + EXPLORE / K over the artworks that there are."""
+    weights = np.where(real, np.exp(liked), 0.0)
+    mixed: np.ndarray = (1 - EXPLORE) * weights / weights.sum(1, keepdims=True) + EXPLORE * real / real.sum(
+        1, keepdims=True
+    )
+    return mixed
 
 
-def sigmoid(logit: Column) -> Column:
-    return 1 / (1 + F.exp(-logit))
+def cross_fitted_rates(fold: np.ndarray, cells: np.ndarray, shown: np.ndarray, reward: np.ndarray) -> np.ndarray:
+    """q̂ by thirds of appeal and of taste: the play rate of the cell among the users of the other of two folds.
+
+    Six hundred logistic regressions would take an hour, and an estimator does not ask where q̂ comes from.
+    """
+    place = 9 * fold + _of(cells, shown)
+    plays, count = np.bincount(place, reward, minlength=18), np.bincount(place, minlength=18)
+    rates: np.ndarray = ((plays + 1) / (count + 3))[9 * (1 - fold)[:, None] + cells]
+    return rates
+
+
+def _drawn(policy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    below = np.cumsum(policy, axis=1) <= rng.random((len(policy), 1))
+    # Where rounding leaves the sum below the point, the last artwork that can be drawn is the one.
+    last: np.ndarray = np.minimum(below.sum(1), (policy > 0).sum(1) - 1)
+    return last
+
+
+def _of(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    picked: np.ndarray = values[np.arange(len(place)), place]
+    return picked
+
+
+def _best(scores: np.ndarray, real: np.ndarray) -> np.ndarray:
+    target = np.zeros(scores.shape)
+    target[np.arange(len(scores)), np.where(real, scores, -np.inf).argmax(1)] = 1.0
+    return target
+
+
+def _lists(values: np.ndarray, real: np.ndarray) -> pa.Array:
+    offsets = np.concatenate([[0], np.cumsum(real.sum(1))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values[real]))

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from evaluation.features import clean
-from evaluation.log import KEY, options_of
+from evaluation.log import KEY, held_out, options_of
 
 ALL = "all"
 
@@ -27,15 +27,15 @@ def with_slices(log: DataFrame, examples: DataFrame, artworks: DataFrame, rare: 
     """
     slices = {
         ALL: F.lit(ALL),
-        "artworks": banded(F.size("artwork_ids"), {3: "2–3", 6: "4–6", 12: "7–12"}, "13–40"),
+        "artworks": banded(F.size("artwork_ids"), {3: "2-3", 6: "4-6", 12: "7-12"}, "13-40"),
         "popularity": F.coalesce("popularity", F.lit("least popular")),
-        "history": banded(F.col("history_titles"), {0: "0", 9: "1–9", 19: "10–19"}, "20 or more"),
+        "history": banded(F.col("history_titles"), {0: "0", 9: "1-9", 19: "10-19"}, "20 or more"),
         "niche": F.when(F.col("niche"), "a niche artwork").otherwise("none"),
     }
     structs = [F.struct(F.lit(by).alias("slice_by"), each.alias("slice")) for by, each in slices.items()]
     return (
         log.join(F.broadcast(popularity(examples)), "title_id", how="left")
-        .join(with_niche(log, artworks, rare), list(KEY), how="left")
+        .join(with_niche(held_out(examples), artworks, rare), list(KEY), how="left")
         .withColumn("slices", F.array(*structs))
         .drop("popularity", "niche")
     )

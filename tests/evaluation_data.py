@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from evaluation.estimators import ESTIMATORS, estimates, user_sums
+from evaluation.estimators import estimates, user_sums
 from evaluation.policies import judged
-from evaluation.simulated_logs import TARGETS, simulated_logs
-
-BY = ("policy",)
+from evaluation.simulated_logs import TARGETS, simulated_log
 
 type_impression = tuple[str, list[float], int, float, float]
 """user_id, target, shown (from 1), propensity, reward."""
@@ -32,7 +29,8 @@ def log_of(spark: SparkSession, impressions: list[type_impression]) -> DataFrame
 
 
 def simulated(spark: SparkSession, size: int = 2000, seed: int = 1) -> DataFrame:
-    return simulated_logs(spark, {size: 1}, seed)
+    """One simulated log."""
+    return spark.createDataFrame(simulated_log(size, 0, seed)).localCheckpoint()
 
 
 def simulated_rows(log: DataFrame, **changed: Column) -> DataFrame:
@@ -40,17 +38,12 @@ def simulated_rows(log: DataFrame, **changed: Column) -> DataFrame:
     return judged(log.withColumns(changed), TARGETS, "popular")
 
 
-def broken(condition: Column, value: object, column: str) -> dict[str, Column]:
-    """`column` with `value` where `condition` is true."""
-    return {column: F.when(condition, F.lit(value)).otherwise(F.col(column))}
+def one_hot(number: Column) -> Column:
+    """The target that shows option `number`, from 1."""
+    return F.transform("artwork_ids", lambda _, place: (place == number - 1).cast("double"))
 
 
-def one_row() -> Column:
-    return F.col("impression").endswith("/7")
-
-
-def estimated(rows: DataFrame, reference: str = "popular", by: Sequence[str] = BY) -> dict[tuple[str, str], Any]:
+def estimated(rows: DataFrame, reference: str) -> dict[tuple[str, str], Any]:
     """Estimates by (policy, estimator)."""
-    sums = user_sums(rows, by, ESTIMATORS)
-    found = estimates(sums, by, reference).collect()
+    found = estimates(user_sums(rows, ["policy"]).persist(), ["policy"], reference).collect()
     return {(row["policy"], row["estimator"]): row for row in found}

@@ -1,131 +1,150 @@
-"""What no estimate is given for, and the sentence that says why."""
+"""What no estimate is given for, and the sentence that says why: one broken log a case, all estimated at once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from evaluation.estimators import ESTIMATORS
-from evaluation.policies import LOGGING, judged
-from tests.evaluation_data import broken, estimated, one_row, simulated, simulated_rows
+from evaluation.estimators import ESTIMATORS, estimates, user_sums
+from evaluation.policies import LOGGING
+from tests.evaluation_data import one_hot, simulated, simulated_rows
 
-ROWS = 10_000
+type_change = Callable[[], dict[str, Column]]
+type_found = dict[tuple[str, str, str], Any]
+
+
+def once(column: str, value: Column) -> dict[str, Column]:
+    """`column` with another value in one impression."""
+    return {column: F.when(F.col("impression") == 7, value).otherwise(F.col(column))}
+
+
+def scaled(factor: float) -> dict[str, Column]:
+    return {"propensity": F.least(F.col("propensity") * factor, F.lit(1.0))}
+
+
+def favourite() -> dict[str, Column]:
+    """A logger that always shows what it likes best."""
+    place = F.array_position("logged", F.array_max("logged")).cast("int")
+    return {"shown": place, "propensity": F.lit(1.0)}
+
+
+def never_shown() -> dict[str, Column]:
+    """Nothing but the first two artworks of a title was ever shown, and the policy wants the last of all."""
+    first = F.when(F.col("shown") % 2 == 0, F.lit(1)).otherwise(F.lit(2))
+    return {"shown": first, "propensity": F.lit(0.5), "personal": one_hot(F.size("artwork_ids"))}
+
+
+# Each: how many impressions the log has, and what is changed in it.
+CASES: dict[str, tuple[int, type_change]] = {
+    "good": (3000, dict),
+    "zero": (3000, lambda: once("propensity", F.lit(0.0))),
+    "above one": (3000, lambda: once("propensity", F.lit(1.2))),
+    "missing": (3000, lambda: once("propensity", F.lit(None).cast("double"))),
+    "negative": (3000, lambda: once("propensity", F.lit(-0.1))),
+    "number 0": (3000, lambda: once("shown", F.lit(0))),
+    "number 99": (3000, lambda: once("shown", F.lit(99))),
+    "no number": (3000, lambda: once("shown", F.lit(None).cast("int"))),
+    "halved": (3000, lambda: scaled(0.5)),
+    "raised": (3000, lambda: scaled(1.5)),
+    "a millionth": (10_000, lambda: once("propensity", F.lit(1e-6)) | once("personal", one_hot(F.col("shown")))),
+    "a millionth not wanted": (
+        10_000,
+        lambda: once("propensity", F.lit(1e-6)) | once("personal", one_hot(F.col("shown") % 2 + 1)),
+    ),
+    "never shown": (3000, never_shown),
+    "a favourite": (3000, favourite),
+    "ten rows": (10, dict),
+    "bad reference": (3000, lambda: {"popular": F.transform("artwork_ids", lambda _: F.lit(0.0))}),
+}
 
 
 @pytest.fixture(scope="module")
-def log(spark: SparkSession) -> DataFrame:
-    return simulated(spark, ROWS).localCheckpoint()
+def found(spark: SparkSession) -> type_found:
+    """Estimates by case, policy and estimator."""
+    logs = {size: simulated(spark, size) for size, _ in CASES.values()}
+    parts = [
+        simulated_rows(logs[size], **change()).withColumn("case", F.lit(name)) for name, (size, change) in CASES.items()
+    ]
+    sums = user_sums(reduce(DataFrame.unionByName, parts), ["case", "policy"]).persist()
+    rows = estimates(sums, ["case", "policy"], "popular").collect()
+    return {(row["case"], row["policy"], row["estimator"]): row for row in rows}
 
 
-def refused(found: dict[tuple[str, str], Any], policy: str = "personal") -> str:
+def refused(found: type_found, case: str, policy: str = "personal") -> str:
     """The one reason that every estimator gives; no number with it."""
-    rows = [found[policy, name] for name in ESTIMATORS]
+    rows = [found[case, policy, name] for name in ESTIMATORS]
     assert all(row["value"] is None and row["difference"] is None and row["low"] is None for row in rows)
     (reason,) = {row["refused"] for row in rows}
     return str(reason)
 
 
-def test_a_good_log_is_not_refused(log: DataFrame) -> None:
-    found = estimated(simulated_rows(log))
-    assert {row["refused"] for row in found.values()} == {None}
-    assert all(row["value"] is not None and row["difference"] is not None for row in found.values())
+def test_a_good_log_is_not_refused(found: type_found) -> None:
+    rows = [row for (case, _, _), row in found.items() if case == "good"]
+    assert len(rows) == 3 * len(ESTIMATORS)
+    assert {row["refused"] for row in rows} == {None}
+    assert all(row["value"] is not None and row["difference"] is not None for row in rows)
 
 
-@pytest.mark.parametrize("propensity", [0.0, 1.2, None, -0.1], ids=["zero", "above one", "missing", "negative"])
-def test_a_propensity_that_is_no_probability(log: DataFrame, propensity: float | None) -> None:
-    value = F.lit(propensity).cast("double")
-    changed = F.when(one_row(), value).otherwise(F.col("propensity"))
-    found = estimated(simulated_rows(log, propensity=changed))
-    assert "1 of 10,000 impressions have a propensity that is missing, 0 or less, or above 1" in refused(found)
+@pytest.mark.parametrize("case", ["zero", "above one", "missing", "negative"])
+def test_a_propensity_that_is_no_probability(found: type_found, case: str) -> None:
+    told = "1 of 3,000 impressions have a propensity that is missing, 0 or less, or above 1"
+    assert told in refused(found, case)
     # The log is broken, whoever asks.
-    assert "1 of 10,000" in refused(found, LOGGING)
+    assert told in refused(found, case, LOGGING)
 
 
-@pytest.mark.parametrize("shown", [0, 99, None])
-def test_an_eligible_set_without_the_artwork_that_was_shown(log: DataFrame, shown: int | None) -> None:
-    changed = F.when(one_row(), F.lit(shown).cast("int")).otherwise(F.col("shown"))
-    found = estimated(simulated_rows(log, shown=changed))
-    assert "1 of 10,000 impressions show an artwork that is not among the eligible ones" in refused(found)
+@pytest.mark.parametrize("case", ["number 0", "number 99", "no number"])
+def test_an_eligible_set_without_the_artwork_that_was_shown(found: type_found, case: str) -> None:
+    assert "1 of 3,000 impressions show an artwork that is not among the eligible ones" in refused(found, case)
 
 
-@pytest.mark.parametrize(("factor", "told"), [(0.5, "logged too small"), (1.5, "logged too large")])
-def test_propensities_logged_wrongly_by_a_factor(log: DataFrame, factor: float, told: str) -> None:
-    changed = F.least(F.col("propensity") * factor, F.lit(1.0))
-    found = estimated(simulated_rows(log, propensity=changed))
-    reason = refused(found)
-    assert "mean weight" in reason
+@pytest.mark.parametrize(("case", "told"), [("halved", "logged too small"), ("raised", "logged too large")])
+def test_propensities_logged_wrongly_by_a_factor(found: type_found, case: str, told: str) -> None:
+    """Snips would hide it: both of its sums are off alike."""
+    reason = refused(found, case)
+    assert "The policy's mean weight is" in reason
     assert told in reason
     assert "The propensities do not add up: the mean weight of a uniform policy is" in reason
-    # Its value needs no propensities.
-    assert found[LOGGING, "ips"]["value"] is not None
+    # The mean of the log needs no propensities.
+    assert found[case, LOGGING, "ips"]["value"] is not None
 
 
-def test_snips_alone_would_hide_a_factor(log: DataFrame) -> None:
-    """Both of its sums are off alike: only the mean weight shows it."""
-    found = estimated(simulated_rows(log, propensity=F.col("propensity") / 3))
-    assert found["personal", "snips"]["value"] is None
-
-
-def test_one_row_of_a_millionth(log: DataFrame) -> None:
-    tiny: Column = F.when(one_row(), F.lit(1e-6)).otherwise(F.col("propensity"))
-    shows_it = {"personal": F.transform("artwork_ids", lambda _, place: (place == F.col("shown") - 1).cast("double"))}
-    changed = {"propensity": tiny, "personal": F.when(one_row(), shows_it["personal"]).otherwise(F.col("personal"))}
-    reason = refused(estimated(simulated_rows(log, **changed)))
+def test_one_row_of_a_millionth(found: type_found) -> None:
+    reason = refused(found, "a millionth")
     assert "The weights of 10,000 impressions amount to 1." in reason
-    assert "The largest 1 % of the weights hold" in reason
+    assert "The largest 1 % of the weights hold 99 % of all weight" in reason
 
 
-def test_one_row_of_a_millionth_that_the_policy_would_not_show(log: DataFrame) -> None:
+def test_one_row_of_a_millionth_that_the_policy_would_not_show(found: type_found) -> None:
     """Its weight is 0, but whether the propensities add up can no longer be told."""
-    other = F.transform(
-        "artwork_ids", lambda _, place: (place == F.pmod("shown", F.size("artwork_ids"))).cast("double")
-    )
-    changed = {
-        **broken(one_row(), 1e-6, "propensity"),
-        "personal": F.when(one_row(), other).otherwise(F.col("personal")),
-    }
-    assert "Whether the propensities add up cannot be told" in refused(estimated(simulated_rows(log, **changed)))
+    reason = refused(found, "a millionth not wanted")
+    assert reason.startswith("Whether the propensities add up cannot be told: a few hold nearly all weight")
 
 
-def test_a_policy_that_shows_what_the_log_never_does(log: DataFrame) -> None:
-    """The logging policy has no probability for the last artwork of a title, and the policy wants it."""
-    last = F.transform("artwork_ids", lambda _, place: (place == F.size("artwork_ids") - 1).cast("double"))
-    never = F.size("artwork_ids") - F.col("shown") > 0
-    rows = judged(
-        log.where(never)
-        .withColumn("propensity", F.col("propensity") / (1 - F.element_at("logged", -1)))
-        .withColumn("personal", last),
-        {"personal": "personal"},
-        LOGGING,
-    )
-    reason = refused(estimated(rows, LOGGING))
-    assert "mean weight is 0.000 ± 0.000" in reason
-    assert "it shows artworks that the log never does" in reason
+def test_a_policy_that_shows_what_the_log_never_does(found: type_found) -> None:
+    assert "it shows artworks that the log never does" in refused(found, "never shown")
 
 
-def test_a_logger_that_always_shows_its_favourite(log: DataFrame) -> None:
-    favourite = F.transform("logged", lambda each: (each == F.array_max("logged")).cast("double"))
-    shown = F.array_position("logged", F.array_max("logged")).cast("int")
-    found = estimated(simulated_rows(log, logged=favourite, shown=shown, propensity=F.lit(1.0)))
-    reason = refused(found)
+def test_a_logger_that_always_shows_its_favourite(found: type_found) -> None:
+    reason = refused(found, "a favourite")
     assert "The log shows one artwork for certain in 100 % of the impressions" in reason
     assert "of what the policy shows has no probability there" in reason
-    assert found[LOGGING, "ips"]["value"] is not None
+    assert found["a favourite", LOGGING, "ips"]["value"] is not None
 
 
-def test_ten_rows(spark: SparkSession) -> None:
-    found = estimated(simulated_rows(simulated(spark, 10)))
-    reason = refused(found)
+def test_ten_rows(found: type_found) -> None:
+    reason = refused(found, "ten rows")
     assert reason.startswith("There are 10 impressions of 2 users; an interval needs at least 100 of 30.")
 
 
-def test_a_difference_to_a_policy_that_is_refused_is_not_given(log: DataFrame) -> None:
-    """Only the reference wants what has no support; the candidate's own value stands."""
-    nothing = F.transform("artwork_ids", lambda _: F.lit(0.0))
-    row = estimated(simulated_rows(log, popular=nothing))["personal", "dr"]
+def test_a_difference_to_a_policy_that_is_refused_is_not_given(found: type_found) -> None:
+    """Only the reference fails; the candidate's own value stands."""
+    row = found["bad reference", "personal", "dr"]
     assert row["value"] is not None
     assert row["refused"] is None
     assert row["difference"] is None

@@ -2,28 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from evaluation.bootstrap import bootstrap, poisson
 from evaluation.estimators import CLIP, ESTIMATORS, PROMISED, estimates, user_sums
 from evaluation.policies import LOGGING, greedy, judged, uniform
-from tests.evaluation_data import BY, estimated, log_of, simulated, simulated_rows, type_impression
+from tests.evaluation_data import estimated, log_of, simulated, simulated_rows, type_impression
 
 NAMES = tuple(ESTIMATORS)
+CASE = ("case", "policy")
+
+type_found = dict[tuple[str, str, str], Any]
 
 
-@pytest.fixture(autouse=True)
-def _no_least_size(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _no_least_size() -> Iterator[None]:
     """Frames spelled out are small; what is refused is in test_evaluation_diagnostics.py."""
-    for name in ("MIN_IMPRESSIONS", "MIN_USERS", "MIN_EFFECTIVE"):
-        monkeypatch.setattr(f"evaluation.diagnostics.{name}", 0)
-    monkeypatch.setattr("evaluation.diagnostics.MAX_ERRORS", 1e9)
-    monkeypatch.setattr("evaluation.diagnostics.MAX_TAIL_SHARE", 2.0)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MIN_IMPRESSIONS", "MIN_USERS", "MIN_EFFECTIVE"):
+            patch.setattr(f"evaluation.diagnostics.{name}", 0)
+        patch.setattr("evaluation.diagnostics.MAX_ERRORS", 1e9)
+        patch.setattr("evaluation.diagnostics.MAX_TAIL_SHARE", 2.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rows(spark: SparkSession) -> DataFrame:
+    """Simulated logs, told apart by `case`."""
+    logs = {size: simulated(spark, size) for size in (500, 2000, 4000)}
+    ones = {"reward": F.lit(1.0), "q": F.transform("q", lambda _: F.lit(1.0))}
+    cases = {
+        "small": simulated_rows(logs[500]),
+        "plain": simulated_rows(logs[2000]),
+        "large": simulated_rows(logs[4000]),
+        "ones": simulated_rows(logs[2000], **ones),
+        "constant": simulated_rows(logs[500], reward=F.lit(0.3)),
+        "copies": simulated_rows(logs[500]).crossJoin(spark.range(10).select()),
+    }
+    parts = [part.withColumn("case", F.lit(name)) for name, part in cases.items()]
+    return reduce(DataFrame.unionByName, parts).localCheckpoint()
+
+
+@pytest.fixture(scope="module")
+def sums(rows: DataFrame) -> DataFrame:
+    return user_sums(rows, CASE).localCheckpoint()
+
+
+@pytest.fixture(scope="module")
+def found(sums: DataFrame) -> type_found:
+    """Estimates by case, policy and estimator."""
+    return {(row["case"], row["policy"], row["estimator"]): row for row in estimates(sums, CASE, "popular").collect()}
+
+
+def widths(found: type_found, case: str) -> dict[str, float]:
+    return {name: found[case, "personal", name]["high"] - found[case, "personal", name]["low"] for name in NAMES}
 
 
 def test_the_formulas(spark: SparkSession) -> None:
@@ -55,12 +96,10 @@ def test_the_formulas(spark: SparkSession) -> None:
     assert (found["policy", "ips"]["impressions"], found["policy", "ips"]["users"]) == (4, 3)
 
 
-def test_the_logging_policy_gets_the_mean_of_its_log(spark: SparkSession) -> None:
-    log = simulated(spark).persist()
-    mean = log.agg(F.avg("reward")).collect()[0][0]
-    found = estimated(simulated_rows(log))
+def test_the_logging_policy_gets_the_mean_of_its_log(rows: DataFrame, found: type_found) -> None:
+    mean = rows.where("case = 'plain' and policy = 'logging'").agg(F.avg("reward")).collect()[0][0]
     exact = [name for name in NAMES if name != "dm"]
-    assert [found[LOGGING, name]["value"] for name in exact] == pytest.approx([mean] * len(exact))
+    assert [found["plain", LOGGING, name]["value"] for name in exact] == pytest.approx([mean] * len(exact))
 
 
 def test_a_target_that_is_the_logging_policy_gets_the_mean_too(spark: SparkSession) -> None:
@@ -72,116 +111,106 @@ def test_a_target_that_is_the_logging_policy_gets_the_mean_too(spark: SparkSessi
     assert found["policy", "ips"]["difference"] == pytest.approx(0, abs=1e-12)
 
 
-def test_rewards_of_one_give_one(spark: SparkSession) -> None:
-    log = simulated(spark)
-    found = estimated(simulated_rows(log, reward=F.lit(1.0), q=F.transform("q", lambda _: F.lit(1.0))))
+def test_rewards_of_one_give_one(found: type_found) -> None:
     exact = [name for name in NAMES if name not in ("ips", "clipped_ips")]
-    assert [found["personal", name]["value"] for name in exact] == pytest.approx([1.0] * len(exact))
-    assert found["personal", "ips"]["low"] < 1 < found["personal", "ips"]["high"]
+    assert [found["ones", "personal", name]["value"] for name in exact] == pytest.approx([1.0] * len(exact))
+    row = found["ones", "personal", "ips"]
+    assert row["low"] < 1 < row["high"]
 
 
-def test_a_constant_reward_has_no_width(spark: SparkSession) -> None:
+def test_a_constant_reward_has_no_width(found: type_found, sums: DataFrame) -> None:
     """Where both sums of a ratio are made anew; with a fixed denominator it would have one."""
-    rows = simulated_rows(simulated(spark, 500), reward=F.lit(0.3))
-    found = estimated(rows)["personal", "snips"]
-    assert (found["low"], found["high"]) == pytest.approx((0.3, 0.3), abs=1e-6)
-    again = (
-        bootstrap(user_sums(rows, BY, {"snips": ESTIMATORS["snips"]}), BY, 20).where("policy = 'personal'").collect()[0]
-    )
-    assert (again["low"], again["high"]) == pytest.approx((0.3, 0.3))
+    row = found["constant", "personal", "snips"]
+    assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3), abs=1e-6)
+    again = bootstrap(sums.where("case = 'constant' and policy = 'personal'"), CASE, 20)
+    row = again.where("estimator = 'snips'").collect()[0]
+    assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3))
 
 
-def test_a_policy_differs_from_itself_by_nothing(spark: SparkSession) -> None:
-    found = estimated(simulated_rows(simulated(spark, 500)))
+def test_a_policy_differs_from_itself_by_nothing(found: type_found) -> None:
     for name in NAMES:
-        row = found["popular", name]
+        row = found["small", "popular", name]
         assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx((0, 0, 0), abs=1e-6)
 
 
-def test_a_paired_difference_is_narrower_than_two_intervals(spark: SparkSession) -> None:
-    found = estimated(simulated_rows(simulated(spark)))
+def test_a_paired_difference_is_narrower_than_two_intervals(found: type_found) -> None:
     for name in PROMISED:
-        ours, theirs = found["personal", name], found["popular", name]
+        ours, theirs = found["plain", "personal", name], found["plain", "popular", name]
         apart = np.hypot(ours["high"] - ours["low"], theirs["high"] - theirs["low"])
         assert ours["difference"] == pytest.approx(ours["value"] - theirs["value"])
         assert ours["difference_high"] - ours["difference_low"] < 0.95 * apart
 
 
-def test_more_rows_are_tighter(spark: SparkSession) -> None:
-    widths = [
-        {name: row["high"] - row["low"] for (policy, name), row in found.items() if policy == "personal"}
-        for found in (estimated(simulated_rows(simulated(spark, size))) for size in (500, 4000))
-    ]
-    assert all(widths[1][name] < 0.6 * widths[0][name] for name in NAMES)
+def test_more_rows_are_tighter(found: type_found) -> None:
+    few, many = widths(found, "small"), widths(found, "large")
+    assert all(many[name] < 0.6 * few[name] for name in NAMES)
 
 
-def test_rows_repeated_within_users_are_not_tighter(spark: SparkSession) -> None:
+def test_rows_repeated_within_users_are_not_tighter(found: type_found) -> None:
     """Ten copies of each impression tell nothing new; only other users would."""
-    rows = simulated_rows(simulated(spark, 500))
-    copies = rows.crossJoin(spark.range(10))
-    once, often = estimated(rows)["personal", "dr"], estimated(copies)["personal", "dr"]
-    assert often["high"] - often["low"] == pytest.approx(once["high"] - once["low"])
+    assert widths(found, "copies") == pytest.approx(widths(found, "small"))
 
 
-def test_parts_merge_to_one_pass(spark: SparkSession) -> None:
-    rows = simulated_rows(simulated(spark, 500)).persist()
+def test_parts_merge_to_one_pass_whatever_stands_beside(rows: DataFrame, found: type_found) -> None:
+    """One group alone, from sums of two parts of its users, is as it was among the others."""
+    small = rows.where("case = 'small'").persist()
     first = F.pmod(F.xxhash64("user_id"), F.lit(2)) == 0
-    parts = [user_sums(rows.where(part), BY, ESTIMATORS) for part in (first, ~first)]
+    parts = [user_sums(small.where(part), CASE) for part in (first, ~first)]
     # The tail of the weights is the one thing that is not a sum.
-    merged = estimates(parts[0].unionByName(parts[1]), BY, "popular").collect()
-    whole = estimated(rows)
-    for row in merged:
-        expected = whole[row["policy"], row["estimator"]]
+    for row in estimates(parts[0].unionByName(parts[1]), CASE, "popular").collect():
+        expected = found["small", row["policy"], row["estimator"]]
         for column in ("value", "low", "high", "difference_low", "effective_size"):
             assert row[column] == pytest.approx(expected[column]), column
 
 
-def test_slices_are_estimated_as_if_alone(spark: SparkSession) -> None:
-    rows = simulated_rows(simulated(spark, 2000)).withColumn("slice", (F.col("options") > 4).cast("string"))
-    together = estimates(user_sums(rows, ["policy", "slice"]), ["policy", "slice"], "popular").where("slice = 'true'")
-    alone = estimated(rows.where("slice = 'true'"))
-    for row in together.collect():
-        assert row["difference_high"] == pytest.approx(alone[row["policy"], row["estimator"]]["difference_high"])
-
-
-def impressions() -> st.SearchStrategy[list[type_impression]]:
+def a_log() -> st.SearchStrategy[list[type_impression]]:
     def impression(user: int, best: int, shown: int, propensity: float, played: bool) -> type_impression:
         return (f"u{user}", [float(place == best) for place in range(3)], shown, propensity, float(played))
 
     one = st.builds(
-        impression, st.integers(0, 4), st.integers(0, 2), st.integers(1, 3), st.floats(0.05, 1.0), st.booleans()
+        impression, st.integers(0, 4), st.integers(0, 2), st.integers(1, 3), st.floats(0.05, 0.99), st.booleans()
     )
-    return st.lists(one, min_size=8, max_size=40)
+    return st.lists(one, min_size=1, max_size=30)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(rows=impressions())
-def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, rows: list[type_impression]) -> None:
-    found = estimated(judged(log_of(spark, rows), {"policy": "target"}, LOGGING), LOGGING)["policy", "ips"]
-    users = sorted({row[0] for row in rows})
-    weighted = np.array([target[shown - 1] / propensity * reward for _, target, shown, propensity, reward in rows])
-    value = weighted.mean()
-    totals = [sum(w - value for w, row in zip(weighted, rows, strict=True) if row[0] == user) for user in users]
-    assert found["value"] == pytest.approx(value)
-    if len(users) > 1:
-        error = np.sqrt(len(users) / (len(users) - 1) * np.sum(np.square(totals))) / len(rows)
-        student = found["high"] - found["value"]
-        assert student >= 1.95 * error - 1e-9
-    else:
-        assert found["low"] is None
+# Many logs to an example, as a grouping column tells them apart: each Spark query takes seconds.
+@settings(max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(logs=st.lists(a_log(), min_size=20, max_size=20))
+def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, logs: list[list[type_impression]]) -> None:
+    parts = [log_of(spark, rows).withColumn("log", F.lit(number)) for number, rows in enumerate(logs)]
+    log = reduce(DataFrame.unionByName, parts).localCheckpoint()
+    by = ("log", "policy")
+    sums = user_sums(judged(log, {"policy": "target"}, LOGGING, "log"), by).persist()
+    found = estimates(sums, by, LOGGING).where("policy = 'policy' and estimator = 'ips'").collect()
+    assert len(found) == len(logs)
+    for row in found:
+        value, half = numpy_ips(logs[row["log"]])
+        assert row["value"] == pytest.approx(value)
+        assert row["high"] == (None if half is None else pytest.approx(value + half, abs=1e-6))
 
 
-def test_the_bootstrap_agrees_with_the_formula(spark: SparkSession) -> None:
-    sums = user_sums(
-        simulated_rows(simulated(spark, 2000)), BY, {name: ESTIMATORS[name] for name in PROMISED}
-    ).persist()
-    formula = {row["estimator"]: row for row in estimates(sums, BY, "popular").where("policy = 'personal'").collect()}
-    for row in bootstrap(sums.where("policy = 'personal'"), BY).collect():
-        expected = formula[row["estimator"]]
-        for low, high in (("low", "high"), ("difference_low", "difference_high")):
+def numpy_ips(rows: list[type_impression]) -> tuple[float, float | None]:
+    """IPS and half its interval, users' deviations added up one by one; none for one user."""
+    users = np.array([row[0] for row in rows])
+    weighted = np.array([target[shown - 1] / p * reward for _, target, shown, p, reward in rows])
+    value = float(weighted.mean())
+    totals = np.array([(weighted - value)[users == user].sum() for user in np.unique(users)])
+    freedom = len(totals) - 1
+    if freedom == 0:
+        return value, None
+    z = 1.959964
+    student = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    error = np.sqrt(len(totals) / freedom * (totals**2).sum()) / len(rows)
+    return value, float(student * error)
+
+
+def test_the_bootstrap_agrees_with_the_formula(found: type_found, sums: DataFrame) -> None:
+    for row in bootstrap(sums.where("case = 'plain' and policy = 'personal'"), CASE).collect():
+        expected = found["plain", "personal", row["estimator"]]
+        for of, low, high in (("value", "low", "high"), ("difference", "difference_low", "difference_high")):
             # 200 replicates tell a width to about a tenth.
             assert row[high] - row[low] == pytest.approx(expected[high] - expected[low], rel=0.3)
-            assert row[low] < expected["difference" if "difference" in low else "value"] < row[high]
+            assert row[low] < expected[of] < row[high]
 
 
 def test_users_are_drawn_once_on_average(spark: SparkSession) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from evaluation.features import artwork_themes, play_rates, rare_themes, user_themes, vocabulary
+from evaluation.features import artwork_themes, play_rates, rare_themes, vocabulary, with_user_themes
 from evaluation.log import gathered, held_out, options_of, training
 from evaluation.regression import FOLDS, cross_fitted, fold_of
 from evaluation.slices import popularity, with_slices
@@ -70,7 +70,7 @@ def test_user_themes_are_read_from_the_context_that_a_night_writes(spark: SparkS
         spark.createDataFrame(titles, nullable(TITLES)),
         Settings(),
     )
-    found = texts.select("user_id", user_themes(F.col("context"), ["drama", "war", "horror"])).collect()
+    found = with_user_themes(texts, ["drama", "war", "horror"]).select("user_id", "user_themes").collect()
     assert {row[0]: row[1] for row in found} == {"u1": pytest.approx([2 / 3, 1 / 3, 0]), "u2": [0.0, 0.0, 0.0]}
 
 
@@ -149,9 +149,9 @@ def test_every_impression_is_in_one_slice_of_each_kind(spark: SparkSession) -> N
     slices = {row["user_id"]: {each["slice_by"]: each["slice"] for each in row["slices"]} for row in found}
     assert slices["u1"] == {
         "all": "all",
-        "artworks": "4–6",
+        "artworks": "4-6",
         "popularity": "most popular",
-        "history": "1–9",
+        "history": "1-9",
         "niche": "a niche artwork",
     }
-    assert (slices["u2"]["artworks"], slices["u2"]["history"], slices["u2"]["niche"]) == ("2–3", "20 or more", "none")
+    assert (slices["u2"]["artworks"], slices["u2"]["history"], slices["u2"]["niche"]) == ("2-3", "20 or more", "none")

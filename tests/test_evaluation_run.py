@@ -17,8 +17,9 @@ from pyspark.sql import SparkSession
 
 from evaluation.evaluate import Evaluation, evaluate
 from evaluation.models import model_scores
+from evaluation.page import Page, refusals, render, verdict
 from evaluation.plots import Span, curves, spans
-from evaluation.report import Page, read_page, refusals, render, verdict
+from evaluation.report import read_page
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth
@@ -106,7 +107,7 @@ def write(folder: Path, table: Table, rows: list[dict[str, Any]]) -> None:
 @pytest.fixture(scope="module")
 def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     folder = tmp_path_factory.mktemp("evaluation") / "warehouse"
-    service = simulated_service(users=150, titles=60, days=14, seed=4)
+    service = simulated_service(users=105, titles=36, days=14, seed=4)
     write_service(service, folder)
     rows, truth = example_rows(service), read_truth(folder)
     write(folder, POST_TRAINING_EXAMPLES, rows)
