@@ -1,10 +1,10 @@
-"""python -m evaluation.evaluate --ds D --candidate VERSION [--champion POLICY] [--model VERSION …] [--truth]
+"""python -m evaluation.evaluate --ds D --candidate MODEL [--champion POLICY] [--model MODEL …]
 
 What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
 logging policy, the baselines, and the greedy choice of each model whose scores are in
-`<warehouse>/post_training/scores/<version>/artwork_scores`. Differences are to the champion (a model's version, or
-another policy's name), or to the logging policy where none is given. With --truth, on a sample service, each policy's
-true value stands beside its estimates.
+`<warehouse>/post_training/scores/<version>/artwork_scores`. A model is named by its version or its checkpoint's folder.
+Differences are to the champion: the model that scores a night now, unless another model or policy is named. On a sample
+service each policy's true value stands beside its estimates.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -31,13 +32,15 @@ from evaluation.features import (
     with_user_themes,
 )
 from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
-from evaluation.models import model_scores, probabilities_of
+from evaluation.models import model_scores, probabilities_of, version_of
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import cross_fitted, fitted, predicted
 from evaluation.slices import ALL, with_slices
 from evaluation.true_values import with_true_play
+from examples.truth import FOLDER
+from inference.champion import model_of_tonight
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.session import spark_session
@@ -179,26 +182,34 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m evaluation.evaluate", description="What policies are worth on held-out impressions."
     )
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
-    parser.add_argument("--candidate", required=True, help="the model version to judge")
-    parser.add_argument("--champion", default=LOGGING, help="what to compare with; default: %(default)s")
-    parser.add_argument("--model", action="append", default=[], help="a further model version to show beside")
-    parser.add_argument("--truth", action="store_true", help="add true values, on a sample service")
+    parser.add_argument(
+        "--candidate", required=True, help="the model to judge: its version, or its checkpoint's folder"
+    )
+    parser.add_argument(
+        "--champion",
+        help="what to compare with: a model, or a policy's name; default: the model that scores a night now",
+    )
+    parser.add_argument("--model", action="append", default=[], help="a further model to show beside")
     return parser.parse_args(arguments)
+
+
+def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
+    """Evaluate what the command line names, with true values where the warehouse is a sample's."""
+    candidate = version_of(parsed.candidate)
+    champion = version_of(parsed.champion) if parsed.champion else model_of_tonight(warehouse.settings).version
+    others = [version_of(name) for name in (champion, *parsed.model) if name not in (LOGGING, *BASELINES)]
+    models = tuple(dict.fromkeys([candidate, *others]))
+    with_truth = Path(warehouse.settings.warehouse, FOLDER).is_dir()
+    evaluate(Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth))
 
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _arguments(arguments)
     warehouse = Warehouse(spark_session("marquee evaluate"), settings())
-    others = [name for name in (parsed.champion, *parsed.model) if name not in (LOGGING, *BASELINES)]
-    models = tuple(dict.fromkeys([parsed.candidate, *others]))
     try:
-        evaluate(Evaluation(warehouse, parsed.ds, parsed.candidate, parsed.champion, models, parsed.truth))
-    except ContractError as error:
-        print(f"evaluate: {error}", file=sys.stderr, flush=True)
-        return REFUSED
+        return exit_status("evaluate", lambda: judge(parsed, warehouse))
     finally:
         warehouse.spark.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.tables import ARTWORK_SCORES
 from spark_jobs.warehouse import Warehouse
+
+
+def version_of(model: str) -> str:
+    """The version of a checkpoint, where `model` is its folder; a version or the name of a policy is itself."""
+    return read_checkpoint(model).version if Path(model).is_dir() else model
 
 
 def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:

@@ -1,7 +1,7 @@
-"""python -m evaluation.report --ds D --candidate VERSION --out FILE [--champion POLICY] [--checkpoint FOLDER]
+"""python -m evaluation.report --ds D --candidate MODEL --out FILE [--champion POLICY]
 
-One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and, with
---checkpoint, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows the reader's colours.
+One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and, where its
+checkpoint's folder is named, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows the reader's colours.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pyspark.sql import functions as F
 
 from evaluation.behaviour import play_rate_by_probability, positions
 from evaluation.log import held_out
-from evaluation.models import model_scores
+from evaluation.models import model_scores, version_of
 from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
+from inference.champion import model_of_tonight
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.session import spark_session
@@ -50,34 +51,35 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
 
 
 def _losses(checkpoint: Path | None) -> dict[str, list[dict[str, float]]]:
-    """`loss.json`: by stage, a list of {step, loss}."""
+    """A checkpoint's `loss.json`, a list of {stage, step, loss}, by stage."""
     file = checkpoint / "loss.json" if checkpoint else None
-    if file is None or not file.is_file():
-        return {}
-    losses: dict[str, list[dict[str, float]]] = json.loads(file.read_text())
+    losses: dict[str, list[dict[str, float]]] = {}
+    for each in json.loads(file.read_text()) if file and file.is_file() else []:
+        losses.setdefault(each["stage"], []).append({"step": each["step"], "loss": each["loss"]})
     return losses
+
+
+def write_report(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
+    folder = Path(parsed.candidate) if Path(parsed.candidate).is_dir() else None
+    champion = version_of(parsed.champion) if parsed.champion else model_of_tonight(warehouse.settings).version
+    page = read_page(warehouse, parsed.ds, version_of(parsed.candidate), champion, folder)
+    parsed.out.parent.mkdir(parents=True, exist_ok=True)
+    parsed.out.write_text(render(page))
+    print(f"{verdict(page).sentence}\n{parsed.out}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evaluation.report", description="A page on one candidate.")
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
-    parser.add_argument("--candidate", required=True, help="the model version that was judged")
-    parser.add_argument("--champion", default=LOGGING, help="what it was compared with; default: %(default)s")
-    parser.add_argument("--checkpoint", type=Path, help="the candidate's folder, for its losses")
+    parser.add_argument("--candidate", required=True, help="what was judged: its version, or its checkpoint's folder")
+    parser.add_argument("--champion", help="what it was compared with; default: the model that scores a night now")
     parser.add_argument("--out", type=Path, required=True, help="the page to write")
     parsed = parser.parse_args(arguments)
     warehouse = Warehouse(spark_session("marquee report"), settings())
     try:
-        page = read_page(warehouse, parsed.ds, parsed.candidate, parsed.champion, parsed.checkpoint)
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(render(page))
-        print(f"{verdict(page).sentence}\n{parsed.out}")
-    except ContractError as error:
-        print(f"report: {error}", file=sys.stderr, flush=True)
-        return REFUSED
+        return exit_status("report", lambda: write_report(parsed, warehouse))
     finally:
         warehouse.spark.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -29,6 +29,4 @@ def _read(spark: SparkSession, path: str) -> DataFrame:
     try:
         return spark.read.parquet(f"{path}.parquet")
     except AnalysisException as error:
-        raise ContractError(
-            f"{path}.parquet: there is no truth here, and only a sample service has one; leave --truth out"
-        ) from error
+        raise ContractError(f"{path}.parquet: there is no truth here, and only a sample service has one") from error
