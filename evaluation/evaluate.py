@@ -182,12 +182,10 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m evaluation.evaluate", description="What policies are worth on held-out impressions."
     )
     parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
-    parser.add_argument(
-        "--candidate", required=True, help="the model to judge: its version, or its checkpoint's folder"
-    )
+    parser.add_argument("--candidate", required=True, help="what to judge: a model's version, or its folder")
     parser.add_argument(
         "--champion",
-        help="what to compare with: a model, or a policy's name; default: the model that scores a night now",
+        help="a model or a policy to compare with; default: the model that scores a night now",
     )
     parser.add_argument("--model", action="append", default=[], help="a further model to show beside")
     return parser.parse_args(arguments)

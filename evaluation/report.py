@@ -1,7 +1,8 @@
 """python -m evaluation.report --ds D --candidate MODEL --out FILE [--champion POLICY]
 
-One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and, where its
-checkpoint's folder is named, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows the reader's colours.
+One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and, where
+its checkpoint's folder is named, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows the
+reader's colours.
 """
 
 from __future__ import annotations

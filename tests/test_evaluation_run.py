@@ -216,6 +216,6 @@ def test_text_of_plots_follows_the_page() -> None:
 
 
 def test_losses_are_read_from_the_checkpoint(warehouse: Warehouse, page: Page, tmp_path: Path) -> None:
-    (tmp_path / "loss.json").write_text(json.dumps({"dpo": [{"step": 1, "loss": 0.69}]}))
+    (tmp_path / "loss.json").write_text(json.dumps([{"stage": "dpo", "step": 1, "loss": 0.69}]))
     again = read_page(warehouse, LAST_DAY, GOOD, page.reference, tmp_path)
     assert again.losses == {"dpo": [{"step": 1, "loss": 0.69}]}
