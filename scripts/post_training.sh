@@ -11,13 +11,6 @@ cd "$(dirname "$0")/.."
     exit 2
 }
 ds=${DS:-$(python -m examples last-day --warehouse "$MARQUEE_WAREHOUSE")}
-log=.airflow/logs/post-training-$ds.log
-mkdir -p .airflow/logs
-echo "Post-training of $ds on $MARQUEE_WAREHOUSE; everything that is said goes to $log"
-began=$SECONDS
-AIRFLOW__LOGGING__COLORED_CONSOLE_LOG=False NO_COLOR=1 airflow dags test artwork_post_training "$ds" 2>&1 |
-    python scripts/follow.py "$log"
-echo "It took $((SECONDS - began)) s"
-echo
+scripts/run_dag.sh artwork_post_training "$ds"
 python -m training.registry list
 echo "The page on the candidate: ${MARQUEE_CHECKPOINTS:-checkpoints}/$ds/dpo/report.html"
