@@ -5,8 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
-# Where the tables are: a folder, or the URI of an object store.
-WAREHOUSE ?= warehouse
+# Where the tables are: a folder, or the URI of an object store. What the environment says holds here too.
+WAREHOUSE ?= $(or $(MARQUEE_WAREHOUSE),warehouse)
 # The sample that fills a new warehouse: simulated, or movielens with MOVIELENS=folder.
 SERVICE ?= simulated
 MOVIELENS ?=

@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     last = commands.add_parser("last-day", help="print the last day on which anything was watched")
     for command in (simulated, movielens):
         command.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
-    for command in (simulated, movielens, last):
         command.add_argument("--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s")
+    # A sample is made in a folder; looked at is any warehouse, also one of an object store.
+    last.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
     return parser
 
 

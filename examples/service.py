@@ -96,12 +96,12 @@ def refuse_existing(warehouse: Path) -> None:
         )
 
 
-def last_day(warehouse: Path) -> date:
-    """The last day on which anything was watched."""
-    history = warehouse / VIEWING_HISTORY.name
-    if not DeltaTable.is_deltatable(str(history)):
+def last_day(warehouse: str) -> date:
+    """The last day on which anything was watched in a warehouse, a folder or the URI of an object store."""
+    history = f"{warehouse.rstrip('/')}/{VIEWING_HISTORY.name}"
+    if not DeltaTable.is_deltatable(history):
         raise ContractError(f"{history} is not a Delta table: fill the warehouse first (python -m examples --help)")
-    days = [partition["watch_date"] for partition in DeltaTable(str(history)).partitions()]
+    days = [partition["watch_date"] for partition in DeltaTable(history).partitions()]
     if not days:
         raise ContractError(f"{history} is empty: nobody has watched anything, so there is no last day")
     return max(date.fromisoformat(str(day)) for day in days)

@@ -100,8 +100,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _local_paths_are_absolute(self) -> Self:
-        if "://" not in self.warehouse and not Path(self.warehouse).is_absolute():
-            object.__setattr__(self, "warehouse", str(Path(self.warehouse).resolve()))
+        # A night's tasks run in folders of their own: what is relative would be elsewhere in each.
+        for name in ("warehouse", "model", "checkpoints"):
+            place: str = getattr(self, name)
+            if "://" not in place and not Path(place).is_absolute():
+                object.__setattr__(self, name, str(Path(place).resolve()))
         return self
 
 

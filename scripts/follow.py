@@ -18,7 +18,10 @@ from rich.console import Console
 _EVENT = re.compile(r"^\S+Z \[\w+ *\] (?P<message>.*?) +\[(?P<logger>[\w. ]+)\](?: \w+=.*)?$")
 _START = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\w+) map_index=(?P<index>-?\d+)")
 _STATE = re.compile(r"new_state=(?P<state>failed|up_for_retry)")
-_TOLD = re.compile(r"^(\d\d:\d\d:\d\d scored |marquee \w+: |(validate|candidates|contexts|score_\d+|audit|publish): )")
+_TOLD = re.compile(
+    r"^(\d\d:\d\d:\d\d scored |marquee \w+: |(validate|candidates|contexts|score_\d+|audit|publish): "
+    r"|(examples|sft|dpo|promoted|refused): )"
+)
 # What Ivy found, a hundred lines a task, and what every task says at its start.
 _NOISE = re.compile(
     r"^(found |confs:|::|\||-----|\d+ artifacts|Ivy Default|The jars for|[\w.-]+#[\w.-]+[; ]|[\w.-]+#.* added as)"

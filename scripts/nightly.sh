@@ -36,14 +36,6 @@ if [[ $warehouse != *://* ]]; then
 fi
 ds=${DS:-$(python -m examples last-day --warehouse "$warehouse")}
 
-log=.airflow/logs/nightly-$ds.log
-mkdir -p .airflow/logs
-echo "The night of $ds on $warehouse; everything that Airflow and Spark say goes to $log"
-began=$SECONDS
-AIRFLOW__LOGGING__COLORED_CONSOLE_LOG=False NO_COLOR=1 airflow dags test artwork_nightly "$ds" 2>&1 |
-    python scripts/follow.py "$log"
-echo "The night took $((SECONDS - began)) s"
-echo
-
+scripts/run_dag.sh artwork_nightly "$ds"
 python -m serving.summary --ds "$ds"
 python -m serving.lookup ${LOOKUP_USER:+--user "$LOOKUP_USER"}

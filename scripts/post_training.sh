@@ -5,14 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 
+# Told now, not by the last task.
+[ -n "${MARQUEE_REGISTRY:-}" ] || {
+    echo "marquee: set MARQUEE_REGISTRY to the URI of an MLflow registry: the candidate is kept and judged there." >&2
+    exit 2
+}
 ds=${DS:-$(python -m examples last-day --warehouse "$MARQUEE_WAREHOUSE")}
-log=.airflow/logs/post-training-$ds.log
-mkdir -p .airflow/logs
-echo "Post-training of $ds on $MARQUEE_WAREHOUSE; everything that is said goes to $log"
-began=$SECONDS
-AIRFLOW__LOGGING__COLORED_CONSOLE_LOG=False NO_COLOR=1 airflow dags test artwork_post_training "$ds" 2>&1 |
-    python scripts/follow.py "$log"
-echo "It took $((SECONDS - began)) s"
-echo
+scripts/run_dag.sh artwork_post_training "$ds"
 python -m training.registry list
-echo "The page on the candidate: $MARQUEE_CHECKPOINTS/$ds/dpo/report.html"
+echo "The page on the candidate: ${MARQUEE_CHECKPOINTS:-checkpoints}/$ds/dpo/report.html"

@@ -1,6 +1,6 @@
 """python -m tests.bad_input
 
-Runs nights over twenty-one kinds of bad input and writes docs/bad-input.md: what became of each, and what was said.
+Runs nights over twenty-two kinds of bad input and writes docs/bad-input.md: what became of each, and what was said.
 `tests/test_bad_input.py` holds the page to what happens.
 """
 

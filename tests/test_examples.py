@@ -201,7 +201,7 @@ def test_a_written_service_is_read_back_and_not_written_over(service: Service, t
     warehouse = tmp_path / "warehouse"
     rows = write_service(service, warehouse)
     assert rows["titles"] == TITLES
-    assert last_day(warehouse) == LAST_DAY
+    assert last_day(str(warehouse)) == LAST_DAY
     written, made = read_truth(warehouse), truth_of(service.tastes, service.artworks)
     ids = [art.artwork_id for art in service.artworks[:3]]
     assert written.play_probabilities("2", ids) == pytest.approx(made.play_probabilities("2", ids))
@@ -216,7 +216,9 @@ def test_the_command_fills_a_warehouse_and_tells_its_last_day(tmp_path: Path) ->
     made = _examples("simulated", "--warehouse", str(warehouse), *size)
     assert "titles                   8 rows" in made.stdout
     assert f"last day {LAST_DAY}" in made.stdout
-    assert _examples("last-day", "--warehouse", str(warehouse)).stdout.strip() == str(LAST_DAY)
+    # A URI too, as of an object store.
+    for place in (str(warehouse), warehouse.as_uri()):
+        assert _examples("last-day", "--warehouse", place).stdout.strip() == str(LAST_DAY)
     again = _examples("simulated", "--warehouse", str(warehouse), *size)
     assert again.returncode != 0
     assert "give another --warehouse" in again.stderr

@@ -104,9 +104,14 @@ def test_spark_puts_a_user_in_the_same_bucket(spark: SparkSession) -> None:
     assert found == {user: bucket_of(user, 16) for user in users}
 
 
-def test_a_warehouse_on_disk_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["warehouse", "model", "checkpoints"])
+def test_a_folder_on_disk_is_an_absolute_path(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Settings(warehouse="here").warehouse == str(tmp_path / "here")
+    monkeypatch.setenv(f"MARQUEE_{name.upper()}", "here")
+    assert getattr(Settings(), name) == str(tmp_path / "here")
+
+
+def test_an_object_stores_uri_is_left_as_it_is() -> None:
     assert Settings(warehouse="s3://bucket/w").warehouse == "s3://bucket/w"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, Schema, write_deltalake
+from rich.console import Console
 
 from schemas.buckets import bucket_of
 from schemas.contract import Table
@@ -218,13 +219,25 @@ def test_two_warehouses_are_compared(warehouse: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(
+    "told", ["publish: 2.0 s, inserted 150", "sft: made/sft is tiny-sft@1", "promoted: +0.0100 plays"]
+)
+def test_what_a_step_says_in_the_end_is_told(told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    follower = Follower(Console(soft_wrap=True, no_color=True))
+    follower.read(
+        f"2026-11-24T08:20:32.5Z [info     ] {told} [airflow.task.hooks.SubprocessHook] loc=subprocess.py:104"
+    )
+    follower.read(
+        "2026-11-24T08:20:32.6Z [info     ] anything else [airflow.task.hooks.SubprocessHook] loc=subprocess.py:104"
+    )
+    assert capsys.readouterr().out.split() == told.split()
+
+
+@pytest.mark.parametrize(
     ("state", "said"), [("failed", "validate failed."), ("up_for_retry", "it will be tried again")]
 )
 def test_a_failed_task_is_told_with_its_own_last_lines(
     state: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from rich.console import Console
-
     follower = Follower(Console(soft_wrap=True, no_color=True))
     hook = (
         "[airflow.task.hooks.airflow.providers.apache.spark.hooks.spark_submit.SparkSubmitHook] loc=spark_submit.py:965"
