@@ -53,11 +53,11 @@ def warehouse(spark: SparkSession, folder: Path, impressions: list[Any], **setti
 
 
 def made_examples(made: SmallWarehouse) -> list[Any]:
-    """The rows that the step would write, in one order."""
+    """The rows that the step would write, by user, title and time."""
     night = made.night()
     night.read_as_of_now()
     rows = make_examples(night).rows.select(*POST_TRAINING_EXAMPLES.column_names)
-    return sorted(rows.collect(), key=str)
+    return sorted(rows.collect(), key=lambda row: (row["user_id"], row["title_id"], row["shown_at"]))
 
 
 def test_an_example_is_the_question_of_just_before_it_was_shown(spark: SparkSession, tmp_path: Path) -> None:
