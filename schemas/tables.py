@@ -22,7 +22,9 @@ _title = Column("title_id", "string", "the title")
 
 
 def _not_blank(column: str) -> Rule:
-    return Rule(f"{column}_blank", f"trim({column}) != ''", f"`{column}` has at least one visible character")
+    # Neither white space nor a control or format character.
+    visible = f"{column} rlike '[^\\\\s\\\\p{{C}}\\\\p{{Z}}]'"
+    return Rule(f"{column}_blank", visible, f"`{column}` has at least one visible character")
 
 
 # Inputs: owned by others, never written by the nightly run.

@@ -183,6 +183,17 @@ def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
     return merged.unionByName(stale)
 
 
+def still_active(changes: DataFrame, choices: DataFrame) -> DataFrame:
+    """`changes` without choices of an artwork that is in none of `choices`: it has ended since an older night."""
+    active = choices.select("title_id", F.explode("artwork_ids").alias("artwork_id")).distinct()
+    return (
+        changes.where(F.col("source") != REMOVED)
+        .join(active, ["title_id", "artwork_id"], how="left_semi")
+        .unionByName(changes.where(F.col("source") == REMOVED))
+        .select(*ARTWORK_SELECTIONS.column_names)
+    )
+
+
 def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
     """One commit; none where nothing changed. Returns the rows inserted, updated and deleted."""
     counts = {row["source"]: row["count"] for row in changes.groupBy("source").count().collect()}
@@ -276,7 +287,8 @@ def publish(night: Night) -> None:
             decided = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).unionByName(
                 logged_later.select(*KEY)
             )
-            changes = changes.join(decided.distinct(), KEY, how="left_anti").select(*ARTWORK_SELECTIONS.column_names)
+            choices_now = warehouse.read(TITLE_CHOICES).where(F.col("ds") == F.lit(newer[-1]))
+            changes = still_active(changes.join(decided.distinct(), KEY, how="left_anti"), choices_now)
         counts.update(
             merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds)
         )

@@ -146,6 +146,26 @@ def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark:
     assert small.rows(ARTWORK_SELECTION_LOG) == logged
 
 
+def test_a_backfill_serves_no_artwork_that_has_ended_since(small: SmallWarehouse) -> None:
+    small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t2", 2), (day(1), "u2", "t2", 1)]
+    small.history += [viewing("u3", "t3", day(1))]
+    small.artworks = [
+        artwork("a11", "t1", active_to=DAY),
+        artwork("a12", "t1", active_to=DAY),
+        artwork("a13", "t1"),
+        artwork("a21", "t2"),
+        artwork("a22", "t2"),
+    ]
+    small.settings = small.settings.model_copy(update={"epsilon": 0.0})
+    small.write_inputs()
+    small.run(day(1))
+    small.run(DAY, favourite="a11")
+    # The night itself chose the artwork that was active then; serving sees only what may be shown now.
+    logged = {(r["user_id"], r["title_id"]): r["artwork_id"] for r in small.rows(ARTWORK_SELECTION_LOG)}
+    assert logged["u1", "t1"] == "a11"
+    assert set(selections(small)) == {("u1", "t2"), ("u2", "t2")}
+
+
 def test_the_end_of_an_epoch_draws_again_without_asking_the_model(spark: SparkSession, tmp_path: Path) -> None:
     small = small_warehouse(spark, tmp_path, epoch_days=1, epsilon=1.0)
     small.history = [viewing(f"u{i}", "t1") for i in range(40)] + [viewing("other", "t1", day(1))]

@@ -55,6 +55,8 @@ def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known:
         (TITLES, title("t", "שלום 🐕"), None),
         (ARTWORKS, artwork("a", "t"), None),
         (ARTWORKS, artwork("a", "t", "  "), "caption_blank"),
+        (ARTWORKS, artwork("a", "t", "\t\n\u200b\u2028"), "caption_blank"),
+        (ARTWORKS, artwork("a", "t", "."), None),
         (ARTWORKS, artwork("a", "gone"), "unknown_title_id"),
         (TITLE_CANDIDATES, (DAY, "u", "t", 0), "rank_not_positive"),
         (IMPRESSIONS, impression(), None),
