@@ -13,7 +13,7 @@ from datetime import date
 
 from rich.table import Table
 
-from benchmarks.night_counts import ByteCounts, TokenCounts, byte_counts, token_counts
+from benchmarks.night_counts import ByteCounts, TokenCounts, byte_counts, token_counts, watched_share
 from inference.checkpoint import read_checkpoint
 from inference.tokens import Tokens
 from inference.warehouse import Night
@@ -37,6 +37,8 @@ ASSUMED: dict[str, tuple[float, str]] = {
 """Name, default and meaning of what is assumed."""
 
 SHARES = (0.01, 0.05, 0.2, 0.5, 1.0)
+GPUS = (1, 8, 64, 512)
+BUCKETS = (1024, 4096, 16_384, 32_768)
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,47 @@ def told_gpu(plan: Plan, assumed: dict[str, float]) -> Table:
     return table
 
 
+def told_gpus(plan: Plan, assumed: dict[str, float]) -> Table:
+    table = _table(f"What GPUs can do in {assumed['night-hours']:g} hours, FP8")
+    for column in ("GPUs", "pairs/s", "pairs", "users changed", "users of whom 20 % changed", "users of whom 5 % did"):
+        table.add_column(column, justify="right")
+    for gpus in GPUS:
+        users_a_second = gpus * assumed["rate"] / plan.computed_tokens()
+        users = users_a_second * assumed["night-hours"] * 3600
+        table.add_row(
+            f"{gpus:,}",
+            f"{users_a_second * plan.titles:,.0f}",
+            f"{users * plan.titles / 1e9:,.3f} G",
+            *(f"{number / 1e6:,.2f} M" for number in (users, users / 0.2, users / 0.05)),
+        )
+    return table
+
+
+def told_buckets(plan: Plan, assumed: dict[str, float], found: ByteCounts) -> Table:
+    table = _table("Buckets: a file that a lookup reads, and the work that a kill loses at most")
+    for column in (
+        "buckets",
+        "users each",
+        "MB of selections each",
+        "GPU-minutes each, 5 % changed",
+        "20 %",
+        "100 %",
+        "commits/s to artwork_scores",
+    ):
+        table.add_column(column, justify="right")
+    for buckets in BUCKETS:
+        users = plan.users / buckets
+        minutes = gpu_hours(users * plan.computed_tokens(), assumed["rate"]) * 60
+        table.add_row(
+            f"{buckets:,}",
+            f"{users:,.0f}",
+            f"{users * assumed['titles'] * found.selection / 1e6:,.0f}",
+            *(f"{minutes * share:,.1f}" for share in (0.05, 0.2, 1)),
+            f"{buckets / assumed['night-hours'] / 3600:.2f}",
+        )
+    return table
+
+
 def told_storage(plan: Plan, assumed: dict[str, float], found: ByteCounts) -> Table:
     nights = assumed["kept-nights"]
     table = _table(f"Storage, TB: one night, and {nights:g} nights kept beside the state")
@@ -159,7 +202,9 @@ def print_cost(counts: TokenCounts, found: ByteCounts, assumed: dict[str, float]
         f"one title's artworks replaced, wanted by every user, nobody changed: {one / 1e12:,.2f} T tokens, "
         f"{gpu_hours(one, assumed['rate']):,.0f} GPU-hours FP8\n"
     )
-    console.print(told_storage(plan, assumed, found))
+    for table in (told_gpus(plan, assumed), told_buckets(plan, assumed, found), told_storage(plan, assumed, found)):
+        console.print(table)
+        print()
     flat = plan.users * plan.titles * found.prompt
     print(f"the same pairs as prompt texts, {found.prompt:,.0f} bytes each: {flat / 1e12:,.1f} TB, not compressed")
 
@@ -188,6 +233,7 @@ def main() -> int:
             f"{arguments.warehouse}, night of {arguments.ds}, tokens of {checkpoint.version}, blocks of "
             f"{arguments.block_size}"
         )
+        print(f"{watched_share(night):.1%} of its users watched something on that day")
         print_cost(counts, byte_counts(night), assumed)
     except ContractError as error:
         print(f"night_cost: {error}", file=sys.stderr)

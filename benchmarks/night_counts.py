@@ -20,6 +20,7 @@ from schemas.tables import (
     ARTWORK_SELECTIONS,
     TITLE_CHOICES,
     USER_CONTEXTS,
+    VIEWING_HISTORY,
     WANTED_PAIRS,
 )
 from serving.tables import open_table, rows
@@ -81,6 +82,17 @@ def token_counts(night: Night, tokens: Tokens, limit: int, block_size: int) -> T
         computed=computed,
         asked_share=_asked_share(night.warehouse),
     )
+
+
+def watched_share(night: Night) -> float:
+    """Share of the wanted users who watched something on the night's day: whose contexts the next night renders anew."""
+    found = rows(
+        "SELECT (SELECT count(DISTINCT user_id) FROM history WHERE watch_date = "
+        f"DATE '{night.ds}') AS watched, (SELECT count(*) FROM wanted WHERE ds = DATE '{night.ds}') AS users",
+        history=open_table(night.warehouse, VIEWING_HISTORY),
+        wanted=open_table(night.warehouse, WANTED_PAIRS),
+    )[0]
+    return float(found["watched"] / found["users"])
 
 
 def byte_counts(night: Night) -> ByteCounts:
