@@ -85,7 +85,7 @@ def token_counts(night: Night, tokens: Tokens, limit: int, block_size: int) -> T
 
 
 def watched_share(night: Night) -> float:
-    """Share of the wanted users who watched something on the night's day: whose contexts the next night renders anew."""
+    """Share of the wanted users who watched something on the night's day, and so had a new context."""
     found = rows(
         "SELECT (SELECT count(DISTINCT user_id) FROM history WHERE watch_date = "
         f"DATE '{night.ds}') AS watched, (SELECT count(*) FROM wanted WHERE ds = DATE '{night.ds}') AS users",
