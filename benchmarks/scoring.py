@@ -144,6 +144,7 @@ def measure(sides: list[str], job: Job, folder: Path, repeats: int, tolerance: f
             except RuntimeError as error:
                 measured.failed[side] = str(error)
                 measured.runs.pop(side, None)
+                measured.agreements.pop(side, None)
                 continue
             reference = reference or scores
             measured.agreements[side] = compare(side, reference, scores, tolerance)
