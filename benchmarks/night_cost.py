@@ -181,11 +181,13 @@ def print_cost(counts: TokenCounts, found: ByteCounts, assumed: dict[str, float]
         f"counted: {counts.users:,} users, {counts.pairs:,} pairs asked ({counts.asked_share:.1%} of those published); "
         f"tokens: {counts.context:.1f} a context, {counts.choice:.1f} a choice, {counts.remainder:.1f} after a "
         f"context's last whole block\nto compute: {counts.computed:,} tokens with an endless cache; the formula gives "
-        f"{formula:,.0f} ({formula / counts.computed - 1:+.1%})"
+        f"{formula:,.0f} ({formula / counts.computed - 1:+.1%})\nbytes: {found.context_user:.0f} a context, and a pair "
+        f"{found.context_pair:.1f} beside it, {found.score:.0f} in artwork_scores, {found.logged:.0f} in "
+        f"artwork_selection_log, {found.selection:.0f} in artwork_selections"
     )
     print("\nassumed:")
     for name, value in assumed.items():
-        print(f"  --{name:<14} {value:>13,g}  {ASSUMED[name][1]}")
+        print(f"  --{name:<14} {value:>13,.10g}  {ASSUMED[name][1]}")
     plan = Plan(
         users=assumed["users"],
         titles=assumed["titles"] * assumed["asked-share"],
@@ -220,7 +222,7 @@ def main() -> int:
     parser.add_argument("--model", default=settings().model, help="whose tokenizer counts; default: %(default)s")
     parser.add_argument("--block-size", type=int, default=settings().block_size, help="default: %(default)s tokens")
     for name, (value, meaning) in ASSUMED.items():
-        parser.add_argument(f"--{name}", type=float, default=value, help=f"{meaning}; default: {value:,g}")
+        parser.add_argument(f"--{name}", type=float, default=value, help=f"{meaning}; default: {value:,.10g}")
     arguments = parser.parse_args()
     assumed = {name: getattr(arguments, name.replace("-", "_")) for name in ASSUMED}
     try:
