@@ -19,12 +19,16 @@ class Agreement:
     largest: float | None
     answered: int
     """Answers that could be parsed, of a side that gives answers."""
-    contrary: int
-    """Answers that differ from the reference's best option by more than the tolerance in probability."""
+    best: int
+    """Of these, answers that are the reference's best option, or within the tolerance of it."""
 
 
 def compare(side: str, reference: type_scores, scores: type_scores, tolerance: float) -> Agreement:
-    """How far `scores` are from `reference`. Raises ContractError where pairs differ, or values by over `tolerance`."""
+    """How far `scores` are from `reference`.
+
+    Raises ContractError where other pairs were scored, or probabilities differ by more than `tolerance`. Answers parsed
+    from text are only counted: a text may name any number.
+    """
     expected = {(row["user_id"], row["title_id"]): row["probabilities"] for row in reference}
     found = {(row["user_id"], row["title_id"]): row for row in scores}
     if found.keys() != expected.keys():
@@ -37,11 +41,11 @@ def compare(side: str, reference: type_scores, scores: type_scores, tolerance: f
     ]
     answers = {pair: row["answer"] for pair, row in found.items() if row["answer"] is not None}
     below = [max(expected[pair]) - expected[pair][answer - 1] for pair, answer in answers.items()]
-    contrary = sum(each > tolerance for each in below)
+    best = sum(each <= tolerance for each in below)
     largest = max(differences) if differences else None
-    if contrary or (largest or 0) > tolerance:
+    if (largest or 0) > tolerance:
         raise ContractError(
-            f"{side}: probabilities differ by up to {largest}, {contrary} answers are not the best option; at most "
-            f"{tolerance} was expected, so the sides do not do the same work"
+            f"{side}: probabilities differ by up to {largest} from the reference's, at most {tolerance} was expected: "
+            "the sides do not do the same work"
         )
-    return Agreement(len(found), largest, len(answers), contrary)
+    return Agreement(len(found), largest, len(answers), best)

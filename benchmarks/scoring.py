@@ -159,8 +159,8 @@ def told_agreement(side: str, agreement: Agreement) -> str:
     if agreement.largest is not None:
         return f"  {side}: {agreement.pairs:,} pairs, largest difference {agreement.largest:.1e}"
     return (
-        f"  {side}: {agreement.answered:,} of {agreement.pairs:,} answers name an option ("
-        f"{agreement.answered / agreement.pairs:.0%}), each the best one"
+        f"  {side}: {agreement.answered:,} of {agreement.pairs:,} texts name an option, {agreement.best:,} of them the "
+        "most probable one"
     )
 
 

@@ -12,7 +12,6 @@ from datetime import date
 from benchmarks.peers.job import Job, Scored, score_row
 from benchmarks.peers.llm import make_llm, token_counts
 
-_NUMBER = re.compile(r"\d+")
 _TOKENS = 8
 # Beside the contexts: the choices of the pairs in flight, and of those since a context was last used.
 _LARGE = 2.0
@@ -35,9 +34,9 @@ def cache_blocks(context_tokens: int, share: float, block_size: int) -> int:
 
 
 def parsed(text: str, options: int) -> int | None:
-    """The first number in `text`, if it is that of an option."""
-    found = _NUMBER.search(text)
-    return int(found[0]) if found and 1 <= int(found[0]) <= options else None
+    """The first number of an option in `text`; the longest where several begin at one place."""
+    found = re.search("|".join(str(number) for number in range(options, 0, -1)), text)
+    return int(found[0]) if found else None
 
 
 def _start(job: Job, share: float) -> Callable[[date], Scored]:
