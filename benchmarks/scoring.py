@@ -25,6 +25,7 @@ from rich.table import Table
 from benchmarks.agreement import Agreement, compare
 from benchmarks.cached_share import EndlessCache
 from benchmarks.peers.job import Job
+from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
 from benchmarks.random_llama import make_random_llama
 from benchmarks.repeats import alternating, rate
@@ -204,6 +205,8 @@ def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance:
         f"blocks of {job.settings.block_size}, {job.settings.max_num_batched_tokens} tokens and "
         f"{job.settings.max_num_seqs} prompts a step, {os.cpu_count()} processors"
     )
+    large, small = (cache_blocks(bucket.context_tokens, share, job.settings.block_size) for share in (LARGE, SMALL))
+    print(f"the script's caches: {large:,} and {small:,} blocks, which the prompts of a step have to fit in too")
     measured = measure(sides, job, folder, repeats, tolerance)
     for side, reason in measured.failed.items():
         print(f"{side}: FAILED, left out: {reason}")

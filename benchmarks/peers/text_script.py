@@ -14,18 +14,18 @@ from benchmarks.peers.llm import make_llm, token_counts
 
 _TOKENS = 8
 # Beside the contexts: the choices of the pairs in flight, and of those since a context was last used.
-_LARGE = 2.0
-_SMALL = 1 / 20
+LARGE = 2.0
+SMALL = 1 / 20
 # The least that vLLM starts with: one prompt of this many tokens.
 _LONGEST = 512
 
 
 def start_large(job: Job) -> Callable[[date], Scored]:
-    return _start(job, _LARGE)
+    return _start(job, LARGE)
 
 
 def start_small(job: Job) -> Callable[[date], Scored]:
-    return _start(job, _SMALL)
+    return _start(job, SMALL)
 
 
 def cache_blocks(context_tokens: int, share: float, block_size: int) -> int:
