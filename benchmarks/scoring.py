@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
-from benchmarks.agreement import Agreement, compare
+from benchmarks.agreement import Agreement
 from benchmarks.cached_share import EndlessCache
 from benchmarks.peers.job import Job
 from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
 from benchmarks.random_llama import make_random_llama
-from benchmarks.repeats import alternating, rate
+from benchmarks.repeats import rate
+from benchmarks.sides import OURS, Run, measure
 from inference.checkpoint import read_checkpoint
 from inference.questions import Choices, Question, questions
 from inference.tokens import Tokens
@@ -39,7 +37,6 @@ from schemas.settings import settings
 from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
 from serving.tables import wide_console
 
-OURS = "marquee"
 GOALS: dict[str, float | None] = {
     OURS: None,
     "ceiling": 0.95,
@@ -51,28 +48,6 @@ GOALS: dict[str, float | None] = {
 }
 """Every side, and how many times as fast as it Marquee is to be."""
 MODELS = ("tiny", "random-10m")
-
-# The same for every side: no second process for the engine, both cores, nothing from the network.
-_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One side, once."""
-
-    seconds: float
-    start_seconds: float
-    prompt_tokens: int
-    computed_tokens: int | None
-    peak_rss_mb: int
 
 
 @dataclass(frozen=True)
@@ -95,65 +70,6 @@ def count(job: Job) -> Bucket:
     groups = questions(contexts, choices, tokens, job.checkpoint.max_model_len - 1)
     prompts = [each.prompt for group in groups for each in group if isinstance(each, Question)]
     return Bucket(len(prompts), context_tokens, sum(map(len, prompts)), sum(map(cache.ask, prompts)))
-
-
-def run_side(side: str, job: Job, folder: Path) -> tuple[Run, list[dict[str, Any]]]:
-    """Run a side in a process of its own; its scores come along.
-
-    Raises RuntimeError, with the end of what it said, where it fails.
-    """
-    into = Path(tempfile.mkdtemp(prefix=f"{side}-", dir=folder))
-    Job(job.warehouse, job.model, str(into / "scores"), job.context_tokens).write(into / "job.json")
-    (into / "scores").mkdir()
-    cache = {"VLLM_CPU_KVCACHE_SPACE": str(job.settings.cpu_cache_gib)}
-    with (into / "log").open("w+") as log:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.peers", side, into / "job.json", into / "result.json"],
-            env={**_ENVIRONMENT, **cache, **os.environ},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        log.seek(0)
-        said = log.read()
-    if done.returncode:
-        raise RuntimeError(f"ended with status {done.returncode}; the end of {into / 'log'}:\n{said[-1500:]}")
-    result = json.loads((into / "result.json").read_text())
-    scores = result.pop("scores")
-    return Run(**result), scores
-
-
-@dataclass
-class Measured:
-    """The runs of each side that did not fail, whether it agrees with ours, and why a side that failed has no runs."""
-
-    runs: dict[str, list[Run]]
-    agreements: dict[str, Agreement]
-    failed: dict[str, str]
-
-
-def measure(sides: list[str], job: Job, folder: Path, repeats: int, tolerance: float) -> Measured:
-    """Run the sides, ours first. Raises ContractError at once where a side's scores are not the first of ours."""
-    measured = Measured({}, {}, {})
-    reference: list[dict[str, Any]] = []
-    for order in alternating(sides, repeats):
-        for side in order:
-            if side in measured.failed:
-                continue
-            try:
-                run, scores = run_side(side, job, folder)
-            except RuntimeError as error:
-                measured.failed[side] = str(error)
-                measured.runs.pop(side, None)
-                measured.agreements.pop(side, None)
-                continue
-            reference = reference or scores
-            measured.agreements[side] = compare(side, reference, scores, tolerance)
-            measured.runs.setdefault(side, []).append(run)
-            print(f"  {side}: {run.seconds:.2f} s, after {run.start_seconds:.0f} s to start", flush=True)
-        if OURS in measured.failed:
-            raise ContractError(f"{OURS} did not run, so there is nothing to compare with: {measured.failed[OURS]}")
-    return measured
 
 
 def told_agreement(side: str, agreement: Agreement) -> str:
