@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -14,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from benchmarks.recipes import recipes, run_recipe
 from schemas.buckets import bucket_of
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SELECTIONS, SERVED, TITLE_DEFAULTS
@@ -22,7 +22,6 @@ from serving.lookup import choices_of
 from serving.selections import Selections
 from spark_jobs.warehouse import Warehouse
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reading.md"
 USERS = [str(number) for number in range(1, 61)]
 TITLES = ["t1", "t2"]
 BUCKETS = 4
@@ -103,19 +102,6 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     return Published(warehouse.settings.warehouse, since)
 
 
-def recipes() -> dict[tuple[str, str], str]:
-    """The code of the page by (engine, task)."""
-    found = {}
-    engine = task = ""
-    for match in re.finditer(
-        r"^## ([^\n]+)$|^### ([^\n]+)$|^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
-    ):
-        engine, task = match[1] or engine, match[2] or task
-        if match[3]:
-            found[engine, task] = match[3]
-    return found
-
-
 def run(engine: str, task: str, published: Published, spark: SparkSession, user_id: str) -> list[dict[str, Any]]:
     given = {
         "warehouse": published.warehouse,
@@ -124,20 +110,7 @@ def run(engine: str, task: str, published: Published, spark: SparkSession, user_
         "since": published.since,
         "spark": spark,
     }
-    exec(compile(recipes()[engine, task], f"{PAGE.name}: {engine}, {task}", "exec"), given)
-    return rows_of(given["found"])
-
-
-def rows_of(found: Any) -> list[dict[str, Any]]:
-    """What a recipe found, whichever engine found it, as dictionaries."""
-    for way in ("to_pylist", "to_dicts"):
-        if hasattr(found, way):
-            return list(getattr(found, way)())
-    if hasattr(found, "collect"):
-        return [row.asDict() for row in found.collect()]
-    if hasattr(found, "fetchall"):
-        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
-    return list(found)
+    return run_recipe(recipes()[engine, task], f"{engine}, {task}", given)
 
 
 ENGINES = ["deltalake", "Polars", "DuckDB", "PySpark"]

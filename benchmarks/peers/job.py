@@ -1,0 +1,87 @@
+"""What a side is given and what it gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.prompt_bucket import prompts_file
+from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.tokens import Tokens
+from schemas.settings import Settings
+
+SCORES = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("title_id", pa.string()),
+        ("probabilities", pa.list_(pa.float64())),
+        ("answer", pa.int32()),
+    ]
+)
+"""A side's scores: probabilities by option, or the answer as a number where a side knows no more (null: not parsed)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Score the nights in `warehouse` with `model`, into the folder `into`. `context_tokens`: of all users."""
+
+    warehouse: str
+    model: str
+    into: str
+    context_tokens: int
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        return cls(**json.loads(file.read_text()))
+
+    def write(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self)))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Those of the environment, for every side alike."""
+        return Settings().model_copy(update={"warehouse": self.warehouse})
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        return read_checkpoint(self.model)
+
+    @cached_property
+    def labels(self) -> list[int]:
+        """Token ids of the option numbers."""
+        return Tokens(self.checkpoint).labels
+
+    def prompts(self, ds: date) -> list[dict[str, Any]]:
+        """The flat table: user_id, title_id, options, prompt."""
+        rows: list[dict[str, Any]] = pq.read_table(prompts_file(Path(self.warehouse), ds)).to_pylist()
+        return rows
+
+    def keep(self, ds: date, rows: list[dict[str, Any]]) -> Callable[[], list[dict[str, Any]]]:
+        """Write scores to disk; what it returns reads them back."""
+        file = Path(self.into) / f"{ds}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, SCORES), file)
+        return lambda: list(pq.read_table(file).to_pylist())
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring a night came to. `scores` reads the rows of SCORES, after the clock has stopped."""
+
+    prompt_tokens: int
+    computed_tokens: int | None
+    """Tokens that went through the model: not those found in a cache, but those generated; None where nothing tells."""
+    scores: Callable[[], list[dict[str, Any]]]
+
+
+def score_row(row: dict[str, Any], probabilities: list[float] | None, answer: int | None = None) -> dict[str, Any]:
+    """A row of SCORES for a row of the flat table."""
+    pair = {"user_id": row["user_id"], "title_id": row["title_id"]}
+    return {**pair, "probabilities": probabilities, "answer": answer}

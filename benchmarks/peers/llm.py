@@ -1,0 +1,65 @@
+"""vLLM's `LLM` for the sides that use it, with the engine settings that Marquee's own engine has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.peers.job import Job
+from inference.engine import max_model_len
+from inference.results import softmax
+
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput, SamplingParams
+
+
+def engine_arguments(job: Job) -> dict[str, Any]:
+    """Arguments of vLLM on a CPU, as inference/engine.py gives them."""
+    settings = job.settings
+    return {
+        "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
+        "block_size": settings.block_size,
+        "enable_prefix_caching": True,
+        "max_model_len": max_model_len(job.checkpoint, settings),
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "max_num_seqs": settings.max_num_seqs,
+        "generation_config": "vllm",
+        "seed": 0,
+        "enforce_eager": True,
+        "distributed_executor_backend": "uni",
+    }
+
+
+def make_llm(job: Job, **others: Any) -> LLM:
+    from vllm import LLM
+
+    return LLM(model=job.model, use_tqdm_on_load=False, **{**engine_arguments(job), **others})
+
+
+def label_sampling(job: Job, options: int) -> SamplingParams:
+    """One token, and the log-probabilities of the first `options` labels."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0,
+        ignore_eos=True,
+        logprob_token_ids=job.labels[:options],
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def probabilities(output: RequestOutput, options: int) -> list[float]:
+    """Over the options, from what `label_sampling` asked for: the sampled token comes first, then the labels."""
+    logprobs: Any = output.outputs[0].logprobs
+    return softmax(logprobs.logprobs[1 : options + 1])
+
+
+def token_counts(outputs: list[RequestOutput]) -> tuple[int, int]:
+    """Tokens of all prompts, and tokens computed: what no cache had, and every token generated but each last one."""
+    prompt = sum(len(output.prompt_token_ids or ()) for output in outputs)
+    cached = sum(output.num_cached_tokens or 0 for output in outputs)
+    generated = sum(len(output.outputs[0].token_ids) - 1 for output in outputs)
+    return prompt, prompt - cached + generated

@@ -1,0 +1,40 @@
+"""The recipes of docs/reading.md, to be run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reading.md"
+_HEADING_OR_CODE = re.compile(r"^## ([^\n]+)$|^### ([^\n]+)$|^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def recipes() -> dict[tuple[str, str], str]:
+    """The code of the page by (engine, task)."""
+    found = {}
+    engine = task = ""
+    for match in _HEADING_OR_CODE.finditer(PAGE.read_text()):
+        engine, task = match[1] or engine, match[2] or task
+        if match[3]:
+            found[engine, task] = match[3]
+    return found
+
+
+def run_recipe(code: str, name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that a recipe leaves in `found`; `given` are the names that the page says it is given."""
+    names = dict(given)
+    exec(compile(code, f"{PAGE.name}: {name}", "exec"), names)
+    return rows_of(names["found"])
+
+
+def rows_of(found: Any) -> list[dict[str, Any]]:
+    """What a recipe found, whichever engine found it, as dictionaries."""
+    for way in ("to_pylist", "to_dicts"):
+        if hasattr(found, way):
+            return list(getattr(found, way)())
+    if hasattr(found, "collect"):
+        return [row.asDict() for row in found.collect()]
+    if hasattr(found, "fetchall"):
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    return list(found)

@@ -1,0 +1,168 @@
+"""python -m benchmarks.scoring [--users 500] [--repeats 3] [--models tiny random-10m] [--sides marquee ceiling …]
+
+Pairs per second from a prompt bucket on disk to scores on disk: Marquee against the engine's ceiling and against what
+one would otherwise write. Each side is one file of benchmarks/peers and runs in a process of its own, once per repeat,
+in alternating order; its start (imports, weights, engine) and a warm-up are not counted. First it is shown that all
+sides give the same probabilities. Settings: MARQUEE_…, for every side alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.table import Table
+
+from benchmarks.agreement import Agreement
+from benchmarks.cached_share import EndlessCache
+from benchmarks.peers.job import Job
+from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
+from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
+from benchmarks.random_llama import make_random_llama
+from benchmarks.repeats import rate
+from benchmarks.sides import OURS, Run, measure
+from inference.checkpoint import read_checkpoint
+from inference.questions import Choices, Question, questions
+from inference.tokens import Tokens
+from inference.warehouse import Night
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.settings import settings
+from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
+from serving.tables import wide_console
+
+GOALS: dict[str, float | None] = {
+    OURS: None,
+    "ceiling": 0.95,
+    "text_sorted": 1.0,
+    "text_script_large_cache": None,
+    "text_script_small_cache": 3.0,
+    "ray_data": 2.0,
+    "transformers_batched": 3.0,
+}
+"""Every side, and how many times as fast as it Marquee is to be."""
+MODELS = ("tiny", "random-10m")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The measured bucket, counted with a model's tokenizer. `most_cached`: tokens that an endless cache would have."""
+
+    pairs: int
+    context_tokens: int
+    prompt_tokens: int
+    most_cached: int
+
+
+def count(job: Job) -> Bucket:
+    """Count the bucket as Marquee asks it."""
+    night, tokens = Night(job.warehouse, MEASURED), Tokens(job.checkpoint)
+    choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    cache = EndlessCache(job.settings.block_size)
+    contexts = list(night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"]))
+    context_tokens = sum(len(tokens.context(row["context"]).ids) for row in contexts)
+    groups = questions(contexts, choices, tokens, job.checkpoint.max_model_len - 1)
+    prompts = [each.prompt for group in groups for each in group if isinstance(each, Question)]
+    return Bucket(len(prompts), context_tokens, sum(map(len, prompts)), sum(map(cache.ask, prompts)))
+
+
+def told_agreement(side: str, agreement: Agreement) -> str:
+    if agreement.largest is not None:
+        return f"  {side}: {agreement.pairs:,} pairs, largest difference {agreement.largest:.1e}"
+    return (
+        f"  {side}: {agreement.answered:,} of {agreement.pairs:,} texts name an option, {agreement.best:,} of them the "
+        "most probable one"
+    )
+
+
+def told(runs: dict[str, list[Run]], bucket: Bucket, title: str) -> Table:
+    """Pairs per second of each side, and how many times as fast Marquee is, by medians."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table.add_column("side")
+    for column in ("pairs/s", "lowest", "highest", "Marquee is", "goal", "computed / prompt", "start s", "peak MB"):
+        table.add_column(column, justify="right")
+    ours = rate(bucket.pairs, [run.seconds for run in runs[OURS]]).median
+    for side, goal in GOALS.items():
+        if side not in runs:
+            continue
+        found = rate(bucket.pairs, [run.seconds for run in runs[side]])
+        run = runs[side][0]
+        share = "not told" if run.computed_tokens is None else f"{run.computed_tokens / run.prompt_tokens:.3f}"
+        table.add_row(
+            side,
+            *(f"{value:,.1f}" for value in (found.median, found.low, found.high)),
+            f"{ours / found.median:.2f} ×",
+            "" if goal is None else f"{goal:.2f} ×",
+            share,
+            f"{run.start_seconds:.0f}",
+            f"{max(each.peak_rss_mb for each in runs[side]):,}",
+        )
+    return table
+
+
+def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance: float, folder: Path) -> None:
+    """Measure one model and print what came out."""
+    checkpoint = read_checkpoint(settings().model)
+    if model != "tiny":
+        checkpoint = make_random_llama(folder / model, checkpoint)
+    warehouse = folder / f"warehouse-{model}"
+    make_nights(warehouse, users)
+    bucket = count(Job(str(warehouse), str(checkpoint.path), "", 0))
+    job = Job(str(warehouse), str(checkpoint.path), "", bucket.context_tokens)
+    print(
+        f"\n{checkpoint.version}: {users:,} users, {bucket.pairs:,} pairs, "
+        f"{bucket.context_tokens / users:.0f} tokens a context, {bucket.prompt_tokens / bucket.pairs:.0f} a prompt; "
+        f"blocks of {job.settings.block_size}, {job.settings.max_num_batched_tokens} tokens and "
+        f"{job.settings.max_num_seqs} prompts a step, {os.cpu_count()} processors"
+    )
+    large, small = (cache_blocks(bucket.context_tokens, share, job.settings.block_size) for share in (LARGE, SMALL))
+    print(f"the script's caches: {large:,} and {small:,} blocks, which the prompts of a step have to fit in too")
+    measured = measure(sides, job, folder, repeats, tolerance)
+    for side, reason in measured.failed.items():
+        print(f"{side}: FAILED, left out: {reason}")
+    print(f"the same probabilities as {OURS}'s, within {tolerance}, in every repeat:")
+    for side, agreement in measured.agreements.items():
+        print(told_agreement(side, agreement))
+    wide_console().print(told(measured.runs, bucket, f"{checkpoint.name}: medians of {repeats} repeats"))
+    ours = measured.runs[OURS][0]
+    found = ours.prompt_tokens - (ours.computed_tokens or 0)
+    print(
+        f"Marquee found {found:,} of {ours.prompt_tokens:,} prompt tokens in the cache: "
+        f"{found / bucket.most_cached:.4f} of the most that its blocks allow (goal: 0.97)"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scoring", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=500, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS, help="default: both")
+    parser.add_argument("--sides", nargs="+", choices=GOALS, default=list(GOALS), help="default: all")
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="of a probability; default: %(default)s")
+    parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
+    arguments = parser.parse_args()
+    sides = [OURS, *(side for side in GOALS if side in arguments.sides and side != OURS)]
+    if "ray_data" in sides and importlib.util.find_spec("ray") is None:
+        sides.remove("ray_data")
+        print("ray_data: left out, for the package ray is not installed here (pip install 'ray[llm]')")
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(sys.orig_argv[1:])}")
+    with tempfile.TemporaryDirectory(prefix="marquee-scoring-", dir=arguments.scratch) as folder:
+        for model in arguments.models:
+            try:
+                benchmark(model, sides, arguments.users, arguments.repeats, arguments.tolerance, Path(folder))
+            except ContractError as error:
+                print(f"scoring: {error}", file=sys.stderr)
+                return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

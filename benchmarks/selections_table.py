@@ -1,0 +1,81 @@
+"""`artwork_selections` of any size, as it is after maintenance: one file a bucket, its rows in no order."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from deltalake import DeltaTable, Schema, write_deltalake
+
+from schemas.buckets import bucket_of
+from schemas.contract import Table
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
+
+TITLES_PER_USER = 20
+_TITLES, _ARTWORKS = 200, 8
+_DS = date(2026, 1, 5)
+
+
+def make_selections(warehouse: Path, rows: int, buckets: int) -> None:
+    """Write the table, and an empty `title_defaults`, into a new folder. Users are u0, u1, …; 20 rows each."""
+    by_bucket: dict[int, list[str]] = defaultdict(list)
+    for number in range(rows // TITLES_PER_USER):
+        by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")
+    _create(warehouse, TITLE_DEFAULTS, {})
+    _create(warehouse, ARTWORK_SELECTIONS, {BUCKETS_PROPERTY: str(buckets)})
+    for bucket, users in sorted(by_bucket.items()):
+        write_deltalake(str(warehouse / ARTWORK_SELECTIONS.name), bucket_rows(bucket, users), mode="append")
+
+
+def titles_of(user_id: str) -> np.ndarray:
+    """The numbers of a user's titles."""
+    return (int(user_id[1:]) * 7 + np.arange(TITLES_PER_USER) * (_TITLES // TITLES_PER_USER)) % _TITLES
+
+
+def bucket_rows(bucket: int, users: list[str]) -> pa.RecordBatch:
+    """The rows of one bucket, shuffled; each with a distribution over 8 artworks."""
+    rng = np.random.default_rng(bucket)
+    rows = len(users) * TITLES_PER_USER
+    order = rng.permutation(rows)
+    titles = np.concatenate([titles_of(user) for user in users])[order]
+    title_ids = pa.array([f"t{number}" for number in range(_TITLES)])
+    artworks = pa.array([f"t{title}-{number}" for title in range(_TITLES) for number in range(_ARTWORKS)])
+    weights = rng.dirichlet(np.ones(_ARTWORKS), rows)
+    weights = -np.sort(-weights, axis=1)
+    ids = artworks.take(pa.array((titles[:, None] * _ARTWORKS + np.arange(_ARTWORKS)).ravel()))
+    schema = ARTWORK_SELECTIONS.arrow_schema()
+    ranking = schema.field("ranking").type
+    options = pa.StructArray.from_arrays(
+        [ids, pa.array(weights.ravel()), pa.array(0.9 * weights.ravel() + 0.1 / _ARTWORKS)],
+        fields=list(ranking.value_type),
+    )
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * _ARTWORKS)
+    columns = {
+        "bucket": pa.array(np.full(rows, bucket, np.int32)),
+        "user_id": pa.array(users).take(pa.array(order // TITLES_PER_USER)),
+        "title_id": title_ids.take(pa.array(titles)),
+        "artwork_id": artworks.take(pa.array(titles * _ARTWORKS)),
+        "probability": pa.array(weights[:, 0]),
+        "propensity": pa.array(0.9 * weights[:, 0] + 0.1 / _ARTWORKS),
+        "ranking": pa.ListArray.from_arrays(offsets, options, type=ranking),
+        "source": pa.repeat("model", rows),
+        "model_version": pa.repeat("tiny-llama@000000000000", rows),
+        "prompt_hash": pa.array(rng.integers(-(2**63), 2**63 - 1, rows)),
+        "ds": pa.repeat(pa.scalar(_DS), rows),
+        "updated_at": pa.repeat(pa.scalar(datetime(2026, 1, 6, tzinfo=UTC), pa.timestamp("us", "UTC")), rows),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _create(warehouse: Path, table: Table, properties: dict[str, str]) -> None:
+    DeltaTable.create(
+        str(warehouse / table.name),
+        Schema.from_json(json.dumps(table.delta_json())),
+        partition_by=list(table.partitioned_by),
+        configuration={**table.properties, **properties},
+        raise_if_key_not_exists=False,
+    )
