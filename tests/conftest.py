@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import sys
@@ -64,6 +65,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.session.timeZone": "UTC",
         },
     )
+    # At exit it would tell of closed connections to a stream that is closed, after the runner's last line.
+    logging.getLogger("py4j").setLevel(logging.WARNING)
     yield session
     session.stop()
 
