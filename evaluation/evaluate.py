@@ -32,13 +32,12 @@ from evaluation.features import (
     with_user_themes,
 )
 from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
-from evaluation.models import model_scores, probabilities_of, version_of
+from evaluation.models import champion_version, model_scores, probabilities_of, version_of
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import cross_fitted, fitted, predicted
 from evaluation.slices import ALL, with_slices
 from evaluation.true_values import with_true_play
 from examples.truth import FOLDER
-from inference.champion import model_of_tonight
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
@@ -194,7 +193,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
     """Evaluate what the command line names, with true values where the warehouse is a sample's."""
     candidate = version_of(parsed.candidate)
-    champion = version_of(parsed.champion) if parsed.champion else model_of_tonight(warehouse.settings).version
+    champion = champion_version(parsed.champion, warehouse.settings)
     others = [version_of(name) for name in (champion, *parsed.model) if name not in (LOGGING, *BASELINES)]
     models = tuple(dict.fromkeys([candidate, *others]))
     with_truth = Path(warehouse.settings.warehouse, FOLDER).is_dir()

@@ -8,8 +8,10 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from inference.champion import model_of_tonight
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
+from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES
 from spark_jobs.warehouse import Warehouse
 
@@ -17,6 +19,11 @@ from spark_jobs.warehouse import Warehouse
 def version_of(model: str) -> str:
     """The version of a checkpoint, where `model` is its folder; a version or the name of a policy is itself."""
     return read_checkpoint(model).version if Path(model).is_dir() else model
+
+
+def champion_version(named: str | None, settings: Settings) -> str:
+    """What differences are to: the model or policy that is named, else the model that scores a night now."""
+    return version_of(named) if named else model_of_tonight(settings).version
 
 
 def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:

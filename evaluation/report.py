@@ -18,10 +18,9 @@ from pyspark.sql import functions as F
 
 from evaluation.behaviour import play_rate_by_probability, positions
 from evaluation.log import held_out
-from evaluation.models import model_scores, version_of
+from evaluation.models import champion_version, model_scores, version_of
 from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
-from inference.champion import model_of_tonight
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
@@ -62,7 +61,7 @@ def _losses(checkpoint: Path | None) -> dict[str, list[dict[str, float]]]:
 
 def write_report(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
     folder = Path(parsed.candidate) if Path(parsed.candidate).is_dir() else None
-    champion = version_of(parsed.champion) if parsed.champion else model_of_tonight(warehouse.settings).version
+    champion = champion_version(parsed.champion, warehouse.settings)
     page = read_page(warehouse, parsed.ds, version_of(parsed.candidate), champion, folder)
     parsed.out.parent.mkdir(parents=True, exist_ok=True)
     parsed.out.write_text(render(page))

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.prior import LABEL_PRIOR
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.words import PROMPT_FORMAT
 
 MANIFEST = "marquee.json"
 # What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.
-_VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", "label_prior.json")
+_VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", LABEL_PRIOR)
 # Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
 _REHASHED_BYTES = 64 * 2**20
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from inference.checkpoint import read_checkpoint
-from schemas.contract import ContractError, Table
-from schemas.exit_codes import REFUSED
+from schemas.contract import Table
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from training.data import open_source
 from training.prior import measure_prior
@@ -42,7 +41,8 @@ def command(
     parsed = parser.parse_args(arguments)
     # Weights, tokenizer and examples are all local.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    try:
+
+    def work() -> None:
         base = read_checkpoint(parsed.base)
         source = open_source(settings().warehouse, parsed.ds, tables)
         chosen = from_arguments(parsed, recipe)
@@ -50,16 +50,14 @@ def command(
         going_on = begin(stage)
         if going_on is None:
             done_already(stage)
-            return 0
+            return
         checkpoint = run(
             going_on,
             trainer(going_on, chosen),
             parsed.name or f"{base.name}-{name}",
             lambda model: measure_prior(model, going_on),
         )
-    except ContractError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return REFUSED
-    if checkpoint is not None:
-        print(f"{name}: {checkpoint.path} is {checkpoint.version}", flush=True)
-    return 0
+        if checkpoint is not None:
+            print(f"{name}: {checkpoint.path} is {checkpoint.version}", flush=True)
+
+    return exit_status(name, work)
