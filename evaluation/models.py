@@ -30,8 +30,7 @@ def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
     """A model's rows of `artwork_scores` for the held-out questions of ds: user_id is a context_key, title_id a
     choice_key.
     """
-    place = f"{warehouse.settings.warehouse.rstrip('/')}/post_training/scores/{model}"
-    scored = Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"warehouse": place}))
+    scored = Warehouse(warehouse.spark, warehouse.settings.of_scores(model))
     rows = scored.read(ARTWORK_SCORES).where(F.col("ds") == F.lit(ds))
     if rows.isEmpty():
         raise ContractError(f"{scored.path(ARTWORK_SCORES)}: no rows for ds={ds}; score {model} for it first")

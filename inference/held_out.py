@@ -21,9 +21,7 @@ from schemas.settings import Settings, settings
 
 def score_held_out(ds: date, model: Checkpoint, config: Settings) -> None:
     """Score them all in one shard; what is done is skipped."""
-    post_training = f"{config.warehouse.rstrip('/')}/post_training"
-    questions = config.model_copy(update={"warehouse": f"{post_training}/questions"})
-    score_shard(ds, 0, 1, questions, model=model.path, into=f"{post_training}/scores/{model.version}")
+    score_shard(ds, 0, 1, config.of_questions(), model=model.path, into=config.of_scores(model.version).warehouse)
 
 
 def main(arguments: list[str] | None = None) -> int:

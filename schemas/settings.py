@@ -107,6 +107,17 @@ class Settings(BaseSettings):
                 object.__setattr__(self, name, str(Path(place).resolve()))
         return self
 
+    def of_questions(self) -> Self:
+        """These settings on the warehouse whose `user_contexts` are the held-out questions of post-training."""
+        return self._elsewhere("post_training/questions")
+
+    def of_scores(self, model_version: str) -> Self:
+        """These settings on the warehouse that holds a model's scores of those questions."""
+        return self._elsewhere(f"post_training/scores/{model_version}")
+
+    def _elsewhere(self, below: str) -> Self:
+        return self.model_copy(update={"warehouse": f"{self.warehouse.rstrip('/')}/{below}"})
+
 
 @cache
 def settings() -> Settings:

@@ -233,8 +233,7 @@ def examples(night: Night) -> None:
 
 def questions_warehouse(warehouse: Warehouse) -> Warehouse:
     """The warehouse whose `user_contexts` are the held-out questions: a night's scorer run on it asks them."""
-    place = f"{warehouse.settings.warehouse.rstrip('/')}/post_training/questions"
-    return Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"warehouse": place}))
+    return Warehouse(warehouse.spark, warehouse.settings.of_questions())
 
 
 def _made(night: Night) -> dict[str, int]:
