@@ -123,6 +123,32 @@ def test_dpo_begins_at_ln_2_and_watches_the_option_numbers(
     assert all(0 < entry["label_mass"] <= 1 for entry in logged)
 
 
+def test_reading_a_prompt_once_gives_trls_own_loss_and_gradient(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    from trl import DPOTrainer
+
+    recipe = Dpo(**FEW)
+    stage = Stage("dpo", random_checkpoint, tmp_path, recipe, source)
+    begin(stage)
+    trainer = dpo.train(stage, recipe)
+    trainer.train()  # away from the reference, where all losses are ln 2
+    # Two prompts of one length and two of others, so that rows are padded and end at different places.
+    rows = sorted(trainer.train_dataset, key=lambda row: len(row["prompt_ids"]))
+    inputs = trainer.data_collator([rows[0], rows[1], rows[-1], rows[len(rows) // 2]])
+    found = {}
+    for name, compute in (("ours", trainer._compute_loss), ("trl", lambda *a: DPOTrainer._compute_loss(trainer, *a))):
+        trainer.model.zero_grad()
+        loss = compute(trainer.model, dict(inputs), False)
+        loss.backward()
+        found[name] = loss.item(), [each.grad.clone() for each in trainer.model.parameters() if each.grad is not None]
+    assert found["ours"][0] != pytest.approx(math.log(2), abs=1e-4)
+    assert found["ours"][0] == pytest.approx(found["trl"][0], abs=1e-6)
+    assert len(found["ours"][1]) == len(found["trl"][1]) > 0
+    for ours, trls in zip(found["ours"][1], found["trl"][1], strict=True):
+        assert np.allclose(ours, trls, atol=1e-6)
+
+
 def test_trl_is_given_exactly_the_prompt_and_one_token(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:

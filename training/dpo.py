@@ -15,9 +15,6 @@ from training.data import PAIR_SCHEMA, Tokenized, arranged, pair_row, preference
 from training.settings import Dpo
 from training.stage import Stage
 
-_WATCHED = 8
-"""Prompts whose probability on option numbers is watched."""
-
 
 def training_rows(stage: Stage, recipe: Dpo) -> Tokenized:
     tokens = stage.tokens
@@ -33,7 +30,6 @@ def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
 
     model, tokenizer = load_base(stage.base)
     return PreferenceTrainer(
-        watched=rows.rows[:_WATCHED]["prompt_ids"],
         labels=stage.tokens.labels,
         model=model,
         args=DPOConfig(**trainer_arguments(stage), beta=recipe.beta),
