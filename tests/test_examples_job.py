@@ -110,8 +110,12 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, si
 
 def test_a_choice_tells_the_bands_of_its_impressions_day(spark: SparkSession, tmp_path: Path) -> None:
     asked = [impression("u1", "a11", on, propensity=0.01 * on.day) for on in (day(-3), day(-1), DAY)]
-    # From day(-1) on a12 is known to be played.
-    earlier = [impression(f"other {number}", "a12", day(-2)) for number in range(20)]
+    # From day(-1) on it is known that a12 is played and a13 is not.
+    earlier = [
+        impression(f"{shown} {number}", shown, day(-2), played=shown == "a12")
+        for number in range(20)
+        for shown in ("a12", "a13")
+    ]
     made = warehouse(spark, tmp_path, [*asked, *earlier], signals=("play_rate",))
     rows = [row for row in made_examples(made) if row["user_id"] == "u1"]
     told = [row["choice"].splitlines()[row["artwork_ids"].index("a12") - 4] for row in rows]
