@@ -20,6 +20,7 @@ from schemas.tables import (
 from spark_jobs.policy import explores
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.published import published_before
+from spark_jobs.signals import PLAY_RATE, with_band
 from spark_jobs.validate import NO_BUCKET, good_artworks, good_history, good_titles
 from spark_jobs.warehouse import Night
 
@@ -110,8 +111,12 @@ def contexts(night: Night) -> None:
     """Write `title_choices` and `user_contexts`."""
     settings, buckets, model_version = night.settings, night.warehouse.buckets(), night.model_version()
     with night.step("contexts") as counts:
+        artworks = good_artworks(night)
+        if PLAY_RATE in settings.signals:
+            artworks = with_band(artworks, night).persist(StorageLevel.MEMORY_AND_DISK)
+            counts["artworks_with_play_rate"] = artworks.where(F.col("band").isNotNull()).count()
         choices = (
-            title_choice_texts(good_titles(night), good_artworks(night), settings)
+            title_choice_texts(good_titles(night), artworks, settings)
             .withColumn("ds", F.lit(night.ds))
             .withColumn("choice_hash", F.xxhash64("choice", "artwork_ids"))
         )

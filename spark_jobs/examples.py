@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
@@ -23,10 +23,11 @@ from schemas.tables import (
     PREFERENCE_PAIRS,
     VIEWING_HISTORY,
 )
-from spark_jobs.policy import epoch
+from spark_jobs.policy import place_in_draw
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.questions import QUESTIONS, write_questions
+from spark_jobs.signals import with_bands
 from spark_jobs.validate import (
     check_present,
     check_share,
@@ -61,14 +62,11 @@ def split(user_id: Column, settings: Settings) -> Column:
 def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
     """`impressions` with choice_key, eligible (sorted ids) and fate: whether each makes an example, or why not.
 
-    Impressions of one draw share its outcome by chance, so only the first counts: a draw is a user, title, artwork and
-    propensity within the user's epoch.
+    Of a draw only the first impression counts.
     """
     eligible = F.array_sort(F.array_distinct("eligible_artwork_ids"))
-    number = epoch(F.col("user_id"), F.col("ds"), settings)
-    of_draw = Window.partitionBy("user_id", "title_id", "artwork_id", "propensity", number).orderBy("shown_at")
     marked = (
-        impressions.withColumn("place", F.row_number().over(of_draw))
+        impressions.withColumn("place", place_in_draw(settings))
         .withColumn("eligible", eligible)
         .withColumn("choice_key", F.concat("title_id", F.lit("@"), F.hex(F.xxhash64("eligible"))))
     )
@@ -98,11 +96,13 @@ def known_sets(impressions: DataFrame, titles: DataFrame, artworks: DataFrame) -
 
 
 def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
-    """`usable` with split, at most as many of each as set: those whose hash of user and title is smallest.
+    """`usable` with split and ordering, at most as many of each split as set: those whose hash of user and title is
+    smallest. What was shown to a user for one title stays together, as preference pairs need it.
 
-    What was shown to a user for one title stays together, as preference pairs need it.
+    The ordering depends on user and set alone, so that the number of the artwork that was shown tells nothing.
     """
-    rows = usable.withColumn("split", split(F.col("user_id"), settings))
+    ordering = F.pmod(F.xxhash64("user_id", "choice_key"), F.size("eligible")).cast("int")
+    rows = usable.withColumn("split", split(F.col("user_id"), settings)).withColumn("ordering", ordering)
     limits = {TRAINING: settings.training_examples, HELD_OUT: settings.held_out_examples}
     parts = [
         rows.where(F.col("split") == name).orderBy(_place(), "user_id", "title_id", "shown_at").limit(limit)
@@ -137,11 +137,12 @@ def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, sett
 
 
 def set_choices(sample: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
-    """choice_key, ordering, artwork_ids, choice: every rotation of each set of eligible artworks."""
-    sets = sample.select("choice_key", "title_id", "eligible").distinct()
+    """choice_key, ordering, artwork_ids, choice: every rotation of each set of eligible artworks and their bands."""
+    sets = sample.select("choice_key", "title_id", "eligible", "bands").distinct()
     set_titles = sets.join(titles, "title_id", how="inner").withColumn("title_id", F.col("choice_key"))
     set_artworks = (
-        sets.select("choice_key", "title_id", F.explode("eligible").alias("artwork_id"))
+        sets.select("choice_key", "title_id", "bands", F.posexplode("eligible").alias("place", "artwork_id"))
+        .withColumn("band", F.get("bands", F.col("place")))
         .join(artworks, ["title_id", "artwork_id"], how="inner")
         .withColumn("title_id", F.col("choice_key"))
     )
@@ -150,14 +151,9 @@ def set_choices(sample: DataFrame, titles: DataFrame, artworks: DataFrame, setti
 
 
 def with_choices(sample: DataFrame, choices: DataFrame) -> DataFrame:
-    """`sample` with artwork_ids, choice and shown. Which artwork comes first depends on user and set alone, so that the
-    number of the one that was shown tells nothing.
-    """
-    ordering = F.pmod(F.xxhash64("user_id", "choice_key"), F.size("eligible")).cast("int")
-    return (
-        sample.withColumn("ordering", ordering)
-        .join(choices, ["choice_key", "ordering"], how="inner")
-        .withColumn("shown", F.array_position("artwork_ids", F.col("artwork_id")).cast("int"))
+    """`sample` with artwork_ids, choice and shown."""
+    return sample.join(choices, ["choice_key", "ordering"], how="inner").withColumn(
+        "shown", F.array_position("artwork_ids", F.col("artwork_id")).cast("int")
     )
 
 
@@ -205,7 +201,8 @@ def make_examples(night: Night) -> Made:
     fated = with_fate(good_impressions(night), titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
     fates = {row["fate"]: row["count"] for row in fated.groupBy("fate").count().collect()}
     counts |= {fate: fates.get(fate, 0) for fate in (REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)}
-    sample = sampled(fated.where(F.col("fate") == USABLE), settings).persist(StorageLevel.MEMORY_AND_DISK)
+    usable = sampled(fated.where(F.col("fate") == USABLE), settings)
+    sample = with_bands(usable, night).persist(StorageLevel.MEMORY_AND_DISK)
     choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
     rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
     return Made(rows.withColumn("ds", F.lit(night.ds)).persist(StorageLevel.MEMORY_AND_DISK), choices, counts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark.sql import Column
+from pyspark.sql import Column, Window
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
@@ -67,6 +67,16 @@ def epoch(user_id: Column, day: Column, settings: Settings) -> Column:
     """The number of the user's epoch on a day: `epoch_days` long, its first day staggered by a hash of the user."""
     offset = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("epoch")), F.lit(settings.epoch_days))
     return F.floor((F.unix_date(day) + offset) / settings.epoch_days)
+
+
+def place_in_draw(settings: Settings) -> Column:
+    """Over impressions: 1 for the first of a draw, 2 for the next. They share one outcome of chance.
+
+    A draw is a user, title, artwork and propensity within the user's epoch.
+    """
+    number = epoch(F.col("user_id"), F.col("ds"), settings)
+    of_draw = Window.partitionBy("user_id", "title_id", "artwork_id", "propensity", number).orderBy("shown_at")
+    return F.row_number().over(of_draw)
 
 
 def explores(user_id: Column, settings: Settings) -> Column:

@@ -130,9 +130,12 @@ def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: 
     """title_id, ordering, artwork_ids, choice: each title with at least one active artwork, in each of its orderings.
 
     Ordering k rotates the options by k K / n places, n = min(orderings, K), so that an artwork stands at positions
-    spread evenly over the list.
+    spread evenly over the list. Where artworks have a column band (spark_jobs/signals.py), it follows the caption.
     """
     caption = one_line(F.col("caption"), settings.caption_characters)
+    if "band" in active_artworks.columns:
+        told = F.nullif("band", F.lit(""))
+        caption = F.concat(caption, F.coalesce(F.concat(F.lit("; "), told), F.lit("")))
     options = active_artworks.groupBy("title_id").agg(
         # By hash, so that no catalogue's order (the default first, say) becomes a position.
         F.array_sort(

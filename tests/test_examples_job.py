@@ -77,10 +77,13 @@ def test_an_example_is_the_question_of_just_before_it_was_shown(spark: SparkSess
     assert (row["propensity"], row["played"], row["split"]) == (0.5, True, "training")
 
 
-def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signals", [(), ("play_rate",)])
+def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, signals: tuple[str, ...]) -> None:
+    earlier = [impression(f"user {number}", "a12", day(-2), played=number < 9) for number in range(10)]
     log = [impression("u1", "a12"), impression("u1", "a21", played=False, hour=9), impression("u2", "a11", day(-1))]
-    made = warehouse(spark, tmp_path, log)
+    made = warehouse(spark, tmp_path, [*earlier, *log], signals=signals)
     before = made_examples(made)
+    assert any("; played " in row["choice"] for row in before) == bool(signals)
     made.history = [
         *made.history,
         viewing("u1", "t3", DAY, hour=20),
@@ -90,7 +93,10 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path) ->
     ]
     made.artworks = [*made.artworks, artwork("a14", "t1", active_from=day(1))]
     made.impressions = [
+        *earlier,
         *log,
+        # Of one artwork, so that they make no example, but on the day itself and later.
+        *(impression(f"u{number}", "a11", on, eligible=["a11"]) for number in range(40) for on in (DAY, day(1))),
         # The same draws once more, and later ones.
         impression("u1", "a12", hour=21, played=False),
         impression("u2", "a11", DAY, played=False),
@@ -99,7 +105,31 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path) ->
     ]
     made.write_inputs()
     assert made_examples(made) == before
-    assert len(before) == 3
+    assert len(before) == 13
+
+
+def test_a_choice_tells_the_bands_of_its_impressions_day(spark: SparkSession, tmp_path: Path) -> None:
+    asked = [impression("u1", "a11", on, propensity=0.01 * on.day) for on in (day(-3), day(-1), DAY)]
+    # From day(-1) on it is known that a12 is played and a13 is not.
+    earlier = [
+        impression(f"{shown} {number}", shown, day(-2), played=shown == "a12")
+        for number in range(20)
+        for shown in ("a12", "a13")
+    ]
+    made = warehouse(spark, tmp_path, [*asked, *earlier], signals=("play_rate",))
+    rows = [row for row in made_examples(made) if row["user_id"] == "u1"]
+    told = [row["choice"].splitlines()[row["artwork_ids"].index("a12") - 4] for row in rows]
+    assert [line.partition("; ")[2] for line in told] == ["", "played very often", "played very often"]
+    # Which artwork comes first depends on user and set, as without the signal.
+    key = F.concat(F.lit("t1@"), F.hex(F.xxhash64(F.array(*map(F.lit, THREE)))))
+    first = F.pmod(F.xxhash64(F.lit("u1"), key), F.lit(3))
+    ((set_key, ordering),) = spark.range(1).select(key, first).collect()
+    (ids,) = {tuple(row["artwork_ids"]) for row in rows}
+    by_hash = spark.createDataFrame([(each,) for each in THREE], "id string").orderBy(F.xxhash64("id")).collect()
+    assert ids[0] == by_hash[ordering]["id"]
+    keys = [row["choice_key"] for row in rows]
+    assert keys[0] != keys[1]
+    assert all(each.startswith(set_key + "@") for each in keys)
 
 
 def test_only_the_first_impression_of_a_draw_counts(spark: SparkSession, tmp_path: Path) -> None:
