@@ -33,9 +33,10 @@ class PreferenceTrainer(DPOTrainer):
         """
         prompts, answers = once(inputs)
         log_probs = next_token(model, prompts)
-        with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
-            with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-                reference = next_token(model, prompts)
+        base = self.accelerator.unwrap_model(model).disable_adapter()
+        whole = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
+        with torch.no_grad(), base, whole:
+            reference = next_token(model, prompts)
         rewards = self.beta * (log_probs - reference).gather(1, answers)
         margins = rewards[:, 0] - rewards[:, 1]
         self._note("rewards/margins", margins)
