@@ -42,6 +42,7 @@ from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
+from spark_jobs.examples import HELD_OUT, first_of_splits
 from spark_jobs.session import spark_session
 from spark_jobs.warehouse import Warehouse
 
@@ -60,8 +61,10 @@ class Evaluation:
     with_truth: bool
 
     def examples(self) -> DataFrame:
+        """The examples of ds, at most as many of each split as set now: what would fewer have told?"""
         rows = self.warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(self.ds))
-        if rows.where(F.col("split") == "held_out").isEmpty():
+        rows = first_of_splits(rows, self.warehouse.settings)
+        if rows.where(F.col("split") == HELD_OUT).isEmpty():
             raise ContractError(
                 f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; make that run's examples first"
             )

@@ -5,18 +5,20 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from spark_jobs.examples import HELD_OUT, TRAINING
+
 KEY = ("user_id", "title_id", "shown_at")
 """What names an impression."""
 
 
 def held_out(examples: DataFrame) -> DataFrame:
     """The rows of `post_training_examples` that policies are judged on: those where there was a choice to make."""
-    return _log(examples.where(F.col("split") == "held_out"))
+    return _log(examples.where(F.col("split") == HELD_OUT))
 
 
 def training(examples: DataFrame) -> DataFrame:
     """The rows that the baselines learn from; no user of theirs is held out."""
-    return _log(examples.where(F.col("split") == "training"))
+    return _log(examples.where(F.col("split") == TRAINING))
 
 
 def _log(examples: DataFrame) -> DataFrame:

@@ -103,6 +103,11 @@ def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
     """
     ordering = F.pmod(F.xxhash64("user_id", "choice_key"), F.size("eligible")).cast("int")
     rows = usable.withColumn("split", split(F.col("user_id"), settings)).withColumn("ordering", ordering)
+    return first_of_splits(rows, settings)
+
+
+def first_of_splits(rows: DataFrame, settings: Settings) -> DataFrame:
+    """At most as many `rows` of each split as set, by the hash of user and title."""
     limits = {TRAINING: settings.training_examples, HELD_OUT: settings.held_out_examples}
     parts = [
         rows.where(F.col("split") == name).orderBy(_place(), "user_id", "title_id", "shown_at").limit(limit)
