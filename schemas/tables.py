@@ -345,7 +345,7 @@ POST_TRAINING_EXAMPLES = Table(
 
 PREFERENCE_PAIRS = Table(
     "preference_pairs",
-    "For one training example that was played: an artwork to put below the one that was played.",
+    "For one training example that was played: the artworks to put below the one that was played.",
     (
         _ds,
         _user,
@@ -359,8 +359,9 @@ PREFERENCE_PAIRS = Table(
             "why the other is below: `same_user` (shown to the same user and not played), `like_users` (shown to "
             "a user with the same leading theme and not played), `never_shown`",
         ),
+        Column("weight", "double", "share of the impressions that put something below it for this reason; sums to 1"),
     ),
-    key=("ds", "user_id", "title_id", "shown_at", "rejected"),
+    key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),
     partitioned_by=("ds",),
 )
 

@@ -1,4 +1,4 @@
-"""Preference pairs: for an example that was played, an artwork to put below the one that was.
+"""Preference pairs: for an example that was played, the artworks to put below the one that was.
 
 Not shown is not rejected, so the first two kinds are those to train on; `never_shown` is there to be compared.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 SAME_USER, LIKE_USERS, NEVER_SHOWN = "same_user", "like_users", "never_shown"
@@ -16,23 +16,20 @@ _KEY = ("user_id", "title_id", "shown_at")
 
 
 def preference_pairs(training: DataFrame, ds: date) -> DataFrame:
-    """Rows of `preference_pairs`: of each kind at most one for each played example, picked by hash."""
+    """Rows of `preference_pairs`: of each kind every artwork that is below, weighted by how many impressions say so."""
     played, not_played = training.where("played"), training.where(~F.col("played"))
     kinds = {
         SAME_USER: same_user(played, not_played),
         LIKE_USERS: like_users(played, not_played),
         NEVER_SHOWN: never_shown(played, training),
     }
-    rows = [_one_each(found).withColumn("negative", F.lit(name)) for name, found in kinds.items()]
-    pairs = rows[0].unionByName(rows[1]).unionByName(rows[2])
-    # An artwork that is below for two reasons is told once, by the first.
-    first = F.min_by("negative", F.array_position(F.array(*map(F.lit, kinds)), F.col("negative"))).alias("negative")
-    return pairs.groupBy(*_KEY, "chosen", "rejected").agg(first).withColumn("ds", F.lit(ds))
+    rows = [weighted(found).withColumn("negative", F.lit(name)) for name, found in kinds.items()]
+    return rows[0].unionByName(rows[1]).unionByName(rows[2]).withColumn("ds", F.lit(ds))
 
 
 def same_user(played: DataFrame, not_played: DataFrame) -> DataFrame:
     """Each other artwork that was shown to the same user for the same title and not played."""
-    others = not_played.select("user_id", "title_id", F.col("artwork_id").alias("other"), _witness())
+    others = not_played.select("user_id", "title_id", F.col("artwork_id").alias("other"))
     return _eligible(played.join(others, ["user_id", "title_id"], how="inner"))
 
 
@@ -44,9 +41,7 @@ def like_users(played: DataFrame, not_played: DataFrame) -> DataFrame:
     they would teach that what it likes is better.
     """
     leading = F.get("themes", F.lit(0)).alias("theme")
-    others = not_played.select(
-        "title_id", leading, F.col("artwork_id").alias("other"), F.col("user_id").alias("by"), _witness()
-    )
+    others = not_played.select("title_id", leading, F.col("artwork_id").alias("other"), F.col("user_id").alias("by"))
     found = played.withColumn("theme", F.get("themes", F.lit(0))).join(others, ["title_id", "theme"], how="inner")
     return _eligible(found.where(F.col("by") != F.col("user_id")))
 
@@ -56,21 +51,24 @@ def never_shown(played: DataFrame, training: DataFrame) -> DataFrame:
     shown = training.groupBy("user_id", "title_id").agg(F.collect_set("artwork_id").alias("seen"))
     found = played.join(shown, ["user_id", "title_id"], how="inner")
     other = F.explode(F.array_except("artwork_ids", "seen"))
-    return _eligible(found.withColumn("other", other).withColumn("witness", F.lit(0)))
-
-
-def _witness() -> Column:
-    """Names the impression that tells of an artwork. One left unplayed by several users has as many chances."""
-    return F.xxhash64("user_id", "shown_at").alias("witness")
+    return _eligible(found.withColumn("other", other))
 
 
 def _eligible(found: DataFrame) -> DataFrame:
     """The pairs whose other artwork is an option of the example, and not the one that was played."""
     number = F.array_position("artwork_ids", F.col("other")).cast("int")
-    pairs = found.select(*_KEY, F.col("shown").alias("chosen"), number.alias("rejected"), "witness")
+    pairs = found.select(*_KEY, F.col("shown").alias("chosen"), number.alias("rejected"))
     return pairs.where((F.col("rejected") > 0) & (F.col("rejected") != F.col("chosen")))
 
 
-def _one_each(pairs: DataFrame) -> DataFrame:
-    place = F.xxhash64(*_KEY, "rejected", "witness")
-    return pairs.groupBy(*_KEY, "chosen").agg(F.min_by("rejected", place).alias("rejected"))
+def weighted(pairs: DataFrame) -> DataFrame:
+    """Each pair once, with weight: its share of its example's rows. All together teach what a random one of them would,
+    with less noise.
+    """
+    of_example = Window.partitionBy(*_KEY)
+    return (
+        pairs.groupBy(*_KEY, "chosen", "rejected")
+        .count()
+        .withColumn("weight", F.col("count") / F.sum("count").over(of_example))
+        .drop("count")
+    )

@@ -24,7 +24,7 @@ ARTWORK_SPREAD, TITLE_SPREAD = 0.45, 1.0
 """By how much a title's artworks, and titles, are expected to deviate from their mean, in log-odds."""
 # The artworks' deviation and a third of it: bands of about a fifth each, and one lucky play moves no artwork out of the
 # middle one.
-_EDGES = (-ARTWORK_SPREAD, -ARTWORK_SPREAD / 3, ARTWORK_SPREAD / 3, ARTWORK_SPREAD)
+EDGES = (-ARTWORK_SPREAD, -ARTWORK_SPREAD / 3, ARTWORK_SPREAD / 3, ARTWORK_SPREAD)
 
 
 def plays_up_to(night: Night, days: int) -> DataFrame:
@@ -154,5 +154,5 @@ def _log_odds(rate: str) -> Column:
 
 
 def _band(difference: Column) -> Column:
-    above = sum(((difference >= edge).cast("int") for edge in _EDGES), start=F.lit(0))
+    above = sum(((difference >= edge).cast("int") for edge in EDGES), start=F.lit(0))
     return F.get(F.array(*map(F.lit, BANDS)), above)

@@ -208,16 +208,16 @@ def test_a_cap_keeps_the_impressions_of_a_pair_together(spark: SparkSession, tmp
     assert len({row["user_id"] for row in rows}) == 5
 
 
-def pairs(made: SmallWarehouse) -> dict[str, list[tuple[str, str, str]]]:
-    """user, chosen artwork, rejected artwork by kind of negative."""
+def pairs(made: SmallWarehouse) -> dict[str, list[tuple[str, str, str, float]]]:
+    """user, chosen artwork, rejected artwork, weight by kind of negative."""
     night = made.night()
     night.read_as_of_now()
     rows = make_examples(night).rows
     by_example = {(row["user_id"], row["shown_at"]): row["artwork_ids"] for row in rows.collect()}
-    found: dict[str, list[tuple[str, str, str]]] = {}
+    found: dict[str, list[tuple[str, str, str, float]]] = {}
     for row in preference_pairs(rows, DAY).collect():
         ids = by_example[row["user_id"], row["shown_at"]]
-        entry = (row["user_id"], ids[row["chosen"] - 1], ids[row["rejected"] - 1])
+        entry = (row["user_id"], ids[row["chosen"] - 1], ids[row["rejected"] - 1], row["weight"])
         found.setdefault(row["negative"], []).append(entry)
     return {kind: sorted(entries) for kind, entries in found.items()}
 
@@ -237,9 +237,17 @@ def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_p
     made.history.append(viewing("u1", "t1", DAY))
     made.write_inputs()
     found = pairs(made)
-    assert found["same_user"] == [("u1", "a12", "a11")]
-    assert found["like_users"] == [("u2", "a21", "a22")]
-    assert found["never_shown"] == [("u1", "a12", "a13"), ("u4", "a21", "a22")]
+    assert found["same_user"] == [("u1", "a12", "a11", 1.0)]
+    assert found["like_users"] == [("u2", "a21", "a22", 1.0)]
+    never = [("u1", "a12", "a13", 1.0), ("u2", "a21", "a22", 1.0), ("u4", "a21", "a22", 1.0)]
+    assert found["never_shown"] == never
+
+
+def test_an_artwork_weighs_as_many_impressions_as_put_it_below(spark: SparkSession, tmp_path: Path) -> None:
+    log = [impression("u1", "a11", DAY)]
+    log += [impression(f"v{n}", shown, DAY, played=False) for n, shown in enumerate(("a12", "a12", "a12", "a13"))]
+    found = pairs(warehouse(spark, tmp_path, log))
+    assert found["like_users"] == [("u1", "a11", "a12", 0.75), ("u1", "a11", "a13", 0.25)]
 
 
 def test_held_out_questions_are_a_night_of_their_own_and_no_night_is_touched(

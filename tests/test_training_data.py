@@ -22,7 +22,7 @@ from training.data import (
     answer_row,
     arranged,
     open_source,
-    pair_row,
+    preference_row,
     preference_rows,
     prompt_ids,
     tokenized,
@@ -86,19 +86,23 @@ def test_weights_are_clipped_inverse_propensities_of_mean_one(tmp_path: Path) ->
 def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: Tokens, tmp_path: Path) -> None:
     examples = [example(number) for number in range(3)]
     kinds = ("same_user", "like_users", "never_shown")
-    source = make_source(tmp_path, examples, [pair(of, kind) for of, kind in zip(examples, kinds, strict=True)])
+    pairs = [pair(of, kind) for of, kind in zip(examples, kinds, strict=True)]
+    # Below for both wanted kinds, and one more for the first of them alone.
+    pairs += [pair(examples[1], "never_shown", weight=0.25), pair(examples[1], "never_shown", after=2, weight=0.75)]
+    source = make_source(tmp_path, examples, pairs)
     made = tokenized(
-        preference_rows(source, ("like_users", "never_shown")), tokens, LIMIT, PAIR_SCHEMA, pair_row(tokens)
+        preference_rows(source, ("like_users", "never_shown")), tokens, LIMIT, PAIR_SCHEMA, preference_row(tokens)
     )
     assert len(made.rows) == 2
     row, of = made.rows[0], examples[1]
     assert row["prompt_ids"] == scored_prompt(tokens, of["context"], of["choice"], LIMIT)
-    assert (row["chosen_ids"], row["rejected_ids"]) == ([tokens.labels[1]], [tokens.labels[2]])
+    assert (row["chosen_ids"], row["rejected_ids"]) == ([tokens.labels[1]], [tokens.labels[2], tokens.labels[3]])
+    assert row["weights"] == pytest.approx([1.25 / 2, 0.75 / 2])
 
 
 def test_pairs_without_their_example_are_told(tmp_path: Path) -> None:
     source = make_source(tmp_path, [example(0)], [pair(example(0)), pair(example(1))])
-    with pytest.raises(ContractError, match="1 pairs have no example"):
+    with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
         list(preference_rows(source, ("like_users",)))
 
 

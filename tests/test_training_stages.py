@@ -31,7 +31,8 @@ FEW: dict[str, Any] = {"batch": 4, "save_steps": 4, "rank": 4, "alpha": 8, "lear
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     examples = [example(number, played=number % 4 != 3) for number in range(48)]
-    pairs = [pair(of) for of in examples if of["played"]]
+    pairs = [pair(of, weight=0.75) for of in examples if of["played"]]
+    pairs += [pair(of, after=2, weight=0.25) for of in examples if of["played"] and of["shown"] != 2]
     return make_source(tmp_path_factory.mktemp("warehouse"), examples, pairs)
 
 
@@ -123,30 +124,41 @@ def test_dpo_begins_at_ln_2_and_watches_the_option_numbers(
     assert all(0 < entry["label_mass"] <= 1 for entry in logged)
 
 
-def test_reading_a_prompt_once_gives_trls_own_loss_and_gradient(
+def test_reading_a_prompt_once_gives_the_loss_and_gradient_of_trl(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
     from trl import DPOTrainer
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
 
     recipe = Dpo(**FEW)
     stage = Stage("dpo", random_checkpoint, tmp_path, recipe, source)
     begin(stage)
     trainer = dpo.train(stage, recipe)
     trainer.train()  # away from the reference, where all losses are ln 2
-    # Two prompts of one length and two of others, so that rows are padded and end at different places.
-    rows = sorted(trainer.train_dataset, key=lambda row: len(row["prompt_ids"]))
-    inputs = trainer.data_collator([rows[0], rows[1], rows[-1], rows[len(rows) // 2]])
-    found = {}
-    for name, compute in (("ours", trainer._compute_loss), ("trl", lambda *a: DPOTrainer._compute_loss(trainer, *a))):
-        trainer.model.zero_grad()
-        loss = compute(trainer.model, dict(inputs), False)
-        loss.backward()
-        found[name] = loss.item(), [each.grad.clone() for each in trainer.model.parameters() if each.grad is not None]
-    assert found["ours"][0] != pytest.approx(math.log(2), abs=1e-4)
-    assert found["ours"][0] == pytest.approx(found["trl"][0], abs=1e-6)
-    assert len(found["ours"][1]) == len(found["trl"][1]) > 0
-    for ours, trls in zip(found["ours"][1], found["trl"][1], strict=True):
-        assert np.allclose(ours, trls, atol=1e-6)
+    rows = sorted(trainer.train_dataset, key=lambda row: (len(row["prompt_ids"]), len(row["rejected_ids"])))
+    rows = [rows[0], rows[1], rows[-1], rows[len(rows) // 2]]
+    assert {len(row["rejected_ids"]) for row in rows} == {1, 2}
+    assert len({len(row["prompt_ids"]) for row in rows}) > 1
+
+    trainer.model.zero_grad()
+    loss = trainer._compute_loss(trainer.model, trainer.data_collator(rows), False)
+    loss.backward()
+    ours = [each.grad.clone() for each in trainer.model.parameters() if each.grad is not None]
+
+    trainer.model.zero_grad()
+    collator, whole = DataCollatorForPreference(trainer.processing_class.pad_token_id), 0.0
+    for row in rows:
+        for rejected, weight in zip(row["rejected_ids"], row["weights"], strict=True):
+            one = collator([{**row, "rejected_ids": [rejected]}])
+            part = DPOTrainer._compute_loss(trainer, trainer.model, one, False) * weight / len(rows)
+            part.backward()
+            whole += part.item()
+    trls = [each.grad for each in trainer.model.parameters() if each.grad is not None]
+    assert whole != pytest.approx(math.log(2), abs=1e-4)
+    assert loss.item() == pytest.approx(whole, abs=1e-6)
+    assert len(ours) == len(trls) > 0
+    for one_pass, of_trl in zip(ours, trls, strict=True):
+        assert np.allclose(one_pass, of_trl, atol=1e-6)
 
 
 def test_trl_is_given_exactly_the_prompt_and_one_token(
@@ -157,9 +169,17 @@ def test_trl_is_given_exactly_the_prompt_and_one_token(
     trainer = dpo.train(stage, recipe)
     rows = dpo.training_rows(stage, recipe).rows
     assert len(trainer.train_dataset) == len(rows) == 36
-    batch = next(iter(trainer.get_train_dataloader()))
-    assert batch["completion_mask"].sum(dim=1).tolist() == [1] * 8
-    assert set(batch["input_ids"][batch["completion_mask"] == 1].tolist()) <= set(stage.tokens.labels)
+    given = list(trainer.get_train_dataloader())
+    prompts = [
+        ids[mask == 1].tolist()
+        for batch in given
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
+    assert sorted(prompts) == sorted(row["prompt_ids"] for row in rows)
+    for batch in given:
+        assert set(batch["chosen"].flatten().tolist()) <= set(stage.tokens.labels)
+        assert set(batch["rejected"][batch["weights"] > 0].tolist()) <= set(stage.tokens.labels)
+        assert batch["weights"].sum(dim=1).tolist() == pytest.approx([1.0] * len(batch["weights"]))
 
     plays = Sft(**FEW)
     trainer = sft.train(Stage("sft", random_checkpoint, tmp_path, plays, source), plays)

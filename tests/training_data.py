@@ -42,11 +42,11 @@ def example(number: int, options: int = 4, played: bool = True, **changes: Any) 
     return {**row, **changes}
 
 
-def pair(of: dict[str, Any], negative: str = "like_users") -> dict[str, Any]:
-    """A preference pair of an example: the option after the one that was shown is below it."""
+def pair(of: dict[str, Any], negative: str = "like_users", after: int = 1, weight: float = 1.0) -> dict[str, Any]:
+    """A preference pair of an example: the option `after` places after the one that was shown is below it."""
     key = {name: of[name] for name in ("ds", "user_id", "title_id", "shown_at")}
-    rejected = of["shown"] % len(of["artwork_ids"]) + 1
-    return {**key, "chosen": of["shown"], "rejected": rejected, "negative": negative}
+    rejected = (of["shown"] - 1 + after) % len(of["artwork_ids"]) + 1
+    return {**key, "chosen": of["shown"], "rejected": rejected, "negative": negative, "weight": weight}
 
 
 def make_source(warehouse: Path, examples: list[dict[str, Any]], pairs: list[dict[str, Any]] | None = None) -> Source:

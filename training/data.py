@@ -6,6 +6,7 @@ that is too long loses its oldest history, as scoring does; nothing else is ever
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -149,6 +150,7 @@ PAIR_SCHEMA = pa.schema(
         ("prompt_ids", pa.list_(pa.int32())),
         ("chosen_ids", pa.list_(pa.int32())),
         ("rejected_ids", pa.list_(pa.int32())),
+        ("weights", pa.list_(pa.float32())),
     ]
 )
 
@@ -168,12 +170,16 @@ def answer_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str
     return row
 
 
-def pair_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
-    """A prompt and two answers of one token each."""
+def preference_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
+    """A prompt, the token above, and the tokens below it with their weights."""
 
-    def row(pair: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
-        chosen, rejected = tokens.labels[pair["chosen"] - 1], tokens.labels[pair["rejected"] - 1]
-        return {"prompt_ids": prompt, "chosen_ids": [chosen], "rejected_ids": [rejected]}
+    def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
+        return {
+            "prompt_ids": prompt,
+            "chosen_ids": [tokens.labels[example["chosen"] - 1]],
+            "rejected_ids": [tokens.labels[number - 1] for number in example["rejected"]],
+            "weights": example["weights"],
+        }
 
     return row
 
@@ -184,21 +190,33 @@ def catalogue_themes(source: Source) -> dict[str, list[str]]:
 
 
 def preference_rows(source: Source, negatives: tuple[str, ...], limit: int = 0) -> Iterator[dict[str, Any]]:
-    """Preference pairs of the wanted kinds, each with its example's context and choice."""
+    """Each example that has preference pairs of the wanted kinds: context, choice, chosen, and of all pairs together
+    rejected and weights, which sum to 1. Kinds weigh alike.
+    """
     key = ["user_id", "title_id", "shown_at"]
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for pair in source.rows(PREFERENCE_PAIRS, [*key, "chosen", "rejected"], wanted):
+    for pair in source.rows(PREFERENCE_PAIRS, [*key, "chosen", "rejected", "weight"], wanted):
         pairs.setdefault(tuple(pair[column] for column in key), []).append(pair)
     given = 0
     for example in source.training([*key, "context", "choice"]):
-        for pair in sorted(pairs.pop(tuple(example[column] for column in key), []), key=lambda each: each["rejected"]):
-            if limit and given == limit:
-                return
-            given += 1
-            yield {**pair, "context": example["context"], "choice": example["choice"]}
+        found = pairs.pop(tuple(example[column] for column in key), None)
+        if found is None or (limit and given == limit):
+            continue
+        given += 1
+        weights: Counter[int] = Counter()
+        for pair in found:
+            weights[pair["rejected"]] += pair["weight"]
+        rejected, total = sorted(weights), weights.total()
+        yield {
+            "context": example["context"],
+            "choice": example["choice"],
+            "chosen": found[0]["chosen"],
+            "rejected": rejected,
+            "weights": [weights[number] / total for number in rejected],
+        }
     if pairs:
         raise ContractError(
-            f"{PREFERENCE_PAIRS.name}: {len(pairs):,} pairs have no example in {POST_TRAINING_EXAMPLES.name}; run the "
-            "step examples again, which writes both"
+            f"{PREFERENCE_PAIRS.name}: pairs of {len(pairs):,} examples that are not in {POST_TRAINING_EXAMPLES.name}; "
+            "run the step examples again, which writes both"
         )

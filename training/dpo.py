@@ -1,7 +1,7 @@
 """python -m training.dpo --ds 2026-01-14 --base warehouse/post_training/sft --out warehouse/post_training/dpo
 
-Direct preference optimisation after SFT: the artwork that was played above one that was not. The reference is the base
-itself, a fresh adapter being the only thing that differs, so the first loss is ln 2.
+Direct preference optimisation after SFT: the artwork that was played above those that were not. The reference is the
+base itself, a fresh adapter being the only thing that differs, so the first loss is ln 2.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.tables import POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 from training.command import command
-from training.data import PAIR_SCHEMA, Tokenized, arranged, pair_row, preference_rows, tokenized
+from training.data import PAIR_SCHEMA, Tokenized, arranged, preference_row, preference_rows, tokenized
 from training.settings import Dpo
 from training.stage import Stage
 
@@ -19,13 +19,13 @@ from training.stage import Stage
 def training_rows(stage: Stage, recipe: Dpo) -> Tokenized:
     tokens = stage.tokens
     pairs = preference_rows(stage.source, recipe.negatives, recipe.limit)
-    return tokenized(pairs, tokens, stage.limit, PAIR_SCHEMA, pair_row(tokens))
+    return tokenized(pairs, tokens, stage.limit, PAIR_SCHEMA, preference_row(tokens))
 
 
 def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
     from trl import DPOConfig
 
-    from training.preferences import PreferenceTrainer
+    from training.preferences import Collator, PreferenceTrainer
     from training.stage import adapters, load_base, printer, trainer_arguments
 
     model, tokenizer = load_base(stage.base)
@@ -35,6 +35,7 @@ def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
         args=DPOConfig(**trainer_arguments(stage), beta=recipe.beta),
         train_dataset=arranged(rows.rows, "prompt_ids", recipe.batch, recipe.seed),
         processing_class=tokenizer,
+        data_collator=Collator(tokenizer.pad_token_id),
         peft_config=adapters(recipe),
         callbacks=[printer(stage)],
     )
@@ -42,7 +43,10 @@ def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
 
 def train(stage: Stage, recipe: Dpo) -> Any:
     rows = training_rows(stage, recipe)
-    print(f"dpo: {len(rows.rows):,} pairs, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
+    print(
+        f"dpo: {len(rows.rows):,} prompts with pairs, {rows.too_long} too long, longest {rows.longest} tokens",
+        flush=True,
+    )
     return make_trainer(stage, recipe, rows)
 
 

@@ -1,4 +1,4 @@
-"""The trainer of preference pairs: trl's DPOTrainer for answers of one token, which reads each prompt once for both."""
+"""The trainer of preference pairs: trl's DPOTrainer for answers of one token, which reads each prompt once for all."""
 
 from __future__ import annotations
 
@@ -11,14 +11,41 @@ from trl import DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 
+class Collator:
+    """Pads prompts on the left, so that all end at one place: input_ids, attention_mask (N, L); chosen (N, 1); rejected
+    and weights (N, M), of weight 0 where a row has fewer than M tokens below.
+    """
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        length = max(len(row["prompt_ids"]) for row in rows)
+        most = max(len(row["rejected_ids"]) for row in rows)
+        ids = torch.full((len(rows), length), self.pad_id)
+        mask = torch.zeros((len(rows), length), dtype=torch.long)
+        rejected = torch.zeros((len(rows), most), dtype=torch.long)
+        weights = torch.zeros((len(rows), most))
+        for place, row in enumerate(rows):
+            size, below = len(row["prompt_ids"]), len(row["rejected_ids"])
+            ids[place, length - size :] = torch.tensor(row["prompt_ids"])
+            mask[place, length - size :] = 1
+            rejected[place, :below] = torch.tensor(row["rejected_ids"])
+            weights[place, :below] = torch.tensor(row["weights"])
+        chosen = torch.tensor([row["chosen_ids"] for row in rows])
+        return {"input_ids": ids, "attention_mask": mask, "chosen": chosen, "rejected": rejected, "weights": weights}
+
+
 class PreferenceTrainer(DPOTrainer):
-    """DPO on pre-tokenized rows (prompt_ids, chosen_ids, rejected_ids), each answer of one token.
+    """DPO on pre-tokenized rows (prompt_ids, chosen_ids, rejected_ids, weights), each answer of one token.
 
     trl has no such path: it would render the prompt anew and end each answer with an end-of-text token, which scoring
-    never sees. And it reads every prompt twice, once for each answer, though both are told by what comes after the
-    prompt. DPO only sets two options apart, so it can lower both: `label_mass` is how much probability is left on all
+    never sees. And it reads every prompt twice for each pair, though all its answers are told by what comes after the
+    prompt. DPO only sets options apart, so it can lower them all: `label_mass` is how much probability is left on all
     option numbers (`labels`).
     """
+
+    model: Any
 
     def __init__(self, *, labels: list[int], **options: Any) -> None:
         super().__init__(**options)
@@ -27,22 +54,26 @@ class PreferenceTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset
 
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns: Any = ["prompt_ids", "chosen_ids", "rejected_ids", "weights"]
+
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
         """−log sigmoid(β (log π(c) − log π_ref(c) − log π(r) + log π_ref(r))) (Rafailov et al., arXiv 2305.18290), the
-        mean over the batch.
+        weighted mean over the pairs of a prompt, the mean over the batch.
         """
-        prompts, answers = once(inputs)
-        log_probs = next_token(model, prompts)
+        log_probs = next_token(model, inputs)
         base = self.accelerator.unwrap_model(model).disable_adapter()
-        whole = disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs)
+        options: Any = self.args.gradient_checkpointing_kwargs
+        whole = disable_gradient_checkpointing(self.model, options)
         with torch.no_grad(), base, whole:
-            reference = next_token(model, prompts)
-        rewards = self.beta * (log_probs - reference).gather(1, answers)
-        margins = rewards[:, 0] - rewards[:, 1]
-        self._note("rewards/margins", margins)
-        self._note("rewards/accuracies", (margins > 0).float())
+            reference = next_token(model, inputs)
+        rewards = self.beta * (log_probs - reference)
+        margins = rewards.gather(1, inputs["chosen"]) - rewards.gather(1, inputs["rejected"])
+        weights = inputs["weights"]
+        self._note("rewards/margins", (weights * margins).sum(dim=1))
+        self._note("rewards/accuracies", (weights * (margins > 0)).sum(dim=1))
         self._note("label_mass", log_probs[:, self.labels].exp().sum(dim=1))
-        loss = -functional.logsigmoid(margins).mean()
+        loss = -(weights * functional.logsigmoid(margins)).sum(dim=1).mean()
         return (loss, None) if return_outputs else loss
 
     def _note(self, name: str, values: Tensor) -> None:
@@ -51,22 +82,10 @@ class PreferenceTrainer(DPOTrainer):
         self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
 
 
-def once(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-    """From trl's batch of (2N, L), prompts with chosen above prompts with rejected answers: the N prompts, with the
-    place of their last token, and both answers, (N, 2).
-    """
-    rows = len(inputs["input_ids"]) // 2
-    at = inputs["completion_mask"].argmax(dim=1, keepdim=True)
-    answers = inputs["input_ids"].gather(1, at).view(2, rows).T
-    prompts = {name: inputs[name][:rows] for name in ("input_ids", "attention_mask")}
-    return {**prompts, "last": at[:rows, 0] - 1}, answers
-
-
 def next_token(model: Any, prompts: dict[str, Tensor]) -> Tensor:
-    """Log-probabilities of what follows each prompt, (N, vocabulary)."""
-    ends, of_row = prompts["last"].unique(return_inverse=True)
+    """Log-probabilities of what follows each prompt, (N, vocabulary); all prompts end at the last place."""
     logits = model(
-        input_ids=prompts["input_ids"], attention_mask=prompts["attention_mask"], use_cache=False, logits_to_keep=ends
+        input_ids=prompts["input_ids"], attention_mask=prompts["attention_mask"], use_cache=False, logits_to_keep=1
     ).logits
-    rows = torch.arange(len(of_row), device=logits.device)
-    return logits[rows, of_row].float().log_softmax(dim=-1)
+    log_probs: Tensor = logits[:, 0].float().log_softmax(dim=-1)
+    return log_probs
