@@ -329,7 +329,9 @@ POST_TRAINING_EXAMPLES = Table(
         Column("context_key", "string", "names the context: the `user_id` under which the scorer is asked"),
         Column("context", "string", "the user's context from the viewings before shown_at"),
         Column(
-            "choice_key", "string", "names title and eligible artworks: the `title_id` under which the scorer is asked"
+            "choice_key",
+            "string",
+            "names title, eligible artworks and what is told of them: the `title_id` under which the scorer is asked",
         ),
         Column("choice", "string", "the title with its eligible artworks, in the order of artwork_ids"),
         Column("artwork_ids", array("string"), "the eligible artworks; which comes first is a hash of the impression"),
