@@ -19,7 +19,7 @@ import numpy as np
 
 from examples.truth import FOLDER, Truth, read_truth
 from inference.checkpoint import read_checkpoint
-from inference.held_out import averaged
+from inference.orders import averaged
 from inference.warehouse import Night
 from schemas.contract import ContractError
 from schemas.settings import Settings, settings
@@ -103,13 +103,13 @@ def gain(impressions: list[tuple[str, Question]], truth: Truth, margin: float) -
 
 
 def scores(config: Settings, ds: date, name: str) -> tuple[dict[type_question, dict[str, Any]], dict[str, float]]:
-    """Rows of `artwork_scores` by question, and what the scoring of them took: pairs, asked_again and seconds."""
+    """Rows of `artwork_scores` by question, and sums of `scoring_runs`: what the scoring of them took."""
     night = Night(config.of_scores(name).warehouse, ds)
     rows = night.rows(ARTWORK_SCORES, ["user_id", "title_id", "artwork_ids", "probabilities"])
     by_question = {(row["user_id"], row["title_id"]): row for row in rows}
     if not by_question:
         raise ContractError(f"{night.path(ARTWORK_SCORES)}: no rows for ds={ds}; run inference.held_out first")
-    columns = ["pairs", "asked_again", "seconds"]
+    columns = ["pairs", "asked_again", "prompt_tokens", "cached_tokens", "seconds"]
     runs = list(night.rows(SCORING_RUNS, columns))
     return by_question, {column: sum(run[column] for run in runs) for column in columns}
 
@@ -156,8 +156,9 @@ def main(arguments: list[str] | None = None) -> None:
     impressions = [(user_id, asked[key]) for user_id, key in keys if key in asked]
     truth = read_truth(Path(parsed.warehouse)) if Path(parsed.warehouse, FOLDER).is_dir() else None
     print(f"{version}: {len(asked):,} questions of {len(impressions):,} held-out impressions")
-    for orders, run in ((1, took), (parsed.orders, took_all)):
-        print(f"{orders} orders: {run['pairs']:,.0f} pairs in {run['seconds']:,.1f} s")
+    for name, run in (("once", took), (f"in {parsed.orders} orders", took_all)):
+        computed = (run["prompt_tokens"] - run["cached_tokens"]) / run["pairs"]
+        print(f"{name}: {run['pairs']:,.0f} pairs in {run['seconds']:,.1f} s, {computed:.0f} computed tokens a pair")
     print(*lines(asked, impressions, truth, parsed.margins), sep="\n")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from inference.champion import model_of_tonight
 from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.orders import averaged
 from inference.progress import log_to_stderr
 from inference.score import score_shard
 from schemas.exit_codes import exit_status
@@ -30,11 +31,6 @@ def score_held_out(ds: date, model: Checkpoint, config: Settings, orders: int | 
         name = averaged(name, orders)
         config = config.model_copy(update={"further_orders": orders - 1, "close_margin": 1.0})
     score_shard(ds, 0, 1, config.of_questions(), model=model.path, into=config.of_scores(name).warehouse)
-
-
-def averaged(model_version: str, orders: int) -> str:
-    """What scores of a model are called that are means over so many rotations."""
-    return f"{model_version}+orders{orders}"
 
 
 def main(arguments: list[str] | None = None) -> int:

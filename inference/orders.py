@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections.abc import Sequence
 
 
@@ -33,3 +34,13 @@ def mean_logprobs(orders: Sequence[tuple[Sequence[str], Sequence[float]]]) -> li
         return list(orders[0][1])
     by_artwork = [dict(zip(artwork_ids, logprobs, strict=True)) for artwork_ids, logprobs in orders]
     return [math.fsum(each[artwork] for each in by_artwork) / len(by_artwork) for artwork in orders[0][0]]
+
+
+def averaged(model_version: str, orders: int) -> str:
+    """What the scores of a model are called that are means over so many orders for every pair."""
+    return f"{model_version}+orders{orders}"
+
+
+def told(name: str) -> str:
+    """The name of a model's scores in words, where they are `averaged` ones."""
+    return re.sub(r"\+orders(\d+)$", r", mean of \1 orders", name)

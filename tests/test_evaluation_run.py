@@ -23,6 +23,7 @@ from evaluation.report import read_page
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth
+from inference.orders import averaged
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
@@ -191,6 +192,14 @@ def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
     assert html.count("<svg") == 5
     assert "Loss of sft" in html
     assert not re.search(r"#01020[0-9a]", html)
+
+
+def test_the_page_shows_a_candidates_rotations_averaged_beside_it(page: Page) -> None:
+    line = ([1.0, 2.0], [1.1, 0.9])
+    html = render(replace(page, positions={BAD: line, GOOD: line, averaged(GOOD, 4): line}))
+    drawn = html[html.index("Probability by option number") :]
+    names = [f">{GOOD}<", f">{GOOD}, mean of 4 orders<", f">{BAD}<"]
+    assert sorted(names, key=drawn.index) == names
 
 
 def test_a_page_without_scores_or_losses_leaves_those_parts_out(page: Page) -> None:
