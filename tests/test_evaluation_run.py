@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -181,6 +182,12 @@ def test_missing_scores_are_told(warehouse: Warehouse) -> None:
         model_scores(warehouse, "unknown", LAST_DAY)
     with pytest.raises(ContractError, match="no rows for ds=2020-01-01"):
         model_scores(warehouse, GOOD, LAST_DAY.replace(year=2020, day=1))
+
+
+def test_scores_of_several_orders_are_read_by_their_name(warehouse: Warehouse) -> None:
+    folder = Path(warehouse.settings.warehouse, "post_training", "scores")
+    shutil.copytree(folder / GOOD, folder / averaged(GOOD, 4))
+    assert model_scores(warehouse, averaged(GOOD, 4), LAST_DAY).count() > 0
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
