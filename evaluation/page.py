@@ -14,6 +14,7 @@ from evaluation.estimators import CLIP, ESTIMATORS, PROMISED
 from evaluation.plots import Span, curves, spans
 from evaluation.policies import BASELINES, LOGGING
 from evaluation.slices import ALL
+from inference.orders import told
 from schemas.contract import ContractError
 from schemas.tables import POLICY_ESTIMATES
 
@@ -176,14 +177,26 @@ def _plots(page: Page) -> dict[str, Any]:
         "difference_plot": spans("Difference by policy", [span for span in overall if span], unit),
         "slice_plot": spans("Difference by slice", [span for span in sliced if span], unit),
         "positions_plot": curves(
-            "Probability by option number", page.positions, "option number", "probability ÷ (1/K)", 1.0
+            "Probability by option number",
+            _lines(page, page.positions),
+            "option number",
+            "probability ÷ (1/K)",
+            1.0,
         ),
-        "calibration_plot": curves("Play rate by probability", page.play_rates, "K × probability", "play rate"),
+        "calibration_plot": curves(
+            "Play rate by probability", _lines(page, page.play_rates), "K × probability", "play rate"
+        ),
     }
     losses = [
         (stage, Markup(curves(f"Loss of {stage}", _line(at), "step", "loss"))) for stage, at in page.losses.items()
     ]
     return {**{name: Markup(svg) for name, svg in drawn.items()}, "losses": losses}
+
+
+def _lines(page: Page, by_model: type_points) -> type_points:
+    """The candidate first, then its rotations averaged, then what was before it."""
+    models = sorted(by_model, key=lambda model: (not model.startswith(page.candidate), model))
+    return {told(model): by_model[model] for model in models}
 
 
 def _line(losses: list[dict[str, float]]) -> type_points:

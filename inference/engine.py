@@ -103,32 +103,29 @@ class Engine:
             for options in range(1, len(labels) + 1)
         ]
 
-    def answers(self, questions: Iterable[tuple[Key, list[int], int]]) -> Iterator[tuple[Key, Answer | Refusal]]:
+    def answers(self, questions: Iterable[tuple[Key, list[int], int] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
         """Ask each (key, token ids of the prompt, number of options) and yield the answers as they are given.
 
         Begins with an empty prefix cache and takes questions before every step until the engine has enough, waiting for
         them if need be: so the same questions make the same steps, and the same bits come out whenever they are asked.
+        A None among them says that what is asked next depends on an answer that has not come yet.
         """
         self._engine.reset_prefix_cache()
         waiting: dict[str, tuple[Key, int]] = {}
         more = iter(questions)
-        exhausted = False
         try:
-            while waiting or not exhausted:
-                while not exhausted and len(waiting) < self._in_flight:
-                    question = next(more, None)
-                    if question is None:
-                        exhausted = True
-                        break
+            while True:
+                while len(waiting) < self._in_flight and (question := next(more, None)) is not None:
                     key, prompt, options = question
                     try:
                         waiting[self._ask(prompt, options)] = key, options
                     except self._refusals as error:
                         yield key, Refusal(str(error))
-                if waiting:
-                    for output in self._step():
-                        key, options = waiting.pop(output.request_id)
-                        yield key, _read(output, options)
+                if not waiting:
+                    return
+                for output in self._step():
+                    key, options = waiting.pop(output.request_id)
+                    yield key, _read(output, options)
         finally:
             # Where the reader of the answers stopped early, nothing is left for the next one to meet.
             self._engine.abort_request(list(waiting))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, TypeGuard
 
 from inference.engine import Answer, Refusal
+from inference.orders import is_close, mean_logprobs
 from inference.prior import LabelPrior
 from inference.questions import Question, Rejected
 from schemas.tables import USER_CONTEXTS
 
-COUNTED = ("pairs", "rejected", "shortened", "prompt_tokens", "cached_tokens")
+COUNTED = ("pairs", "rejected", "shortened", "asked_again", "prompt_tokens", "cached_tokens")
 """What is counted of a bucket, by the names of `scoring_runs` and of the step's counts."""
 
 
@@ -36,14 +38,19 @@ class Bucket:
 
 @dataclass
 class Results:
-    """The pairs of one bucket, counted as they are decided. Only the rejected ones are kept."""
+    """The pairs of one bucket, counted as they are decided. Only the rejected ones are kept.
+
+    A pair whose two most probable artworks are at most `close_margin` apart, by its own order, is asked in all orders.
+    """
 
     ds: date
     bucket: Bucket
     model_version: str
-    prior: LabelPrior = field(default_factory=lambda: LabelPrior({}))
+    prior: LabelPrior
+    close_margin: float
     scored: int = 0
     shortened: int = 0
+    asked_again: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     label_mass: float = 0.0
@@ -54,26 +61,35 @@ class Results:
     def reject(self, pair: Rejected) -> None:
         self.rejected.append(pair)
 
-    def take(self, question: Question, answer: Answer | Refusal) -> dict[str, Any] | None:
-        """The pair's row of `artwork_scores`, or None if it is rejected."""
+    def asks_again(self, question: Question, answers: Sequence[Answer | Refusal]) -> bool:
+        """Whether the pair is to be asked in the next of its orders."""
+        first, last = answers[0], answers[-1]
+        if len(answers) == len(question.orders) or not (_usable(first) and _usable(last)):
+            return False
+        return len(answers) > 1 or is_close(softmax(self.prior.taken_off(first.logprobs)), self.close_margin)
+
+    def take(self, question: Question, answers: Sequence[Answer | Refusal]) -> dict[str, Any] | None:
+        """The pair's row of `artwork_scores` from its answers, one for each order asked; None if it is rejected."""
         about = {"user_id": question.user_id, "title_id": question.title_id}
-        if isinstance(answer, Refusal):
-            self.reject(Rejected({**about, "reason": answer.reason}, "engine_refused"))
-            return None
-        if not all(map(math.isfinite, answer.logprobs)):
-            self.reject(Rejected({**about, "logprobs": str(answer.logprobs)}, "probabilities_not_finite"))
+        given = [answer for answer in answers if _usable(answer)]
+        if len(given) < len(answers):
+            # Nothing is asked after an answer that is of no use.
+            self.reject(_unusable(about, answers[-1]))
             return None
         self.scored += 1
         self.shortened += question.shortened
-        self.prompt_tokens += len(question.prompt)
-        self.cached_tokens += answer.cached_tokens
-        self.label_mass += math.fsum(map(math.exp, answer.logprobs))
+        self.asked_again += len(given) > 1
+        self.prompt_tokens += sum(question.tokens(order) for order in range(len(given)))
+        self.cached_tokens += sum(answer.cached_tokens for answer in given)
+        self.label_mass += math.fsum(math.exp(each) for answer in given for each in answer.logprobs) / len(given)
+        orders = zip(question.orders, given, strict=False)
+        logprobs = mean_logprobs([(order.artwork_ids, self.prior.taken_off(to.logprobs)) for order, to in orders])
         return {
             "ds": self.ds,
             "bucket": self.bucket.number,
             **about,
             "artwork_ids": question.artwork_ids,
-            "probabilities": softmax(self.prior.taken_off(answer.logprobs)),
+            "probabilities": softmax(logprobs),
             "model_version": self.model_version,
             "prompt_hash": question.prompt_hash,
         }
@@ -89,7 +105,8 @@ class Results:
 
     @property
     def counts(self) -> dict[str, int]:
-        values = (self.scored, len(self.rejected), self.shortened, self.prompt_tokens, self.cached_tokens)
+        tokens = self.prompt_tokens, self.cached_tokens
+        values = (self.scored, len(self.rejected), self.shortened, self.asked_again, *tokens)
         return dict(zip(COUNTED, values, strict=True))
 
     def rejected_rows(self) -> list[dict[str, Any]]:
@@ -106,3 +123,13 @@ class Results:
             "model_version": self.model_version,
             "input_fingerprint": self.bucket.fingerprint,
         }
+
+
+def _usable(answer: Answer | Refusal) -> TypeGuard[Answer]:
+    return isinstance(answer, Answer) and all(map(math.isfinite, answer.logprobs))
+
+
+def _unusable(about: dict[str, str], answer: Answer | Refusal) -> Rejected:
+    if isinstance(answer, Refusal):
+        return Rejected({**about, "reason": answer.reason}, "engine_refused")
+    return Rejected({**about, "logprobs": str(answer.logprobs)}, "probabilities_not_finite")

@@ -25,11 +25,12 @@ import pyarrow as pa
 from deltalake.exceptions import CommitFailedError
 
 from inference.ahead import WriteBehind, read_ahead
+from inference.asking import Asked, Asking
 from inference.checkpoint import Checkpoint, read_checkpoint
-from inference.engine import Answer, Engine, max_model_len
+from inference.engine import Engine, max_model_len
 from inference.prior import read_prior
 from inference.progress import ScoringProgress, log_to_stderr
-from inference.questions import Choices, Question, Rejected, fingerprint, questions
+from inference.questions import Choices, fingerprint, questions
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from inference.warehouse import Night
@@ -47,8 +48,6 @@ _GROUPS_AHEAD = 64
 # Another writer in the same partition (an OPTIMIZE, a second run of this shard) makes a bucket's commit fail.
 _ROUNDS = 3
 
-Asked = Question | Rejected
-
 
 class Shard:
     """One shard of one night. `shard` of `shards` counts from 0."""
@@ -58,6 +57,8 @@ class Shard:
         self.max_model_len = max_model_len(checkpoint, config)
         self.prior = read_prior(checkpoint.path)
         self.numbers = range(shard, night.buckets, shards)
+        further = (config.further_orders, config.close_margin) if config.further_orders else ()
+        self.scored_with = (checkpoint.version, config.dtype, self.max_model_len, *further)
         self.counts: Counter[str] = Counter(
             {**dict.fromkeys(COUNTED, 0), "buckets": len(self.numbers), "buckets_skipped": 0}
         )
@@ -89,7 +90,7 @@ class Shard:
         todo = []
         for number in self.numbers:
             contexts = self.night.rows(USER_CONTEXTS, ["user_id", "pairs"], bucket=number)
-            pairs, found = fingerprint(contexts, self.checkpoint.version, self.config.dtype, self.max_model_len)
+            pairs, found = fingerprint(contexts, *self.scored_with)
             if done.get(number) == found:
                 log.info("bucket %d is done already (%d pairs): skipped", number, pairs)
                 self.counts["buckets_skipped"] += 1
@@ -117,12 +118,12 @@ class Shard:
                 # At most one bucket is still being written while the next is scored.
                 while len(writing) > 1:
                     again += _written(*writing.pop(0), last)
-                results = Results(self.night.ds, bucket, self.checkpoint.version, self.prior)
+                results = Results(self.night.ds, bucket, self.checkpoint.version, self.prior, self.config.close_margin)
                 writer = WriteBehind(pool, self._writer(results), _BATCHES_BEHIND)
                 writing.append((bucket, writer))
                 try:
                     asked = chain.from_iterable(group for _, group in groups)
-                    for batch in _batches(_scores(asked, engine, results, progress)):
+                    for batch in _batches(Asking(asked, results, progress).scores(engine)):
                         writer.put(batch)
                     results.end()
                 except BaseException as error:
@@ -141,7 +142,7 @@ class Shard:
             # A bucket without users is written too: it may hold the scores of an earlier try.
             yield bucket, []
             contexts = self.night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"], bucket=bucket.number)
-            for group in questions(contexts, choices, tokens, limit):
+            for group in questions(contexts, choices, tokens, limit, self.config.further_orders):
                 yield bucket, group
 
     def _writer(self, results: Results) -> Any:
@@ -157,26 +158,6 @@ class Shard:
             self.counts.update(results.counts)
 
         return write
-
-
-def _scores(
-    asked: Iterator[Asked], engine: Engine | None, results: Results, progress: ScoringProgress
-) -> Iterator[dict[str, Any]]:
-    """Rows of `artwork_scores` for what is asked, in the order in which the engine answers."""
-
-    def to_ask() -> Iterator[tuple[Question, list[int], int]]:
-        for item in asked:
-            if isinstance(item, Rejected):
-                results.reject(item)
-                progress.add(1)
-            else:
-                yield item, item.prompt, len(item.artwork_ids)
-
-    for question, answer in engine.answers(to_ask()) if engine else ():
-        row = results.take(question, answer)
-        progress.add(1, len(question.prompt), answer.cached_tokens if isinstance(answer, Answer) else 0)
-        if row is not None:
-            yield row
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:

@@ -88,6 +88,18 @@ class Settings(BaseSettings):
     )
     gate_slice_limit: float = Field(0.02, ge=0, description="plays an impression that a candidate may lose in a slice")
 
+    further_orders: int = Field(
+        0,
+        ge=0,
+        description="further rotations, of those that there are, in which a close pair is asked; its probabilities are "
+        "the mean over all of them",
+    )
+    close_margin: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="a pair is close whose two largest probabilities are at most this far apart; with 1 every pair is",
+    )
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
     scoring_python: str = Field("python", description="the Python that runs the scoring tasks")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")

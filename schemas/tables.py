@@ -231,6 +231,7 @@ SCORING_RUNS = Table(
         Column("pairs", "long", "pairs scored"),
         Column("rejected", "long", "pairs that could not be"),
         Column("shortened", "long", "prompts that lost their oldest history to fit the model"),
+        Column("asked_again", "long", "pairs whose best two artworks were close, asked in further orders"),
         Column("prompt_tokens", "long", "tokens of all prompts"),
         Column("cached_tokens", "long", "of these, found in the prefix cache"),
         Column("label_mass", "double", "mean probability that fell on the option numbers", nullable=True),

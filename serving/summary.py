@@ -116,6 +116,7 @@ def _pairs(report: NightReport) -> Table:
         ("of the exploring slice", "contexts", "pairs_uniform"),
         ("without an artwork, rejected", "contexts", "pairs_no_active_artwork"),
         ("scored now", "score", "pairs"),
+        ("of these, close and asked again", "score", "asked_again"),
         ("that could not be scored", "score", "rejected"),
         ("published: new", "publish", "inserted"),
         ("published: changed", "publish", "updated"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from evaluation.report import read_page
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth
+from inference.orders import averaged
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
@@ -182,6 +184,12 @@ def test_missing_scores_are_told(warehouse: Warehouse) -> None:
         model_scores(warehouse, GOOD, LAST_DAY.replace(year=2020, day=1))
 
 
+def test_scores_of_several_orders_are_read_by_their_name(warehouse: Warehouse) -> None:
+    folder = Path(warehouse.settings.warehouse, "post_training", "scores")
+    shutil.copytree(folder / GOOD, folder / averaged(GOOD, 4))
+    assert model_scores(warehouse, averaged(GOOD, 4), LAST_DAY).count() > 0
+
+
 def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
     html = render(replace(page, losses={"sft": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]}))
     assert not re.search(r"(?:src|href)=\"(?!#)|url\((?!#)|@import|<script|<link", html)
@@ -191,6 +199,14 @@ def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
     assert html.count("<svg") == 5
     assert "Loss of sft" in html
     assert not re.search(r"#01020[0-9a]", html)
+
+
+def test_the_page_shows_a_candidates_rotations_averaged_beside_it(page: Page) -> None:
+    line = ([1.0, 2.0], [1.1, 0.9])
+    html = render(replace(page, positions={BAD: line, GOOD: line, averaged(GOOD, 4): line}))
+    drawn = html[html.index("Probability by option number") :]
+    names = [f">{GOOD}<", f">{GOOD}, mean of 4 orders<", f">{BAD}<"]
+    assert sorted(names, key=drawn.index) == names
 
 
 def test_a_page_without_scores_or_losses_leaves_those_parts_out(page: Page) -> None:

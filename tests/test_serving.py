@@ -57,6 +57,7 @@ def scored(bucket: int) -> dict[str, Any]:
         "pairs": 100,
         "rejected": 0,
         "shortened": 3,
+        "asked_again": 0,
         "prompt_tokens": 1000,
         "cached_tokens": 700,
         "label_mass": 0.99,
