@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from inference.checkpoint import Checkpoint, read_checkpoint
@@ -23,8 +24,19 @@ _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 def model_of_tonight(settings: Settings) -> Checkpoint:
-    """The champion's checkpoint; that of the setting `model` where there is no registry or no champion in it."""
-    return champion(settings) or read_checkpoint(settings.model)
+    """The champion's checkpoint; that of the setting `model` where there is no registry or no champion in it.
+
+    Raises ContractError where prompts would lack a signal that it was trained with.
+    """
+    model = champion(settings) or read_checkpoint(settings.model)
+    missing = sorted(set(model.signals) - set(settings.signals))
+    if missing:
+        raise ContractError(
+            f"{model.version} was trained with the signals {', '.join(model.signals)}, and the setting signals leaves "
+            f"out {', '.join(missing)}: set MARQUEE_SIGNALS='{json.dumps(model.signals)}', or roll back to a model "
+            "without them (python -m training.registry rollback)"
+        )
+    return model
 
 
 def champion(settings: Settings) -> Checkpoint | None:

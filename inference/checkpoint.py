@@ -1,8 +1,8 @@
-"""python -m inference.checkpoint FOLDER --name tiny-llama
+"""python -m inference.checkpoint FOLDER --name tiny-llama [--signals play_rate]
 
 Writes `marquee.json` beside a Hugging Face Llama's weights: the name and version that scores are published under, and
-the prompt format that the model was trained on. A checkpoint without one, or whose files have changed since, does not
-score.
+the prompt format and the signals that the model was trained with. A checkpoint without one, or whose files have changed
+since, does not score.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,24 +30,33 @@ _REHASHED_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A Llama that may score. `version` names it in every row that it scored; lengths and sizes are in tokens."""
+    """A Llama that may score. `version` names it in every row that it scored; lengths and sizes are in tokens.
+    `signals` are those of the setting that its prompts have to tell.
+    """
 
     path: Path
     name: str
     version: str
     prompt_format: str
+    signals: tuple[str, ...]
     max_model_len: int
     vocab_size: int
     bos_token_id: int | None
 
 
-def write_manifest(path: str | Path, name: str) -> Checkpoint:
+def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> Checkpoint:
     """Write the manifest of the checkpoint in `path`: a version is its name and a hash over its files."""
     folder = _folder(path)
     files = {file.name: _fingerprint(file) for file in _versioned_files(folder)}
     digests = "".join(f"{file} {found['sha256']}\n" for file, found in files.items())
     version = f"{name}@{hashlib.sha256(digests.encode()).hexdigest()[:12]}"
-    manifest = {"name": name, "version": version, "prompt_format": PROMPT_FORMAT, "files": files}
+    manifest = {
+        "name": name,
+        "version": version,
+        "prompt_format": PROMPT_FORMAT,
+        "signals": list(signals),
+        "files": files,
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return read_checkpoint(folder)
 
@@ -68,6 +78,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         name=manifest["name"],
         version=manifest["version"],
         prompt_format=manifest["prompt_format"],
+        signals=tuple(manifest.get("signals", ())),
         max_model_len=config["max_position_embeddings"],
         vocab_size=config["vocab_size"],
         bos_token_id=bos[0] if isinstance(bos, list) else bos,
@@ -138,8 +149,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="a Llama in the Hugging Face format")
     parser.add_argument("--name", required=True, help="the name that its scores are published under")
+    parser.add_argument("--signals", nargs="*", default=[], help="the setting `signals` that it was trained with")
     parsed = parser.parse_args(arguments)
-    return exit_status("checkpoint", lambda: print(write_manifest(parsed.folder, parsed.name).version))
+    return exit_status("checkpoint", lambda: print(write_manifest(parsed.folder, parsed.name, parsed.signals).version))
 
 
 if __name__ == "__main__":

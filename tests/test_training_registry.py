@@ -77,6 +77,16 @@ def test_a_champion_that_is_not_what_was_registered_is_told(settings: Settings, 
         model_of_tonight(settings)
 
 
+def test_a_model_does_not_score_prompts_without_the_signals_that_it_was_trained_with(
+    settings: Settings, checkpoints: list[Path]
+) -> None:
+    write_manifest(checkpoints[1], "second", signals=["play_rate"])
+    promote(settings, checkpoints[1])
+    with pytest.raises(ContractError, match=r"second@.* was trained with the signals play_rate.*MARQUEE_SIGNALS="):
+        model_of_tonight(settings)
+    assert tonight(settings.model_copy(update={"signals": ("play_rate",)})) == "second"
+
+
 def test_the_command_lists_promotes_and_says_what_is_missing(
     settings: Settings, checkpoints: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

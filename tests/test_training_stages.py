@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
     recipe = Sft(epochs=6, **FEW)
-    stage = Stage("sft", random_checkpoint, tmp_path / "sft", recipe, source)
+    stage = Stage("sft", random_checkpoint, tmp_path / "sft", recipe, source, signals=("play_rate",))
     begin(stage)
     trainer = sft.train(stage, recipe)
     kept: dict[str, Any] = {}
@@ -208,6 +209,7 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
 
     made = run(stage, trainer, "tests", measure)
     assert made is not None
+    assert made.signals == ("play_rate",)
     losses = json.loads((made.path / "loss.json").read_text())
     assert [set(each) for each in losses] == [{"stage", "step", "loss"}] * len(losses)
     assert losses[-1]["loss"] < losses[0]["loss"]
@@ -254,6 +256,8 @@ def test_the_record_of_a_run_tells_what_it_reads(random_checkpoint: Checkpoint, 
     record = json.loads((stage.work / RECORD).read_text())
     assert record["versions"] == source.versions
     assert record["base"] == random_checkpoint.version
+    with pytest.raises(ContractError, match="differs in signals"):
+        begin(replace(stage, signals=("play_rate",)))
 
 
 def test_steps_that_are_added_up_count_as_one_larger_step(

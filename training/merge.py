@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def write_merged(
     name: str,
     losses: list[dict[str, Any]],
     prior: dict[str, Any],
+    signals: Sequence[str],
 ) -> Checkpoint:
     """Write weights, tokenizer (the base's very files), losses and prior; the manifest, and so the version, last.
 
@@ -34,4 +36,4 @@ def write_merged(
         shutil.copyfile(file, out / file.name)
     (out / LOSSES).write_text(json.dumps(losses) + "\n")
     (out / LABEL_PRIOR).write_text(json.dumps(prior, indent=2) + "\n")
-    return write_manifest(out, name)
+    return write_manifest(out, name, signals)

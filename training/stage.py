@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Stage:
     out: Path
     recipe: Common
     source: Source
+    signals: tuple[str, ...] = ()
+    """Those that the texts of the examples tell."""
 
     @property
     def work(self) -> Path:
@@ -67,6 +69,7 @@ def begin(stage: Stage) -> Stage | None:
         "base": stage.base.version,
         "ds": str(stage.source.ds),
         "settings": as_record(stage.recipe),
+        "signals": list(stage.signals),
     }
     if not record.exists():
         if (stage.out / MANIFEST).exists():
@@ -85,9 +88,7 @@ def begin(stage: Stage) -> Stage | None:
         )
     if (stage.out / MANIFEST).exists():
         return None
-    return Stage(
-        stage.name, stage.base, stage.out, stage.recipe, Source(stage.source.warehouse, stage.source.ds, versions)
-    )
+    return replace(stage, source=replace(stage.source, versions=versions))
 
 
 def last_checkpoint(work: Path) -> str | None:
@@ -185,7 +186,7 @@ def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], di
     before = json.loads(earlier.read_text()) if earlier.exists() else []
     merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     merged.eval()
-    return write_merged(merged, stage.base, stage.out, name, before + losses, measure(merged))
+    return write_merged(merged, stage.base, stage.out, name, before + losses, measure(merged), stage.signals)
 
 
 def printer(stage: Stage) -> TrainerCallback:
