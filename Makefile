@@ -35,6 +35,10 @@ nightly: .airflow/.ready ## Run one night and look one user up: WAREHOUSE, SERVI
 post-training: .airflow/.ready ## Train a model on what users played, judge it, promote it if it is better: WAREHOUSE, DS
 	@scripts/post_training.sh
 
+.PHONY: paper-table
+paper-table: .venv/.ready ## Train and judge every policy on 110,000 examples (hours): WAREHOUSE, SERVICE, MOVIELENS
+	@scripts/paper_table.sh
+
 .PHONY: rollback
 rollback: .venv/.ready ## Make the champion before this one score again, from the next night on
 	@$(ENV) python -m training.registry rollback

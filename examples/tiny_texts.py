@@ -2,6 +2,9 @@
 
 Two kinds of service, neither of them a sample's: `simulated` users, whose taste comes first and their history from it,
 and `collector` users like MovieLens's, with long histories of stars that their taste is then computed from.
+
+Half of the titles tell how often each artwork is played (spark_jobs/signals.py): a large model knows what those words
+mean, this one has to be taught.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +23,11 @@ from pyspark.sql import DataFrame, SparkSession
 
 from examples.catalogue import Artwork, Title, generator, make_artworks, make_title
 from examples.simulated import Shelf, completions, draw_taste, shelf_of, watched
-from examples.truth import STYLE, STYLE_EFFECT, TASTE, taste_from_shares
+from examples.truth import APPEAL, STYLE, STYLE_EFFECT, TASTE, taste_from_shares
 from schemas.settings import Settings
 from schemas.tables import TITLES
 from spark_jobs.prompts import title_choice_texts, user_context_texts
+from spark_jobs.signals import ARTWORK_SPREAD, BANDS, EDGES
 
 _START = 1_735_689_600_000_000  # 2025-01-01, in microseconds
 _DAY = date(2025, 1, 1)
@@ -31,11 +36,15 @@ _LONGEST_HISTORY = 400  # viewings; older ones hardly count towards the leading 
 # The setting of that name, and the share of contexts rendered with it.
 _HISTORY_TITLES = ((6, 0.3), (20, 0.6), (40, 0.1))
 _ARTWORK_COLUMNS = pa.schema([("title_id", "string"), ("artwork_id", "string"), ("caption", "string")])
+_TOLD = 0.5  # share of the titles whose plays are told
+_IMPRESSIONS = (3.0, 1.5)  # mean and deviation of the logarithm of an artwork's impressions
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One title in one of its orderings. `captioned` (options, 19): theme weights, then the style's effect."""
+    """One title in one of its orderings. `captioned` (options, 19): theme weights, then the effect on all users alike
+    that the text tells of, in units of STYLE: the style's and, where plays are told, the appeal's.
+    """
 
     text: str
     captioned: np.ndarray
@@ -68,7 +77,7 @@ def training_texts(spark: SparkSession, users: int, titles: int, seed: int) -> l
 
 
 def expected_liking(tastes: np.ndarray, captioned: np.ndarray) -> np.ndarray:
-    """What captions (…, 19) tell of the log-odds of a play by users of `tastes` (…, 18): all but the appeal."""
+    """What options (…, 19) tell of the log-odds of a play by users of `tastes` (…, 18)."""
     liking: np.ndarray = TASTE * (tastes * captioned[..., :-1]).sum(-1) + STYLE * captioned[..., -1]
     return liking
 
@@ -84,11 +93,33 @@ def _service_texts(spark: SparkSession, kind: str, users: int, title_count: int,
     shelf = shelf_of(catalogue)
     seen = {f"u{number}": one_user(shelf, generator(seed, kind, str(number))) for number in range(users)}
     with tempfile.TemporaryDirectory() as scratch:
-        _write(Path(scratch), catalogue, artworks, seen)
+        bands = _bands(artworks, seed)
+        _write(Path(scratch), catalogue, artworks, bands, seen)
         contexts = _contexts(spark, Path(scratch), users)
-        choices = _choices(spark, Path(scratch), artworks)
+        choices = _choices(spark, Path(scratch), artworks, bands)
     tastes = np.stack([user.taste for user in seen.values()])
     return Texts([contexts[user_id] for user_id in seen], tastes, choices)
+
+
+def _bands(artworks: list[Artwork], seed: int) -> dict[str, str]:
+    """The play-rate band of each artwork of the titles that tell it, "" for one never shown.
+
+    Its log-odds against its title's are known up to a noise of 2 / √n after n impressions of which half were played,
+    and drawn to 0 as far as n is small, as spark_jobs/signals.py draws them.
+    """
+    found = {}
+    for title_id, of_title in groupby(artworks, key=lambda artwork: artwork.title_id):
+        if generator(seed, "plays are told", title_id).random() >= _TOLD:
+            continue
+        listed = list(of_title)
+        effects = np.array([STYLE * STYLE_EFFECT[art.style] + APPEAL * art.appeal for art in listed])
+        rng = generator(seed, "plays", title_id)
+        shown = np.floor(rng.lognormal(*_IMPRESSIONS, size=len(listed)))
+        noise = 2 / np.sqrt(np.maximum(shown, 1)) * rng.normal(size=len(listed))
+        drawn = (effects - effects.mean() + noise) * shown / (shown + 4 / ARTWORK_SPREAD**2)
+        for artwork, count, place in zip(listed, shown, np.digitize(drawn, EDGES), strict=True):
+            found[artwork.artwork_id] = BANDS[place] if count else ""
+    return found
 
 
 def _viewer(shelf: Shelf, rng: np.random.Generator) -> _Collected:
@@ -107,7 +138,9 @@ def _collector(shelf: Shelf, rng: np.random.Generator) -> _Collected:
     return _Collected(taste_from_shares(totals / totals.sum()), places, completion)
 
 
-def _write(folder: Path, titles: list[Title], artworks: list[Artwork], seen: dict[str, _Collected]) -> None:
+def _write(
+    folder: Path, titles: list[Title], artworks: list[Artwork], bands: dict[str, str], seen: dict[str, _Collected]
+) -> None:
     lengths = [len(user.places) for user in seen.values()]
     places = np.concatenate([user.places for user in seen.values()]).astype(int)
     minutes = np.concatenate([np.arange(length) for length in lengths])
@@ -121,7 +154,10 @@ def _write(folder: Path, titles: list[Title], artworks: list[Artwork], seen: dic
     )
     pq.write_table(history, folder / "history.parquet")
     pq.write_table(_rows(TITLES.arrow_schema(), titles), folder / "titles.parquet")
-    pq.write_table(_rows(_ARTWORK_COLUMNS, artworks), folder / "artworks.parquet")
+    told = _rows(_ARTWORK_COLUMNS, artworks).append_column(
+        "band", pa.array([bands.get(artwork.artwork_id, "") for artwork in artworks])
+    )
+    pq.write_table(told, folder / "artworks.parquet")
 
 
 def _rows(schema: pa.Schema, things: Sequence[Title | Artwork]) -> pa.Table:
@@ -145,9 +181,12 @@ def _contexts(spark: SparkSession, folder: Path, users: int) -> dict[str, str]:
     return found
 
 
-def _choices(spark: SparkSession, folder: Path, artworks: list[Artwork]) -> list[Choice]:
+def _choices(spark: SparkSession, folder: Path, artworks: list[Artwork], bands: dict[str, str]) -> list[Choice]:
     """Every title's choices in all orderings; those of one option, where nothing is to be chosen, are left out."""
-    captioned = {art.artwork_id: np.append(art.theme_weights(), STYLE_EFFECT[art.style]) for art in artworks}
+    captioned = {}
+    for art in artworks:
+        appeal = APPEAL / STYLE * art.appeal if art.artwork_id in bands else 0.0
+        captioned[art.artwork_id] = np.append(art.theme_weights(), STYLE_EFFECT[art.style] + appeal)
     rows = _choice_rows(spark, folder).sort("title_id", "ordering").collect()
     return [
         Choice(row.choice, np.stack([captioned[artwork_id] for artwork_id in row.artwork_ids]))

@@ -17,8 +17,8 @@ if [[ $MARQUEE_WAREHOUSE != *://* ]]; then
     export MARQUEE_CHECKPOINTS="${MARQUEE_CHECKPOINTS:-$MARQUEE_WAREHOUSE/checkpoints}"
 fi
 export MARQUEE_SCORING_PYTHON="${MARQUEE_SCORING_PYTHON:-$MARQUEE_ROOT/.venv/bin/python}"
-# Two cores learn from some ten examples a second; a GPU takes the setting's own number.
-export MARQUEE_TRAINING_EXAMPLES="${MARQUEE_TRAINING_EXAMPLES:-6000}"
+# Two cores learn from some thirty examples a second; a GPU takes the setting's own number.
+export MARQUEE_TRAINING_EXAMPLES="${MARQUEE_TRAINING_EXAMPLES:-24000}"
 # One machine runs one engine at a time, and an engine takes most of a minute to start.
 export MARQUEE_SHARDS="${MARQUEE_SHARDS:-1}"
 

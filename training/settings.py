@@ -17,9 +17,9 @@ def _setting(default: Any, meaning: str) -> Any:
 class Common:
     """What every recipe has. The defaults suit the tiny Llama; `--help` of each command tells them."""
 
-    learning_rate: float = _setting(1e-3, "peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
+    learning_rate: float = _setting(2e-4, "peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
     epochs: float = _setting(1.0, "times that every example is seen")
-    batch: int = _setting(16, "examples in one step of one device")
+    batch: int = _setting(32, "examples in one step of one device")
     accumulate: int = _setting(1, "steps whose gradients are added up before the weights change")
     rank: int = _setting(32, "rank of the adapters")
     alpha: int = _setting(64, "adapters count alpha / rank times")
@@ -38,7 +38,7 @@ class Sft(Common):
         0.0, "weight of impressions that were not played, whose likelihood is lowered; 0 learns from plays alone"
     )
     propensity_clip: float = _setting(
-        0.0, "weigh each example by 1 / propensity, at most this; weights have mean 1. 0 weighs all alike"
+        10.0, "weigh each example by 1 / propensity, at most this; weights have mean 1. 0 weighs all alike"
     )
 
 
@@ -53,7 +53,7 @@ class Reasoning(Common):
 class Dpo(Common):
     """Direct preference optimisation, after SFT: the played artwork above one that was not."""
 
-    learning_rate: float = _setting(3e-4, "peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
+    learning_rate: float = _setting(2e-4, "peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
     beta: float = _setting(0.1, "how strongly the model is held to where it started")
     negatives: tuple[str, ...] = _setting(("same_user", "like_users"), "kinds of preference pairs to learn from")
 
