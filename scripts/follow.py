@@ -20,7 +20,7 @@ _START = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\w+) map_index=(?P<
 _STATE = re.compile(r"new_state=(?P<state>failed|up_for_retry)")
 _TOLD = re.compile(
     r"^(\d\d:\d\d:\d\d scored |marquee \w+: |(validate|candidates|contexts|score_\d+|audit|publish): "
-    r"|(examples|sft|dpo|promoted|refused): |(sft|dpo) +\d+/\d+ )"
+    r"|(examples|sft|dpo|promoted|refused): |(sft|dpo) +\d+/\d+ |(estimator|dr) +\S+ )"
 )
 # What Ivy found, a hundred lines a task, and what every task says at its start.
 _NOISE = re.compile(
