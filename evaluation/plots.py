@@ -55,7 +55,8 @@ def spans(title: str, rows: Sequence[Span], unit: str) -> str:
     axes.axvline(0, color=_TEXT, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(unit)
+    # Under the whole drawing: under the axes alone, beside long names, it would be cut off.
+    figure.supxlabel(unit, fontsize=_STYLE["font.size"])
     axes.tick_params(axis="y", length=0)
     return _inline(figure, title)
 
