@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.agreement import compare
 from benchmarks.peers.job import Job
@@ -97,7 +98,7 @@ def main() -> None:
         make_nights(folder / "night", arguments.users, buckets=_BUCKETS)
         by_name = ways(processors)
         found: dict[str, list[Scoring]] = {name: [] for name in by_name}
-        reference = []
+        reference: list[dict[str, Any]] = []
         for repeat, order in enumerate(alternating(list(by_name), arguments.repeats)):
             for name in order:
                 into = folder / f"{name.replace(' ', '-')}-{repeat}"

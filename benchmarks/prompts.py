@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 OURS, FLAT_JOIN = "Marquee", "flat join"
 _PAIRS_A_USER = 20
+_WARM_UP_USERS = 100
 # Marquee's own step is what the skew test looks at.
 _GOAL_BYTES, _GOAL_SKEW = 30, 3
 # A shuffle of the flat join carries some 2 GB for 50,000 users.
@@ -188,6 +189,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="marquee-prompts-", dir=arguments.scratch) as folder:
         spark = spark_session("prompts", **{"spark.master": "local[*]", **WITH_INTERFACE})
         log = StageLog(spark)
+        # Compiles, on both sides.
+        measure(made(spark, Path(folder) / "warm-up", _WARM_UP_USERS, skewed=False), 1, log)
         found = {}
         for users in arguments.users:
             night = made(spark, Path(folder) / f"{users}", users, skewed=False)
@@ -216,7 +219,7 @@ def skew_test(spark: SparkSession, folder: Path, users: int, log: StageLog) -> s
     told = []
     for name, skewed in (("even", False), ("skewed", True)):
         night = made(spark, folder / name, users, skewed)
-        # The first run compiles.
+        # The second counts: the first one fills the page cache.
         runs = [build(night, contexts, log) for _ in range(2)]
         told.append(
             f"{told_skew(runs[-1].stages, name)}\n\n{name}, {runs[-1].seconds:.1f} s: {worst(runs[-1].stages)}\n"

@@ -30,16 +30,14 @@ class Scoring:
     pairs: int
 
 
-def score_night(
-    warehouse: Path, model: Path, into: Path, processors: Sequence[str], folder: Path, **environment: str
-) -> Scoring:
+def score_night(warehouse: Path, model: Path, into: Path, processors: Sequence[str], folder: Path) -> Scoring:
     """Score the measured night into a new warehouse `into`: one shard for each of `processors` (as `taskset -c` has
     them), each process on its own ones. Raises RuntimeError where a process fails.
     """
     shards = len(processors)
     logs = [folder / f"{into.name}-{shard}.log" for shard in range(shards)]
     Night(str(warehouse), MEASURED, str(into)).create_missing()
-    settings = {**environment, "MARQUEE_WAREHOUSE": str(warehouse)}
+    settings = {"MARQUEE_WAREHOUSE": str(warehouse)}
     began = time.perf_counter()
     places = ["--model", str(model), "--into", str(into), "--shards", str(shards)]
     running = [
