@@ -1,4 +1,4 @@
-"""python -m benchmarks.work_lost [--users 400] [--buckets 16] [--scratch FOLDER]
+"""python -m benchmarks.work_lost [--users 1000] [--buckets 16] [--scratch FOLDER]
 
 What a scoring process that is killed half-way costs, and what a prompt that is too long does: Marquee against all text
 prompts in one sorted `LLM.generate` (the strongest simple rival). Each side scores the night once undisturbed, then
@@ -183,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.work_lost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--users", type=int, default=400, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s")
+    parser.add_argument("--users", type=int, default=1000, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s")
     parser.add_argument("--buckets", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="default: both")
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
