@@ -183,7 +183,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.work_lost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--users", type=int, default=1000, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s")
+    parser.add_argument(
+        "--users", type=int, default=1000, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s"
+    )
     parser.add_argument("--buckets", type=int, default=16, help="default: %(default)s")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="default: both")
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
