@@ -2,10 +2,12 @@
 
 Prompt building: Marquee's step contexts, which writes a context a user and a choice a title, against the flat join,
 which writes one prompt text a pair. Both start from the same history, catalogue and wanted pairs (20 a user, 22
-viewings), in one Spark session, in alternating order; it is checked that both hold the same prompts. Then a skew test:
-the same users again, with one title that everyone watched and one user with 50,000 viewings; a stage is told by its
-longest task over its median one, and Spark may not merge small partitions, which would hide it. A million users take some 10 GB of scratch for Marquee's tables and inputs, and what
-20 million prompts take for the other.
+viewings), in one Spark session, in alternating order; it is checked that both hold the same prompts. Then a skew test
+of Marquee's step: the same users again, with one title that everyone watched and one user with 50,000 viewings; a stage
+is told by its longest task over its median one, and Spark may not merge small partitions, which would hide it.
+
+A million users take some 10 GB of scratch for Marquee's tables and inputs, and what 20 million prompts take for the
+flat join.
 """
 
 from __future__ import annotations
