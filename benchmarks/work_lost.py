@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from benchmarks.agreement import compare
 from benchmarks.peers.job import Job
 from benchmarks.peers.watched import Counts, new_progress, read_progress
@@ -29,7 +31,7 @@ from benchmarks.report import markdown, told_run
 from benchmarks.sides import OURS, environment
 from inference.warehouse import Night
 from schemas.settings import settings
-from schemas.tables import REJECTED_ROWS
+from schemas.tables import ARTWORK_SCORES, REJECTED_ROWS
 
 SIDES = (OURS, "text_sorted")
 GOAL = 1.1
@@ -77,12 +79,16 @@ def run_watched(side: str, job: Job, folder: Path, kill_at: int | None = None) -
 
 @dataclass(frozen=True)
 class Killed:
-    """A side that was killed half-way: tokens computed by one pass, by the killed run (at most), and by the next."""
+    """A side that was killed half-way: tokens computed by one pass, by the killed run (at most), and by the next.
+
+    `answered`: pairs that the killed run's engine had answered; `kept`: pairs whose scores were on disk afterwards.
+    """
 
     one_pass: int
     before: int
     after: int
-    pairs_before: int
+    answered: int
+    kept: int
 
     @property
     def passes(self) -> float:
@@ -103,6 +109,7 @@ def killed(side: str, warehouse: Path, pairs: int, folder: Path) -> Killed:
     first = run_watched(side, job("killed"), folder / f"{side}-first", kill_at=pairs // 2)
     if first.status != -signal.SIGKILL:
         raise RuntimeError(f"{side} ended before it was killed: take more --users")
+    kept = kept_pairs(side, job("killed"))
     print(f"{side}: run again", flush=True)
     second = _ended(run_watched(side, job("killed"), folder / f"{side}-second"), side)
     compare(side, whole.scores, second.scores, _TOLERANCE)
@@ -110,7 +117,14 @@ def killed(side: str, warehouse: Path, pairs: int, folder: Path) -> Killed:
     unknown = settings().max_num_batched_tokens
     counts = (whole.counts, first.counts, second.counts)
     one_pass, before, after = (each.computed_tokens for each in counts)
-    return Killed(one_pass, before + unknown, after, first.counts.pairs)
+    return Killed(one_pass, before + unknown, after, first.counts.pairs, kept)
+
+
+def kept_pairs(side: str, job: Job) -> int:
+    """Pairs whose scores are on disk."""
+    if side == OURS:
+        return sum(1 for _ in Night(job.warehouse, MEASURED, job.into).rows(ARTWORK_SCORES, ["user_id"]))
+    return sum(pq.read_metadata(file).num_rows for file in Path(job.into).glob("*.parquet"))
 
 
 def _ended(run: Watched, side: str) -> Watched:
@@ -151,14 +165,23 @@ def told_killed(found: dict[str, Killed]) -> str:
         [
             side,
             f"{each.one_pass:,}",
-            f"{each.pairs_before:,}",
+            f"{each.answered:,}",
+            f"{each.kept:,}",
             f"{each.before:,}",
             f"{each.after:,}",
             f"{each.passes:.3f}",
         ]
         for side, each in found.items()
     ]
-    columns = ("side", "tokens of one pass", "killed after pairs", "computed till then", "run again", "all / one pass")
+    columns = (
+        "side",
+        "tokens of one pass",
+        "killed after pairs",
+        "kept",
+        "computed till then",
+        "run again",
+        "all / one pass",
+    )
     return markdown(columns, rows)
 
 

@@ -307,9 +307,9 @@ def test_progress_is_read_from_outside_the_process(tmp_path: Path) -> None:
 
 
 def test_a_pass_that_was_killed_half_way_and_lost_nothing_costs_one_pass() -> None:
-    assert Killed(one_pass=1000, before=500, after=500, pairs_before=5).passes == 1
+    assert Killed(one_pass=1000, before=500, after=500, answered=5, kept=4).passes == 1
     # Nothing was kept of the first half.
-    assert Killed(one_pass=1000, before=500, after=1000, pairs_before=5).passes == 1.5
+    assert Killed(one_pass=1000, before=500, after=1000, answered=5, kept=0).passes == 1.5
 
 
 def test_what_is_neither_scored_nor_told_is_lost() -> None:
