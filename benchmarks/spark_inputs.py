@@ -45,18 +45,14 @@ def make_inputs(spark: SparkSession, settings: Settings, users: int, skewed: boo
     `skewed`: every user has watched the title t0, and the user u0 50,000 titles, all of which the catalogue has.
     """
     warehouse = Warehouse(spark, settings)
-    rows = dict(_catalogue(warehouse))
-    viewings = _viewings(spark.range(users))
+    rows = _catalogue(warehouse)
     if skewed:
         rows[TITLES] = rows[TITLES].unionByName(_more_titles(rows[TITLES]))
-        heavy = spark.range(HEAVY_VIEWINGS).select(
-            F.lit(HEAVY_USER).alias("user_id"), F.concat(F.lit("t"), "id").alias("title_id"), _moment("id")
-        )
-        everyone = spark.range(users).select(_user(), F.lit("t0").alias("title_id"), _moment("id"))
-        viewings = viewings.unionByName(heavy).unionByName(everyone)
-    rows[VIEWING_HISTORY] = viewings.withColumn(
-        "completion", F.pmod(F.xxhash64("user_id", "title_id"), F.lit(101)) / 100
-    ).withColumn("watch_date", F.to_date("watched_at"))
+    rows[VIEWING_HISTORY] = (
+        viewings(spark, users, skewed)
+        .withColumn("completion", F.pmod(F.xxhash64("user_id", "title_id"), F.lit(101)) / 100)
+        .withColumn("watch_date", F.to_date("watched_at"))
+    )
     for table, frame in rows.items():
         writer = frame.select(*table.column_names).write.format("delta").partitionBy(*table.partitioned_by)
         writer.save(warehouse.path(table))
@@ -113,11 +109,17 @@ def _moment(*key: str) -> Column:
     return F.timestamp_seconds(seconds + int(first.timestamp())).alias("watched_at")
 
 
-def _viewings(users: DataFrame) -> DataFrame:
-    """user_id, title_id, watched_at: 22 viewings of each."""
+def viewings(spark: SparkSession, users: int, skewed: bool) -> DataFrame:
+    """user_id, title_id, watched_at: 22 viewings of each user, and those that make them uneven."""
     number = F.explode(F.sequence(F.lit(0), F.lit(_VIEWINGS - 1))).alias("number")
     title = F.concat(F.lit("t"), F.pmod(F.xxhash64("user_id", "number"), F.lit(_CATALOGUE))).alias("title_id")
-    return users.select(_user(), number).select("user_id", title, _moment("user_id", "number"))
+    even = spark.range(users).select(_user(), number).select("user_id", title, _moment("user_id", "number"))
+    if not skewed:
+        return even
+    titles = spark.range(HEAVY_VIEWINGS).select(F.concat(F.lit("t"), "id").alias("title_id"), "id")
+    heavy = titles.select(F.lit(HEAVY_USER).alias("user_id"), "title_id", _moment("id"))
+    everyone = spark.range(users).select(_user(), F.lit("t0").alias("title_id"), _moment("id"))
+    return even.unionByName(heavy).unionByName(everyone)
 
 
 def _wanted(users: DataFrame, buckets: int) -> DataFrame:

@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 from benchmarks.nights import Night, expected_seconds
 from benchmarks.prompts import worst
 from benchmarks.spark_flat import both_hold, write_flat
-from benchmarks.spark_inputs import HEAVY_USER, HEAVY_VIEWINGS, make_inputs, settings_for
+from benchmarks.spark_inputs import HEAVY_USER, HEAVY_VIEWINGS, make_inputs, settings_for, viewings
 from benchmarks.spark_nights import Counted, counted
 from benchmarks.spark_stages import Stage, skew, stage_of
-from schemas.tables import ARTWORK_SELECTIONS, TITLES, VIEWING_HISTORY
+from schemas.tables import ARTWORK_SELECTIONS
 from spark_jobs.contexts import contexts
 from tests.night_data import day, small_warehouse, viewing
 
@@ -69,13 +69,10 @@ def test_the_flat_join_holds_the_prompts_that_marquee_would_ask(spark: SparkSess
     assert ours[0] == 10 * 20
 
 
-def test_skewed_inputs_have_one_heavy_user_and_a_title_that_everyone_watched(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    made = make_inputs(spark, settings_for(str(tmp_path / "w"), 10), 10, skewed=True)
-    history = made.input(VIEWING_HISTORY)
+def test_skewed_inputs_have_one_heavy_user_and_a_title_that_everyone_watched(spark: SparkSession) -> None:
+    history = viewings(spark, 10, skewed=True)
     watched = history.where(F.col("user_id") == HEAVY_USER).agg(F.count_distinct("title_id")).collect()[0][0]
-    assert watched == HEAVY_VIEWINGS == made.input(TITLES).count()
+    assert watched == HEAVY_VIEWINGS
     assert history.where("title_id = 't0'").select("user_id").distinct().count() == 10
 
 
