@@ -30,7 +30,7 @@ def told(found: dict[int, Scoring]) -> str:
             f"{each.pairs:,}",
             f"{each.peak_rss_mb:,}",
             f"{each.peak_rss_mb / smallest:.3f}",
-            f"{1000 * (each.peak_rss_mb - smallest) / max(users - min(found), 1):.1f}",
+            f"{1024 * (each.peak_rss_mb - smallest) / max(users - min(found), 1):.1f}",
             f"{each.scoring_seconds:.0f}",
         ]
         for users, each in sorted(found.items())

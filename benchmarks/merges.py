@@ -102,17 +102,7 @@ def told(found: dict[tuple[int, int, float], list[Merged]], sizes: dict[int, int
                 ratio(written, sizes[rows]),
             ]
         )
-    columns = (
-        "rows",
-        "buckets",
-        "users changed",
-        "rows changed",
-        "seconds",
-        "range",
-        "rows/s",
-        "copied",
-        "written / due",
-    )
+    columns = ("rows", "buckets", "users", "rows changed", "seconds", "range", "rows/s", "copied", "written / changed")
     files = ("files +", "files −", "deletion vectors +", "MB written", "of the table")
     return markdown([*columns, *files], lines, texts=0)
 

@@ -177,8 +177,8 @@ def told_killed(found: dict[str, Killed]) -> str:
         "side",
         "tokens of one pass",
         "killed after pairs",
-        "kept",
-        "computed till then",
+        "pairs kept",
+        "computed",
         "run again",
         "all / one pass",
     )
@@ -222,11 +222,9 @@ def main() -> None:
         killed_sides = {side: killed(side, folder / "night", pairs, folder) for side in arguments.sides}
         too_long = users // _TOO_LONG_EVERY
         survivors = {side: survived(side, folder / "too-long", folder) for side in arguments.sides}
-    print(f"\n{users:,} users of {TITLES_PER_USER} pairs in {arguments.buckets} buckets; scores after the kill equal\n")
+    print(f"\n{users:,} users of {TITLES_PER_USER} pairs, {arguments.buckets} buckets; the scores of both runs agree\n")
     print(told_killed(killed_sides))
-    print(
-        f"\nGoal: {GOAL} passes. What was computed till the kill includes the most that the last step may have had.\n"
-    )
+    print(f"\nGoal: {GOAL} passes. Computed till the kill: with the most that the step in progress may have had.\n")
     print(told_survived(survivors, pairs, too_long))
     print(f"\nToo long is the title `{TOO_LONG}`, wanted by every {_TOO_LONG_EVERY}th user.")
 
