@@ -92,7 +92,7 @@ def _more_titles(titles: DataFrame) -> DataFrame:
     ids = titles.sparkSession.range(_CATALOGUE, HEAVY_VIEWINGS).select("id", like.alias("title_id"))
     return (
         ids.join(titles, "title_id", how="inner")
-        .withColumn("name", F.concat_ws(" ", "name", "id"))
+        .withColumn("name", F.concat("name", F.lit(" "), F.col("id").cast("string")))
         .withColumn("title_id", F.concat(F.lit("t"), "id"))
         .drop("id")
     )
