@@ -9,27 +9,30 @@
 # The steps' seconds are in the table night_steps of each. What the master and the workers say is kept in .cache/cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/env.sh
 
 [ $# -gt 0 ] || {
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
-address=127.0.0.1 port=${CLUSTER_PORT:-7077} page=${CLUSTER_PAGE_PORT:-7078}
-kept=$MARQUEE_ROOT/.cache/cluster
+address=127.0.0.1 port=7077 page=7078
+kept=$PWD/.cache/cluster
 mkdir -p "$kept"
 daemons=()
 trap 'kill "${daemons[@]}" 2> /dev/null || true; wait || true' EXIT
 
+# In an environment of its own: the command's is the caller's, who may name another warehouse.
 start() {
     local name=$1
     shift
-    SPARK_DAEMON_MEMORY=512m spark-class "$@" > "$kept/$name.log" 2>&1 &
+    (
+        . scripts/env.sh
+        SPARK_DAEMON_MEMORY=512m exec spark-class "$@"
+    ) > "$kept/$name.log" 2>&1 &
     daemons+=($!)
 }
 
 workers_alive() {
-    python - "http://$address:$page/json/" << 'PYTHON'
+    .venv/bin/python - "http://$address:$page/json/" << 'PYTHON'
 import json, sys, urllib.request
 opened = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1], timeout=5)
 sys.exit(0 if json.load(opened)["aliveworkers"] == 2 else 1)
