@@ -71,7 +71,9 @@ def run_night(service: LivingService, number: int, name: str, share: float, repl
     seconds = {row["step"]: row["seconds"] for row in scored.rows(NIGHT_STEPS, ["step", "seconds"])}
     seconds["score"] = seconds.pop("score_0")
     scoring = sum(row["seconds"] for row in scored.rows(SCORING_RUNS, ["seconds"]))
-    return Night(name, counted(night, before, replaced), seconds, scoring)
+    found = counted(night, before, replaced)
+    print(f"  {sum(seconds.values()):.1f} s; {found}", flush=True)
+    return Night(name, found, seconds, scoring)
 
 
 def _score(warehouse: str, ds: date) -> None:

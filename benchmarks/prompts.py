@@ -198,9 +198,8 @@ def main() -> None:
             night = made(spark, Path(folder) / f"{users}", users, skewed=False)
             found[users] = measure(night, arguments.repeats, log)
             shutil.rmtree(night.settings.warehouse)
-        print(
-            f"\n{told_sizes(found)}\n\nGoal: {_GOAL_BYTES} times fewer bytes a pair; ms a user flat from 10,000 on.\n"
-        )
+            print(f"\n{told_sizes(found)}\n", flush=True)
+        print(f"Goal: {_GOAL_BYTES} times fewer bytes a pair; ms a user flat or falling from 10,000 users on.\n")
         if arguments.skew_users:
             print(skew_test(spark, Path(folder), arguments.skew_users, log))
         spark.stop()
