@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from benchmarks.nights import Night, expected_seconds
 from benchmarks.prompts import worst
 from benchmarks.spark_flat import both_hold, write_flat
 from benchmarks.spark_inputs import HEAVY_USER, HEAVY_VIEWINGS, make_inputs, settings_for, viewings
-from benchmarks.spark_nights import Counted, counted
+from benchmarks.spark_nights import Counted, LivingService, counted, make_service
 from benchmarks.spark_stages import Stage, skew, stage_of
-from schemas.tables import ARTWORK_SELECTIONS
+from examples.simulated import LAST_DAY
+from schemas.settings import Settings
+from schemas.tables import ARTWORK_SELECTIONS, ARTWORKS, TITLE_CANDIDATES, VIEWING_HISTORY
 from spark_jobs.contexts import contexts
+from spark_jobs.warehouse import Warehouse
 from tests.night_data import day, small_warehouse, viewing
 
 
@@ -74,6 +78,25 @@ def test_skewed_inputs_have_one_heavy_user_and_a_title_that_everyone_watched(spa
     watched = history.where(F.col("user_id") == HEAVY_USER).agg(F.count_distinct("title_id")).collect()[0][0]
     assert watched == HEAVY_VIEWINGS
     assert history.where("title_id = 't0'").select("user_id").distinct().count() == 10
+
+
+def test_a_day_of_the_living_service_changes_what_it_says(spark: SparkSession, tmp_path: Path) -> None:
+    make_service(tmp_path / "w", 10, 30)
+    settings = Settings().model_copy(update={"warehouse": str(tmp_path / "w")})
+    service = LivingService(Warehouse(spark, settings), 10, 30)
+    ds = LAST_DAY + timedelta(days=1)
+    service.want(ds)
+    wanted = service.warehouse.read(TITLE_CANDIDATES)
+    assert wanted.select("user_id", "title_id").distinct().count() == 10 * 20
+    service.watch(ds, 1.0)
+    watched = service.warehouse.read(VIEWING_HISTORY).where(F.col("watch_date") == F.lit(ds))
+    assert watched.where(F.to_date("watched_at") == F.lit(ds)).count() == 10 + 1
+    before = service.warehouse.read(ARTWORKS).count()
+    title_id = service.replace_artwork(ds)
+    of_title = service.warehouse.read(ARTWORKS).where(F.col("title_id") == title_id)
+    assert of_title.where(F.col("active_to") == F.lit(LAST_DAY)).count() == 1
+    assert of_title.where(F.col("active_from") == F.lit(ds)).count() == 1
+    assert service.warehouse.read(ARTWORKS).count() == before + 1
 
 
 def test_what_truly_changed_is_counted_apart_from_what_was_done(spark: SparkSession, tmp_path: Path) -> None:
