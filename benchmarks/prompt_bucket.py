@@ -1,4 +1,4 @@
-"""A night for measuring: one bucket of users, each with 20 pairs; contexts near 300 tokens, choices near 80.
+"""A night for measuring: users with 20 pairs each, in one bucket; contexts near 300 tokens, choices near 80.
 
 Every side finds the same pairs on disk in the form that it would have: Marquee as `user_contexts` and `title_choices`,
 the others as a flat table of one prompt text per pair (`prompts/<ds>.parquet`), in the order of a hash of the pair,
@@ -8,8 +8,9 @@ which is how the shuffle of a join leaves a table. A second, tiny night is there
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, Schema, write_deltalake
 
 from examples.catalogue import Title, generator, make_artworks, make_title
+from schemas.buckets import bucket_of
 from schemas.contract import Table
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_CHOICES, USER_CONTEXTS
 from schemas.words import ANSWER, VIEWING
@@ -26,33 +28,49 @@ from schemas.words import ANSWER, VIEWING
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
 WARM_UP_USERS = 4
 TITLES_PER_USER = 20
+TOO_LONG = "too-long"
+"""A title whose choice no model of ours has room for."""
 
 _SEED = 7
 _CATALOGUE = 100
 # Of the simulated service's texts, this many come to the tokens that the module promises.
 _VIEWINGS, _OPTIONS = 18, 3
-_USERS_AT_ONCE = 1000
+_ROWS_AT_ONCE = 1000
+# Three options of five times as many tokens, and the tiny Llama reads 4,096.
+_LONG_WORDS = 1000
 
 PROMPTS = pa.schema(
     [("user_id", pa.string()), ("title_id", pa.string()), ("options", pa.int32()), ("prompt", pa.string())]
 )
 
 
-def make_nights(warehouse: Path, users: int) -> None:
-    """Make both nights in a new folder: MEASURED with `users` users, WARM_UP with a few others."""
+def make_nights(
+    warehouse: Path, users: int, titles_per_user: int = TITLES_PER_USER, buckets: int = 1, too_long_every: int = 0
+) -> None:
+    """Make both nights in a new folder: MEASURED with `users` users, WARM_UP with a few others.
+
+    Of every `too_long_every` users the last has, in the place of its last pair, one for which the title's choice alone
+    is longer than any prompt may be.
+    """
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
     choices = [row for title in titles if (row := choice_row(title))]
     for table in (USER_CONTEXTS, TITLE_CHOICES, ARTWORK_SELECTIONS):
-        _create(warehouse, table)
+        _create(warehouse, table, buckets)
     (warehouse / "prompts").mkdir()
     for ds, first, count in ((WARM_UP, users, WARM_UP_USERS), (MEASURED, 0, users)):
-        _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in choices])
+        _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in (*choices, too_long_choice())])
         # By user_id, as a night's job writes a bucket.
         user_ids = sorted(f"u{number}" for number in range(first, first + count))
-        for start in range(0, count, _USERS_AT_ONCE):
-            some = user_ids[start : start + _USERS_AT_ONCE]
-            _append(warehouse, USER_CONTEXTS, [{**context_row(user, titles, choices), "ds": ds} for user in some])
-        rows = [row for user in user_ids for row in prompt_rows(context_row(user, titles, choices), choices)]
+
+        def contexts(ds: date = ds, user_ids: list[str] = user_ids) -> Iterator[dict[str, Any]]:
+            for place, user_id in enumerate(user_ids, 1):
+                row = context_row(user_id, titles, choices, titles_per_user)
+                if too_long_every and place % too_long_every == 0:
+                    row["pairs"][-1]["title_id"] = TOO_LONG
+                yield {**row, "ds": ds, "bucket": bucket_of(user_id, buckets)}
+
+        _append(warehouse, USER_CONTEXTS, contexts())
+        rows = [row for context in contexts() for row in prompt_rows(context, [*choices, too_long_choice()])]
         rows.sort(key=lambda row: crc32(f"{row['user_id']} {row['title_id']}".encode()))
         pq.write_table(pa.Table.from_pylist(rows, PROMPTS), prompts_file(warehouse, ds))
 
@@ -76,15 +94,28 @@ def choice_row(title: Title) -> dict[str, Any] | None:
     }
 
 
-def context_row(user_id: str, titles: list[Title], choices: list[dict[str, Any]]) -> dict[str, Any]:
-    """A row of `user_contexts` without its ds: it depends on the user alone."""
+def too_long_choice() -> dict[str, Any]:
+    """A row of `title_choices` without its ds, which nobody wants unless told to."""
+    options = "".join(f"{number}. {'a very long caption, ' * _LONG_WORDS}\n" for number in range(1, _OPTIONS + 1))
+    return {
+        "title_id": TOO_LONG,
+        "ordering": 0,
+        "artwork_ids": [f"{TOO_LONG}-{number}" for number in range(1, _OPTIONS + 1)],
+        "choice": f"Title: {TOO_LONG}\n{options}{ANSWER}",
+        "choice_hash": 0,
+    }
+
+
+def context_row(
+    user_id: str, titles: list[Title], choices: list[dict[str, Any]], titles_per_user: int = TITLES_PER_USER
+) -> dict[str, Any]:
+    """A row of `user_contexts` without its ds and bucket: it depends on the user alone."""
     rng = generator(_SEED, "user", user_id)
     watched = [titles[index] for index in rng.choice(len(titles), _VIEWINGS, replace=False)]
     themes = list(dict.fromkeys(genre for title in watched for genre in title.genres))[:5]
     history = "".join(f"{VIEWING}{_line(title)}\n" for title in watched)
-    asked = [choices[index]["title_id"] for index in rng.choice(len(choices), TITLES_PER_USER, replace=False)]
+    asked = [choices[index]["title_id"] for index in rng.choice(len(choices), titles_per_user, replace=False)]
     return {
-        "bucket": 0,
         "user_id": user_id,
         "context": (
             "Choose the artwork that the user is most likely to play.\n"
@@ -107,16 +138,19 @@ def _line(title: Title) -> str:
     return f"{title.name}{year}: {', '.join(title.genres)}"
 
 
-def _create(warehouse: Path, table: Table) -> None:
+def _create(warehouse: Path, table: Table, buckets: int) -> None:
     DeltaTable.create(
         str(warehouse / table.name),
         Schema.from_json(json.dumps(table.delta_json())),
         partition_by=list(table.partitioned_by),
-        configuration={BUCKETS_PROPERTY: "1"} if table is ARTWORK_SELECTIONS else None,
+        configuration={BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else None,
         raise_if_key_not_exists=False,
     )
 
 
-def _append(warehouse: Path, table: Table, rows: list[dict[str, Any]]) -> None:
-    batch = pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema())
-    write_deltalake(str(warehouse / table.name), batch, mode="append")
+def _append(warehouse: Path, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+    """In one commit, a few rows in memory at a time."""
+    schema, left = table.arrow_schema(), iter(rows)
+    some = iter(lambda: list(islice(left, _ROWS_AT_ONCE)), [])
+    batches = (pa.RecordBatch.from_pylist(each, schema=schema) for each in some)
+    write_deltalake(str(warehouse / table.name), pa.RecordBatchReader.from_batches(schema, batches), mode="append")

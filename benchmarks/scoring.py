@@ -110,7 +110,7 @@ def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance:
     """Measure one model and print what came out."""
     checkpoint = read_checkpoint(settings().model)
     if model != "tiny":
-        checkpoint = make_random_llama(folder / model, checkpoint)
+        checkpoint = make_random_llama(folder / model, checkpoint, model)
     warehouse = folder / f"warehouse-{model}"
     make_nights(warehouse, users)
     bucket = count(Job(str(warehouse), str(checkpoint.path), "", 0))

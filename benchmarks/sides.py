@@ -30,6 +30,11 @@ _ENVIRONMENT = {
 }
 
 
+def environment(job: Job) -> dict[str, str]:
+    """The environment of a side's process; what the user has set stays."""
+    return {**_ENVIRONMENT, "VLLM_CPU_KVCACHE_SPACE": str(job.settings.cpu_cache_gib), **os.environ}
+
+
 @dataclass(frozen=True)
 class Run:
     """One side, once."""
@@ -49,11 +54,10 @@ def run_side(side: str, job: Job, folder: Path) -> tuple[Run, list[dict[str, Any
     into = Path(tempfile.mkdtemp(prefix=f"{side}-", dir=folder))
     Job(job.warehouse, job.model, str(into / "scores"), job.context_tokens).write(into / "job.json")
     (into / "scores").mkdir()
-    cache = {"VLLM_CPU_KVCACHE_SPACE": str(job.settings.cpu_cache_gib)}
     with (into / "log").open("w+") as log:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.peers", side, into / "job.json", into / "result.json"],
-            env={**_ENVIRONMENT, **cache, **os.environ},
+            env=environment(job),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,

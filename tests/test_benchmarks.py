@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.agreement import compare
 from benchmarks.cached_share import EndlessCache
+from benchmarks.engines import ways
 from benchmarks.files_read import OpenedFiles, bytes_read
 from benchmarks.lookups import KEPT_OPEN, READERS, lookups_of, measure, some_pairs
 from benchmarks.night_cost import Plan, gpu_hours, stored_bytes
@@ -24,14 +25,18 @@ from benchmarks.peers.__main__ import SIDES
 from benchmarks.peers.job import Job
 from benchmarks.peers.llm import token_counts as counted_outputs
 from benchmarks.peers.text_script import cache_blocks, parsed
-from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, WARM_UP, make_nights, prompts_file
+from benchmarks.peers.watched import Counts, new_progress, read_progress
+from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, TOO_LONG, WARM_UP, make_nights, prompts_file
 from benchmarks.recipes import recipes
 from benchmarks.repeats import alternating, rate
+from benchmarks.report import markdown
 from benchmarks.scoring import GOALS, count
 from benchmarks.selections_table import make_selections
+from benchmarks.work_lost import Killed, Survived
 from inference.checkpoint import Checkpoint
 from inference.tokens import Tokens
 from inference.warehouse import Night
+from schemas.buckets import bucket_of
 from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.tables import (
@@ -273,3 +278,46 @@ def test_a_lookup_opens_one_file_of_data_whatever_the_reader(tmp_path: Path) -> 
 
 def test_every_reader_has_a_recipe_for_one_pair() -> None:
     assert {(reader, "One pair") for reader in READERS} <= recipes().keys()
+
+
+def test_a_table_is_markdown_that_lines_up() -> None:
+    assert markdown(("side", "s"), [["ours", "1.5"], ["theirs", "12.25"]]) == (
+        "| side   |     s |\n| ------ | ----: |\n| ours   |   1.5 |\n| theirs | 12.25 |"
+    )
+
+
+def test_buckets_and_prompts_that_are_too_long_are_as_many_as_asked(tmp_path: Path) -> None:
+    make_nights(tmp_path, users=12, titles_per_user=3, buckets=4, too_long_every=5)
+    rows = list(Night(str(tmp_path), MEASURED).rows(USER_CONTEXTS, ["user_id", "bucket", "pairs"]))
+    assert len(rows) == 12
+    assert all(row["bucket"] == bucket_of(row["user_id"], 4) for row in rows)
+    assert [len(row["pairs"]) for row in rows] == [3] * 12
+    too_long = [(row["user_id"], row["pairs"][-1]["title_id"]) for row in sorted(rows, key=lambda row: row["user_id"])]
+    assert [place for place, (_, title_id) in enumerate(too_long, 1) if title_id == TOO_LONG] == [5, 10]
+    flat = pq.read_table(prompts_file(tmp_path, MEASURED)).to_pylist()
+    checkpoint = Job(str(tmp_path), Settings().model, "", 0).checkpoint
+    lengths = {row["title_id"]: len(Tokens(checkpoint).context(row["prompt"]).ids) for row in flat}
+    assert lengths.pop(TOO_LONG) > checkpoint.max_model_len
+    assert max(lengths.values()) < checkpoint.max_model_len
+
+
+def test_progress_is_read_from_outside_the_process(tmp_path: Path) -> None:
+    new_progress(tmp_path / "progress")
+    assert read_progress(tmp_path / "progress") == Counts(0, 0, 0)
+
+
+def test_a_pass_that_was_killed_half_way_and_lost_nothing_costs_one_pass() -> None:
+    assert Killed(one_pass=1000, before=500, after=500, answered=5, kept=4).passes == 1
+    # Nothing was kept of the first half.
+    assert Killed(one_pass=1000, before=500, after=1000, answered=5, kept=0).passes == 1.5
+
+
+def test_what_is_neither_scored_nor_told_is_lost() -> None:
+    assert Survived(scored=999, rejected=1, ended="well").lost(1000) == 0
+    assert Survived(scored=0, rejected=0, ended="status 1").lost(1000) == 1000
+
+
+def test_two_engines_share_the_processors() -> None:
+    assert ways(2)["two engines, half the processors each"] == ["0-0", "1-1"]
+    assert ways(5)["two engines, half the processors each"] == ["0-1", "2-4"]
+    assert next(iter(ways(4))) == "one engine"
