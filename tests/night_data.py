@@ -166,7 +166,14 @@ class SmallWarehouse:
             ),
         )
         self.warehouse.replace(ARTWORK_SCORES, rows.withColumn("model_version", F.lit("tests@1")), ds=ds)
-        run = (ds, 0, rows.count(), 0, 0, 0, 0, 0.99, 1.0, "tests@1", "")
+        run = dict.fromkeys(SCORING_RUNS.column_names, 0) | {
+            "ds": ds,
+            "pairs": rows.count(),
+            "label_mass": 0.99,
+            "seconds": 1.0,
+            "model_version": "tests@1",
+            "input_fingerprint": "",
+        }
         self.warehouse.replace(SCORING_RUNS, self.spark.createDataFrame([run], SCORING_RUNS.spark_schema()), ds=ds)
 
     def finish(self, ds: date = DAY) -> Night:

@@ -246,7 +246,10 @@ def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_p
 def test_an_artwork_weighs_as_many_impressions_as_put_it_below(spark: SparkSession, tmp_path: Path) -> None:
     log = [impression("u1", "a11", DAY)]
     log += [impression(f"v{n}", shown, DAY, played=False) for n, shown in enumerate(("a12", "a12", "a12", "a13"))]
-    found = pairs(warehouse(spark, tmp_path, log))
+    made = warehouse(spark, tmp_path, log)
+    made.history = [viewing(user, "t1", day(-2)) for user in ("u1", "v0", "v1", "v2", "v3")]
+    made.write_inputs()
+    found = pairs(made)
     assert found["like_users"] == [("u1", "a11", "a12", 0.75), ("u1", "a11", "a13", 0.25)]
 
 

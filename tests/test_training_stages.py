@@ -151,15 +151,16 @@ def test_reading_a_prompt_once_gives_the_loss_and_gradient_of_trl(
     for row in rows:
         for rejected, weight in zip(row["rejected_ids"], row["weights"], strict=True):
             one = collator([{**row, "rejected_ids": [rejected]}])
-            part = DPOTrainer._compute_loss(trainer, trainer.model, one, False) * weight / len(rows)
+            of_trl: Any = DPOTrainer
+            part = of_trl._compute_loss(trainer, trainer.model, one, False) * weight / len(rows)
             part.backward()
             whole += part.item()
     trls = [each.grad for each in trainer.model.parameters() if each.grad is not None]
     assert whole != pytest.approx(math.log(2), abs=1e-4)
     assert loss.item() == pytest.approx(whole, abs=1e-6)
     assert len(ours) == len(trls) > 0
-    for one_pass, of_trl in zip(ours, trls, strict=True):
-        assert np.allclose(one_pass, of_trl, atol=1e-6)
+    for one_pass, of_pairs in zip(ours, trls, strict=True):
+        assert np.allclose(one_pass, of_pairs, atol=1e-6)
 
 
 def test_trl_is_given_exactly_the_prompt_and_one_token(

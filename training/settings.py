@@ -34,6 +34,8 @@ class Common:
 class Sft(Common):
     """Supervised fine-tuning on the answer."""
 
+    # At 2e-4 the tiny Llama lost: it learned to spread its answers as plays are spread (docs/evaluation.md).
+    learning_rate: float = _setting(5e-5, "peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
     not_played: float = _setting(
         0.0, "weight of impressions that were not played, whose likelihood is lowered; 0 learns from plays alone"
     )
