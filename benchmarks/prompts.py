@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from deltalake import DeltaTable
 
+from benchmarks.prompt_bucket import TITLES_PER_USER
 from benchmarks.repeats import alternating
 from benchmarks.report import markdown, ratio, told_run
 from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from spark_jobs.warehouse import Night
 
 OURS, FLAT_JOIN = "Marquee", "flat join"
-_PAIRS_A_USER = 20
 _WARM_UP_USERS = 100
 # Marquee's own step is what the skew test looks at.
 _GOAL_BYTES, _GOAL_SKEW = 30, 3
@@ -115,7 +115,7 @@ def told_sizes(found: dict[int, dict[str, Side]]) -> str:
     """Seconds, shuffles and bytes by users and side, and the flat join's over Marquee's."""
     rows = []
     for users, sides in found.items():
-        pairs = users * _PAIRS_A_USER
+        pairs = users * TITLES_PER_USER
         for name, side in sides.items():
             times = [run.seconds for run in side.runs]
             rows.append(

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from benchmarks.prompt_bucket import TITLES_PER_USER
 from examples.catalogue import Artwork, Title, make_artworks, make_title
 from examples.service import Service, input_tables
 from inference.checkpoint import read_checkpoint
@@ -20,7 +21,6 @@ from schemas.tables import ARTWORKS, TITLES, VIEWING_HISTORY, WANTED_PAIRS
 from spark_jobs.warehouse import Night, Warehouse, bucket
 
 DS = date(2026, 1, 14)
-TITLES_PER_USER = 20
 HEAVY_USER, HEAVY_VIEWINGS = "u0", 50_000
 """A user of the skewed inputs, and how much that user has watched: as many different titles."""
 

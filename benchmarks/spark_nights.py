@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from benchmarks.prompt_bucket import TITLES_PER_USER
 from examples.service import write_service
 from examples.simulated import LAST_DAY, simulated_service
 from schemas.contract import Table
@@ -30,7 +31,6 @@ from spark_jobs.publish import publish
 from spark_jobs.validate import validate
 from spark_jobs.warehouse import Night, Warehouse
 
-TITLES_PER_USER = 20
 BEFORE: tuple[Callable[[Night], None], ...] = (validate, candidates, contexts)
 AFTER: tuple[Callable[[Night], None], ...] = (audit, publish)
 """A night's Spark steps, before scoring and after it."""

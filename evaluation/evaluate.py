@@ -63,7 +63,8 @@ class Evaluation:
     def examples(self) -> DataFrame:
         """The examples of ds, at most as many of each split as set now: what would fewer have told?"""
         rows = self.warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(self.ds))
-        rows = first_of_splits(rows, self.warehouse.settings)
+        # Sorted to find the first ones, and read for nearly everything below.
+        rows = first_of_splits(rows, self.warehouse.settings).persist(StorageLevel.MEMORY_AND_DISK)
         if rows.where(F.col("split") == HELD_OUT).isEmpty():
             raise ContractError(
                 f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; make that run's examples first"
@@ -71,9 +72,8 @@ class Evaluation:
         return rows
 
 
-def with_knowledge(evaluation: Evaluation) -> DataFrame:
-    """The held-out log with, as arrays over artwork_ids: q, play_rate, bandit and, on a sample, true_play."""
-    examples, artworks = evaluation.examples(), evaluation.warehouse.read(ARTWORKS)
+def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFrame) -> DataFrame:
+    """The held-out `examples` with, as arrays over artwork_ids: q, play_rate, bandit and, on a sample, true_play."""
     themes = vocabulary(artworks)
     known = artwork_themes(artworks, themes).join(play_rates(training(examples), artworks), "artwork_id", how="inner")
 
@@ -126,7 +126,7 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
 def evaluate(evaluation: Evaluation) -> None:
     """Write the candidate's rows of `policy_estimates` for ds."""
     examples, artworks = evaluation.examples(), evaluation.warehouse.read(ARTWORKS)
-    log = with_targets(with_knowledge(evaluation), evaluation)
+    log = with_targets(with_knowledge(evaluation, examples, artworks), evaluation)
     log = with_slices(log, examples, artworks, rare_themes(artworks)).persist(StorageLevel.MEMORY_AND_DISK)
     check_scored(held_out(examples), log, evaluation)
     rows = judged(log, target_columns(evaluation), evaluation.reference, "slices")

@@ -49,6 +49,14 @@ def weights(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     return load_file(checkpoint.path / "model.safetensors")
 
 
+def begun_dpo(base: Checkpoint, source: Source, folder: Path) -> Any:
+    """The trainer of a new DPO stage, before its first step."""
+    recipe = Dpo(**FEW)
+    stage = Stage("dpo", base, folder, recipe, source)
+    begin(stage)
+    return dpo.train(stage, recipe)
+
+
 class KilledError(Exception):
     """The process ends here."""
 
@@ -112,10 +120,7 @@ def test_another_run_does_not_go_on_in_the_same_folder(
 def test_dpo_begins_at_ln_2_and_watches_the_option_numbers(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
-    recipe = Dpo(**FEW)
-    stage = Stage("dpo", random_checkpoint, tmp_path, recipe, source)
-    begin(stage)
-    trainer = dpo.train(stage, recipe)
+    trainer = begun_dpo(random_checkpoint, source, tmp_path)
     trainer.args.logging_steps = trainer.state.logging_steps = 1
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -131,10 +136,7 @@ def test_reading_a_prompt_once_gives_the_loss_and_gradient_of_trl(
     from trl import DPOTrainer
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    recipe = Dpo(**FEW)
-    stage = Stage("dpo", random_checkpoint, tmp_path, recipe, source)
-    begin(stage)
-    trainer = dpo.train(stage, recipe)
+    trainer = begun_dpo(random_checkpoint, source, tmp_path)
     trainer.train()  # away from the reference, where all losses are ln 2
     rows = sorted(trainer.train_dataset, key=lambda row: (len(row["prompt_ids"]), len(row["rejected_ids"])))
     rows = [rows[0], rows[1], rows[-1], rows[len(rows) // 2]]

@@ -204,9 +204,7 @@ def printer(stage: Stage) -> TrainerCallback:
                 return
             passed = time.monotonic() - self.began
             left = passed / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
-            shown = {
-                key: float(logs[key]) for key in ("loss", "label_mass", "rewards/accuracies", "reward") if key in logs
-            }
+            shown = {key: float(logs[key]) for key in _SHOWN if key in logs}
             values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
             print(
                 f"{stage.name} {state.global_step:>6}/{state.max_steps}  {values}  {passed:.0f} s, {left:.0f} s left",
