@@ -9,26 +9,19 @@ from torch import Tensor
 from trl import SFTTrainer
 
 from training.data import IGNORED
+from training.padding import padded
 
 
 class Collator:
-    """Pads rows on the right: input_ids, attention_mask, labels; weight and played are one number a row."""
+    """Pads rows: input_ids and labels are (N, L), weight and played one number a row."""
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        length = max(len(row["input_ids"]) for row in rows)
-        ids = torch.full((len(rows), length), self.pad_id)
-        labels = torch.full((len(rows), length), IGNORED)
-        mask = torch.zeros((len(rows), length), dtype=torch.long)
-        for place, row in enumerate(rows):
-            size = len(row["input_ids"])
-            ids[place, :size] = torch.tensor(row["input_ids"])
-            labels[place, :size] = torch.tensor(row["labels"])
-            mask[place, :size] = 1
         numbers = {name: torch.tensor([float(row[name]) for row in rows]) for name in ("weight", "played")}
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels, **numbers}
+        ids = padded([row["input_ids"] for row in rows], self.pad_id)
+        return {"input_ids": ids, "labels": padded([row["labels"] for row in rows], IGNORED), **numbers}
 
 
 def answer_loss(log_probs: Tensor, played: Tensor, weight: Tensor, not_played: float) -> Tensor:
@@ -50,9 +43,7 @@ def answer_log_probs(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     wanted = inputs["labels"][:, 1:]
     places = (wanted != IGNORED).any(dim=0).nonzero()[:, 0]
     wanted = wanted[:, places]
-    logits = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False, logits_to_keep=places
-    ).logits
+    logits = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=places).logits
     of_tokens = logits.float().log_softmax(dim=-1).gather(2, wanted.clamp(min=0)[..., None])[..., 0]
     return torch.where(wanted != IGNORED, of_tokens, 0.0).sum(dim=1)
 

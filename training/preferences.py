@@ -10,30 +10,27 @@ from torch.nn import functional
 from trl import DPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
+from training.padding import padded
+
 
 class Collator:
-    """Pads prompts on the left, so that all end at one place: input_ids, attention_mask (N, L); chosen (N, 1); rejected
-    and weights (N, M), of weight 0 where a row has fewer than M tokens below.
+    """Pads prompts: input_ids (N, L), and the place of each prompt's last token, ends (N,). Then chosen (N, 1), and
+    rejected and weights (N, M), of weight 0 where a row has fewer than M tokens below.
     """
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        length = max(len(row["prompt_ids"]) for row in rows)
-        most = max(len(row["rejected_ids"]) for row in rows)
-        ids = torch.full((len(rows), length), self.pad_id)
-        mask = torch.zeros((len(rows), length), dtype=torch.long)
-        rejected = torch.zeros((len(rows), most), dtype=torch.long)
-        weights = torch.zeros((len(rows), most))
-        for place, row in enumerate(rows):
-            size, below = len(row["prompt_ids"]), len(row["rejected_ids"])
-            ids[place, length - size :] = torch.tensor(row["prompt_ids"])
-            mask[place, length - size :] = 1
-            rejected[place, :below] = torch.tensor(row["rejected_ids"])
-            weights[place, :below] = torch.tensor(row["weights"])
-        chosen = torch.tensor([row["chosen_ids"] for row in rows])
-        return {"input_ids": ids, "attention_mask": mask, "chosen": chosen, "rejected": rejected, "weights": weights}
+        prompts = [row["prompt_ids"] for row in rows]
+        weights = torch.nn.utils.rnn.pad_sequence([torch.tensor(row["weights"]) for row in rows], batch_first=True)
+        return {
+            "input_ids": padded(prompts, self.pad_id),
+            "ends": torch.tensor([len(prompt) - 1 for prompt in prompts]),
+            "chosen": torch.tensor([row["chosen_ids"] for row in rows]),
+            "rejected": padded([row["rejected_ids"] for row in rows], 0),
+            "weights": weights,
+        }
 
 
 class PreferenceTrainer(DPOTrainer):
@@ -83,9 +80,11 @@ class PreferenceTrainer(DPOTrainer):
 
 
 def next_token(model: Any, prompts: dict[str, Tensor]) -> Tensor:
-    """Log-probabilities of what follows each prompt, (N, vocabulary); all prompts end at the last place."""
-    logits = model(
-        input_ids=prompts["input_ids"], attention_mask=prompts["attention_mask"], use_cache=False, logits_to_keep=1
-    ).logits
-    log_probs: Tensor = logits[:, 0].float().log_softmax(dim=-1)
+    """Log-probabilities of what follows each prompt, (N, vocabulary). Only the places where some prompt of the batch
+    ends go through the output layer.
+    """
+    places, place = prompts["ends"].unique(return_inverse=True)
+    logits = model(input_ids=prompts["input_ids"], use_cache=False, logits_to_keep=places).logits
+    rows = torch.arange(len(place), device=place.device)
+    log_probs: Tensor = logits[rows, place].float().log_softmax(dim=-1)
     return log_probs
