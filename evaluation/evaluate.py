@@ -1,10 +1,11 @@
-"""python -m evaluation.evaluate --ds D --candidate MODEL [--champion POLICY] [--model MODEL …]
+"""python -m evaluation.evaluate --ds D --candidate MODEL [--champion POLICY] [--model M …] [--beside WAREHOUSE M …]
 
 What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
 logging policy, the baselines, and the greedy choice of each model whose scores are in
 `<warehouse>/post_training/scores/<version>/artwork_scores`. A model is named by its version or its checkpoint's folder.
 Differences are to the champion: the model that scores a night now, unless another model or policy is named. On a sample
-service each policy's true value stands beside its estimates.
+service each policy's true value stands beside its estimates. With --beside a model is a policy too as it was scored in
+another warehouse, on the same impressions: a model with a signal and without tells what the signal is worth.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from evaluation.features import (
     with_user_themes,
 )
 from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
-from evaluation.models import champion_version, model_scores, probabilities_of, version_of
+from evaluation.models import (
+    Beside,
+    champion_version,
+    model_scores,
+    probabilities_of,
+    version_of,
+    with_probabilities_beside,
+)
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import cross_fitted, fitted, predicted
 from evaluation.slices import ALL, with_slices
@@ -59,6 +67,7 @@ class Evaluation:
     reference: str
     models: tuple[str, ...]
     with_truth: bool
+    beside: tuple[Beside, ...] = ()
 
     def examples(self) -> DataFrame:
         """The examples of ds, at most as many of each split as set now: what would fewer have told?"""
@@ -98,6 +107,9 @@ def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
     for number, model in enumerate(evaluation.models):
         log = probabilities_of(log, model_scores(evaluation.warehouse, model, evaluation.ds))
         log = log.withColumn(f"model_{number}", greedy(F.col("probabilities"))).drop("probabilities")
+    for number, other in enumerate(evaluation.beside):
+        log = with_probabilities_beside(log, other, evaluation.warehouse.spark, evaluation.ds)
+        log = log.withColumn(f"beside_{number}", greedy(F.col("probabilities"))).drop("probabilities")
     return (
         log.withColumn("random", uniform())
         .withColumn("most_popular", greedy(F.col("play_rate")))
@@ -107,7 +119,11 @@ def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
 
 def target_columns(evaluation: Evaluation) -> dict[str, str]:
     """The column of each policy's target."""
-    return {name: name for name in BASELINES} | {m: f"model_{number}" for number, m in enumerate(evaluation.models)}
+    return (
+        {name: name for name in BASELINES}
+        | {model: f"model_{number}" for number, model in enumerate(evaluation.models)}
+        | {other.policy: f"beside_{number}" for number, other in enumerate(evaluation.beside)}
+    )
 
 
 def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> None:
@@ -190,6 +206,12 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="a model or a policy to compare with; default: the model that scores a night now",
     )
     parser.add_argument("--model", action="append", default=[], help="a further model to show beside")
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        help="a warehouse whose scored models are shown too, on its own prompts",
+    )
     return parser.parse_args(arguments)
 
 
@@ -200,7 +222,11 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
     others = [version_of(name) for name in (champion, *parsed.model) if name not in (LOGGING, *BASELINES)]
     models = tuple(dict.fromkeys([candidate, *others]))
     with_truth = Path(warehouse.settings.warehouse, FOLDER).is_dir()
-    evaluate(Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth))
+    beside = tuple(
+        Beside(warehouse.settings.model_copy(update={"warehouse": folder}), version_of(model))
+        for folder, model in parsed.beside
+    )
+    evaluate(Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from evaluation.log import KEY
 from inference.champion import model_of_tonight
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SCORES
+from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
 from spark_jobs.warehouse import Warehouse
 
 
@@ -35,6 +37,30 @@ def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
     if rows.isEmpty():
         raise ContractError(f"{scored.path(ARTWORK_SCORES)}: no rows for ds={ds}; score {model} for it first")
     return rows
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A model scored on the same impressions in another warehouse, say one whose prompts tell other signals."""
+
+    settings: Settings
+    model: str
+
+    @property
+    def policy(self) -> str:
+        """What it is called in `policy_estimates`."""
+        return f"{self.model} in {Path(self.settings.warehouse).name}"
+
+
+def with_probabilities_beside(log: DataFrame, beside: Beside, spark: SparkSession, ds: date) -> DataFrame:
+    """`probabilities_of` what the model beside answered to its own texts of the rows of `log`."""
+    there = Warehouse(spark, beside.settings)
+    examples = there.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(ds))
+    asked = log.drop("context_key", "choice_key").join(
+        examples.select(*KEY, "context_key", "choice_key"), list(KEY), how="inner"
+    )
+    answered = probabilities_of(asked, model_scores(there, beside.model, ds)).select(*KEY, "probabilities")
+    return log.join(answered, list(KEY), how="inner")
 
 
 def probabilities_of(log: DataFrame, scores: DataFrame) -> DataFrame:
