@@ -1,18 +1,22 @@
-"""vLLM, asked for the probabilities of the option numbers as the next token. No other module imports it."""
+"""vLLM, asked for the probabilities of the option numbers as the next token, or for what comes after a prompt. No other
+module imports it.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 from inference.checkpoint import Checkpoint
 from schemas.contract import ContractError
 from schemas.settings import Settings
 
 Key = TypeVar("Key")
+Said = TypeVar("Said")
 
 # Requests in the engine: those of the step that runs, and as many again from which it takes the next.
 _STEPS_IN_FLIGHT = 2
@@ -46,10 +50,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Text:
+    """What the model writes after one prompt."""
+
+    ids: list[int]
+    """Its tokens; where it came to an end before the limit, the last is the one that ended it."""
+    cached_tokens: int
+    """Tokens of the prompt that were found in the prefix cache."""
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why the engine did not answer one prompt; the others are not affected."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class _Request(Generic[Key, Said]):
+    """A prompt, how vLLM is to sample after it, and how its output is read."""
+
+    key: Key
+    prompt: list[int]
+    sampling: Any
+    read: Callable[[Any], Said | Refusal]
 
 
 def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
@@ -102,51 +126,75 @@ class Engine:
             )
             for options in range(1, len(labels) + 1)
         ]
+        self._text_sampling = partial(
+            SamplingParams,
+            temperature=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
 
     def answers(self, questions: Iterable[tuple[Key, list[int], int] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
         """Ask each (key, token ids of the prompt, number of options) and yield the answers as they are given.
 
-        Begins with an empty prefix cache and takes questions before every step until the engine has enough, waiting for
-        them if need be: so the same questions make the same steps, and the same bits come out whenever they are asked.
-        A None among them says that what is asked next depends on an answer that has not come yet.
+        A None among the questions says that what is asked next depends on an answer that has not come yet.
+        """
+
+        def request(key: Key, prompt: list[int], options: int) -> _Request[Key, Answer]:
+            return _Request(key, prompt, self._sampling[options - 1], partial(_read_answer, options=options))
+
+        return self._said(None if question is None else request(*question) for question in questions)
+
+    def texts(
+        self, prompts: Iterable[tuple[Key, list[int]]], most: int, ends: Iterable[int]
+    ) -> Iterator[tuple[Key, Text | Refusal]]:
+        """Have the model go on from each (key, token ids), always with its likeliest token, and yield what it writes as
+        it is done: up to a token of `ends`, of `most` tokens at most.
+        """
+        sampling = self._text_sampling(max_tokens=most, stop_token_ids=sorted(ends))
+        return self._said(_Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
+
+    def _said(self, requests: Iterable[_Request[Key, Said] | None]) -> Iterator[tuple[Key, Said | Refusal]]:
+        """What the engine says to each request, as it is done.
+
+        Begins with an empty prefix cache and takes requests before every step until the engine has enough, waiting for
+        them if need be: so the same requests make the same steps, and the same bits come out whenever they are made.
         """
         self._engine.reset_prefix_cache()
-        waiting: dict[str, tuple[Key, int]] = {}
-        more = iter(questions)
+        waiting: dict[str, _Request[Key, Said]] = {}
+        more = iter(requests)
         try:
             while True:
-                while len(waiting) < self._in_flight and (question := next(more, None)) is not None:
-                    key, prompt, options = question
+                while len(waiting) < self._in_flight and (request := next(more, None)) is not None:
                     try:
-                        waiting[self._ask(prompt, options)] = key, options
+                        waiting[self._ask(request.prompt, request.sampling)] = request
                     except self._refusals as error:
-                        yield key, Refusal(str(error))
+                        yield request.key, Refusal(str(error))
                 if not waiting:
                     return
                 for output in self._step():
-                    key, options = waiting.pop(output.request_id)
-                    yield key, _read(output, options)
+                    request = waiting.pop(output.request_id)
+                    yield request.key, request.read(output)
         finally:
             # Where the reader of the answers stopped early, nothing is left for the next one to meet.
             self._engine.abort_request(list(waiting))
 
-    def _ask(self, prompt: list[int], options: int) -> str:
+    def _ask(self, prompt: list[int], sampling: Any) -> str:
         self._asked += 1
         request = str(self._asked)
-        self._engine.add_request(request, {"type": "token", "prompt_token_ids": prompt}, self._sampling[options - 1])
+        self._engine.add_request(request, {"type": "token", "prompt_token_ids": prompt}, sampling)
         return request
 
     def _step(self) -> list[Any]:
         try:
             return [output for output in self._engine.step() if output.finished]
         except Exception as error:
-            raise EngineError(f"vLLM died while it was scoring: {error}") from error
+            raise EngineError(f"vLLM died at its work: {error}") from error
 
 
 def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": str(checkpoint.path),
-        # It is given token ids and asked for log-probabilities.
+        # It is given token ids, and asked for log-probabilities or for token ids.
         "skip_tokenizer_init": True,
         # Sampling defaults that a checkpoint may bring along are not ours.
         "generation_config": "vllm",
@@ -175,12 +223,19 @@ def _dtype(settings: Settings, on_cpu: bool) -> Literal["auto", "float32", "bflo
     return settings.dtype
 
 
-def _read(output: Any, options: int) -> Answer | Refusal:
+def _read_answer(output: Any, options: int) -> Answer | Refusal:
     completion = output.outputs[0]
     if completion.finish_reason == "error" or not completion.logprobs:
         return Refusal("the engine returned no log-probabilities")
     # The sampled token comes first, the labels after it in the order in which they were asked for.
     return Answer(completion.logprobs.logprobs[1 : options + 1], output.num_cached_tokens or 0)
+
+
+def _read_text(output: Any) -> Text | Refusal:
+    completion = output.outputs[0]
+    if completion.finish_reason == "error":
+        return Refusal("the engine ended with an error")
+    return Text(list(completion.token_ids), output.num_cached_tokens or 0)
 
 
 def _set_environment(values: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""How far a shard is: a bar on a terminal, plain lines in a scheduler's log."""
+"""How far the engine's work is: a bar on a terminal, plain lines in a scheduler's log."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ def log_to_stderr() -> None:
 
 
 class ScoringProgress:
-    """Pairs done of `total`, pairs a second, the share of prompt tokens that the cache had, and the time left."""
+    """Pairs done of `total`, pairs a second, the share of prompt tokens that the cache had, and the time left.
 
-    def __init__(self, total: int) -> None:
+    `words` say what is being done, what has been done, and to what.
+    """
+
+    def __init__(self, total: int, words: tuple[str, str, str] = ("scoring", "scored", "pairs")) -> None:
         self._total = total
+        doing, self._did, self._what = words
         self._done = self._prompt_tokens = self._cached_tokens = 0
         self._began = self._said = time.monotonic()
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("scoring"),
+            TextColumn(doing),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:,.0f} pairs/s, {task.fields[cached]:.0%} of tokens cached"),
+            TextColumn(f"{{task.fields[rate]:,.0f}} {self._what}/s, {{task.fields[cached]:.0%}} of tokens cached"),
             TimeRemainingColumn(),
             console=console,
             disable=not sys.stderr.isatty(),
@@ -62,8 +66,8 @@ class ScoringProgress:
     def line(self) -> str:
         left = (self._total - self._done) / self._rate if self._done else 0
         return (
-            f"scored {self._done:,} of {self._total:,} pairs ({self._done / max(self._total, 1):.0%}), "
-            f"{self._rate:,.0f} pairs/s, {self._cached_share:.0%} of prompt tokens cached, {left:,.0f} s left"
+            f"{self._did} {self._done:,} of {self._total:,} {self._what} ({self._done / max(self._total, 1):.0%}), "
+            f"{self._rate:,.0f} {self._what}/s, {self._cached_share:.0%} of prompt tokens cached, {left:,.0f} s left"
         )
 
     @property

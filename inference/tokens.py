@@ -66,6 +66,16 @@ class Tokens:
         """The token ids of a text of whole lines (the last may lack its line break), without beginning of text."""
         return [token for line in _LINE.findall(text) for token in self._line_ids(line)]
 
+    def text(self, ids: list[int]) -> str:
+        """The text of token ids, without special tokens."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def ends_of_line(self) -> set[int]:
+        """The tokens at which a line ends: those with a line break in them, and the special ones."""
+        ids = sorted(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        texts = self._tokenizer.decode_batch([[each] for each in ids])
+        return self.special_ids | {each for each, text in zip(ids, texts, strict=True) if "\n" in text}
+
     def context(self, text: str) -> Context:
         """A context, ready to be fitted. Its last lines that begin as viewings do are the history, latest first."""
         lines = _LINE.findall(text)

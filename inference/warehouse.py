@@ -59,14 +59,17 @@ class Night:
     def create_missing(self) -> None:
         """Make the tables of `into`; those of a warehouse are made by the step validate."""
         for table in SCORED if self.into else ():
-            schema = Schema.from_json(json.dumps(table.delta_json()))
-            DeltaTable.create(
-                self.path(table),
-                schema,
-                mode="ignore",
-                partition_by=list(table.partitioned_by),
-                description=table.meaning,
-            )
+            self.create(table)
+
+    def create(self, table: Table) -> None:
+        """Make a table by contract, if it is not there."""
+        DeltaTable.create(
+            self.path(table),
+            Schema.from_json(json.dumps(table.delta_json())),
+            mode="ignore",
+            partition_by=list(table.partitioned_by),
+            description=table.meaning,
+        )
 
     @cached_property
     def buckets(self) -> int:

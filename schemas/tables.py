@@ -368,6 +368,23 @@ PREFERENCE_PAIRS = Table(
     partitioned_by=("ds",),
 )
 
+TEACHER_REASONS = Table(
+    "teacher_reasons",
+    "Why a user would choose the artwork that was played, in the words of a model that was told which it was: one "
+    "training example that was played.",
+    (
+        _ds,
+        _user,
+        _title,
+        Column("shown_at", "timestamp", "of the example, UTC"),
+        Column("model_version", "string", "the model that wrote the reason: the teacher"),
+        Column("reason", "string", "the reason, one line without its line break"),
+    ),
+    key=("ds", "user_id", "title_id", "shown_at", "model_version"),
+    partitioned_by=("ds", "model_version"),
+    optional=True,
+)
+
 POLICY_ESTIMATES = Table(
     "policy_estimates",
     "What one estimator says of one policy on held-out impressions, overall or in one slice.",
@@ -410,5 +427,5 @@ MADE = (
     NIGHT_STEPS,
 )
 SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS)
-POST_TRAINING = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS, POLICY_ESTIMATES)
+POST_TRAINING = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS, TEACHER_REASONS, POLICY_ESTIMATES)
 TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED, *POST_TRAINING)}

@@ -57,6 +57,7 @@ for MARQUEE_SIGNALS in '[]' '["play_rate"]'; do
     trained sft "$MARQUEE_MODEL"
     trained dpo "$made/sft"
     if [ "$MARQUEE_SIGNALS" = '[]' ]; then
+        # Its teacher is no model: it writes templated reasons from the artworks' true themes.
         trained reasoning "$MARQUEE_MODEL" --limit 10000
         trained grpo "$made/sft" --limit 2000
         judged "$made/dpo" "$made/sft" "$made/reasoning" "$made/grpo" "$MARQUEE_MODEL"

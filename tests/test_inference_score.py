@@ -236,7 +236,7 @@ def test_the_death_of_the_engine_is_told_and_leaves_no_half_bucket(
         return step()
 
     monkeypatch.setattr(engine._engine, "step", dies)
-    with pytest.raises(EngineError, match="died while it was scoring: out of memory"):
+    with pytest.raises(EngineError, match="died at its work: out of memory"):
         score_night()
     done = {run["bucket"] for run in stored(night, SCORING_RUNS, "bucket")}
     assert {row["bucket"] for row in scores(night)} == done

@@ -9,11 +9,13 @@ import pytest
 from deltalake import write_deltalake
 
 from inference.checkpoint import Checkpoint
-from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES
-from tests.inference_data import DS
+from inference.tokens import Tokens
+from schemas.contract import ContractError
+from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
+from tests.inference_data import DS, append, context
 from tests.training_data import example, make_source
 from training import grpo, reasoning
-from training.data import IGNORED, Source, open_source, prompt_ids
+from training.data import IGNORED, Source, Tokenized, open_source, prompt_ids
 from training.reasoning import leading_themes, templated_reason
 from training.settings import Grpo, Reasoning
 from training.stage import Stage, begin
@@ -34,7 +36,7 @@ def source(tmp_path: Path) -> Source:
         for place in range(4)
     ]
     write_deltalake(str(tmp_path / ARTWORKS.name), pa.Table.from_pylist(artworks, schema=ARTWORKS.arrow_schema()))
-    return open_source(str(tmp_path), DS, [POST_TRAINING_EXAMPLES, ARTWORKS])
+    return open_source(str(tmp_path), DS, [POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS])
 
 
 def test_a_reason_tells_what_user_and_artwork_share() -> None:
@@ -45,11 +47,13 @@ def test_a_reason_tells_what_user_and_artwork_share() -> None:
     assert leading_themes("Choose.\nLeading themes: comedy, war\nWatched:\n") == ["comedy", "war"]
 
 
-def test_a_reason_stands_between_the_prompt_and_the_answer(
-    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
-) -> None:
-    stage = Stage("reasoning", random_checkpoint, tmp_path, Reasoning(), source)
-    made = reasoning.training_rows(stage, Reasoning())
+def training_rows(base: Checkpoint, source: Source, recipe: Reasoning) -> tuple[Tokenized, Stage]:
+    stage = Stage("reasoning", base, Path("nowhere"), recipe, source)
+    return reasoning.training_rows(stage, recipe), stage
+
+
+def test_a_reason_stands_between_the_prompt_and_the_answer(random_checkpoint: Checkpoint, source: Source) -> None:
+    made, stage = training_rows(random_checkpoint, source, Reasoning(reason_tokens=100))
     assert len(made.rows) == 8
     row, of, tokens = made.rows[0], example(1), stage.tokens
     learned = [label for label in row["labels"] if label != IGNORED]
@@ -59,6 +63,60 @@ def test_a_reason_stands_between_the_prompt_and_the_answer(
     assert asked is not None
     # At night the answer is asked for at once, where in training the reason begins.
     assert row["input_ids"] == asked[: -len(tokens.ids("Answer: "))] + learned
+
+
+def with_reasons(source: Source, reasons: dict[int, str], model_version: str = "teacher@1") -> Source:
+    """The source, with what a teacher wrote for the examples of these numbers."""
+    key = ("ds", "user_id", "title_id", "shown_at")
+    rows = [
+        {**{column: example(number)[column] for column in key}, "model_version": model_version, "reason": reason}
+        for number, reason in reasons.items()
+    ]
+    place = f"{source.warehouse}/{TEACHER_REASONS.name}"
+    batch = pa.Table.from_pylist(rows, schema=TEACHER_REASONS.arrow_schema())
+    write_deltalake(place, batch, mode="append", partition_by=list(TEACHER_REASONS.partitioned_by))
+    return open_source(source.warehouse, DS, [POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS])
+
+
+def test_a_teachers_reasons_are_learned_where_there_are_any(
+    random_checkpoint: Checkpoint, source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_reasons(source, {2: "Because another said so."}, "other@1")
+    source = with_reasons(source, {1: "Because of war.", 4: "Because of sea.", 5: "Because of " + "war " * 100})
+    made, stage = training_rows(random_checkpoint, source, Reasoning(teacher="teacher@1", reason_tokens=40))
+    found = [tuple(label for label in row["labels"] if label != IGNORED) for row in made.rows]
+    tokens = stage.tokens
+    assert found == [
+        (*tokens.ids(f"{reason}\nAnswer: "), tokens.labels[example(number)["shown"] - 1])
+        for number, reason in [(1, "Because of war."), (4, "Because of sea.")]
+    ]
+    # Eight plays, of which three have a reason, one of them too long a one.
+    assert "left out 5 plays without a reason, 1 of over 40 tokens" in capsys.readouterr().out
+
+
+def test_a_teacher_that_wrote_nothing_is_told_with_the_command_to_run(
+    random_checkpoint: Checkpoint, source: Source
+) -> None:
+    command = r"no reasons of teacher@1 for ds=2026-01-05; run python -m inference\.teacher --ds 2026-01-05 --model"
+    recipe = Reasoning(teacher="teacher@1")
+    with pytest.raises(ContractError, match=command):
+        training_rows(random_checkpoint, source, recipe)
+    source = with_reasons(source, {1: "Because of war."}, "other@1")
+    with pytest.raises(ContractError, match=command):
+        training_rows(random_checkpoint, source, recipe)
+
+
+def test_the_longest_prompt_with_its_reason_and_answer_fits_the_model(
+    random_checkpoint: Checkpoint, source: Source
+) -> None:
+    history = (f"Film {number} of the long night (1999): drama" for number in range(60))
+    append(Path(source.warehouse), POST_TRAINING_EXAMPLES, [example(20, context=context("war", *history))])
+    reason = "Because of war."
+    source = with_reasons(source, {20: reason})
+    most = len(Tokens(random_checkpoint).ids(reason + "\n"))
+    made, _ = training_rows(random_checkpoint, source, Reasoning(teacher="teacher@1", reason_tokens=most))
+    (row,) = made.rows
+    assert random_checkpoint.max_model_len - 30 < len(row["input_ids"]) <= random_checkpoint.max_model_len
 
 
 def test_only_the_play_is_rewarded() -> None:

@@ -23,4 +23,5 @@ def test_without_options_a_recipe_has_its_defaults(recipe: type[Common]) -> None
 def test_every_field_is_an_option() -> None:
     found = parsed(Dpo, "--learning-rate", "1e-4", "--batch", "4", "--negatives", "never_shown", "same_user")
     assert found == Dpo(learning_rate=1e-4, batch=4, negatives=("never_shown", "same_user"))
+    assert as_record(parsed(Reasoning, "--teacher", "llama-70b@1"))["teacher"] == "llama-70b@1"
     assert as_record(found)["negatives"] == ["never_shown", "same_user"]

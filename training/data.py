@@ -59,14 +59,20 @@ class Source:
 def open_source(
     warehouse: str, ds: date, tables: Iterable[Table] = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS)
 ) -> Source:
-    """The tables as they are now. Raises ContractError where one is not there or has nothing for ds."""
+    """The tables as they are now; an optional one that is not there has no version.
+
+    Raises ContractError where another is not there or has nothing for ds.
+    """
     versions = {}
     for table in tables:
         path = _path(warehouse, table)
         if not DeltaTable.is_deltatable(path):
+            if table.optional:
+                continue
             raise ContractError(f"{table.name}: there is no Delta table at {path}; run the step examples first")
         opened = DeltaTable(path)
-        if "ds" in table.column_names and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
+        needed = "ds" in table.column_names and not table.optional
+        if needed and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
             raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
         versions[table.name] = int(opened.version())
     return Source(warehouse, ds, versions)

@@ -4,24 +4,31 @@ Supervised fine-tuning on a reason, then the answer. A teacher that knows the an
 both. At night nobody waits for a reason: the model is asked for the number at once, and the evaluation tells what that
 costs.
 
-The teacher here is no model: `templated_reason` writes a sentence from the user's leading themes and the artwork's true
-themes (`artworks.themes`). It stands in for a large model's explanations, and its results are to be read as such.
+With --teacher VERSION the reasons are those that a model wrote (inference/teacher.py). Without, the teacher is no
+model: `templated_reason` writes a sentence from the user's leading themes and the artwork's true themes
+(`artworks.themes`). It stands in for a large model's explanations on a sample, and its results are to be read as such.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES
+import pyarrow.compute as pc
+
+from inference.tokens import Tokens
+from schemas.contract import ContractError
+from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
 from schemas.words import ANSWER
 from training.command import command
 from training.data import ANSWER_SCHEMA, IGNORED, Source, Tokenized, catalogue_themes, tokenized
-from training.settings import Reasoning
+from training.settings import TEMPLATED, Reasoning
 from training.stage import Stage
 
-_COLUMNS = ["context", "choice", "shown", "played", "artwork_ids"]
+_KEY = ["user_id", "title_id", "shown_at"]
+_COLUMNS = [*_KEY, "context", "choice", "shown", "played", "artwork_ids"]
 _THEMES_LINE = "Leading themes: "
 
 
@@ -42,14 +49,56 @@ def leading_themes(context: str) -> list[str]:
     return []
 
 
-def reasoned_examples(source: Source) -> Iterator[dict[str, Any]]:
-    """Every play with its reason. The choice loses its last line, where the answer would follow at once."""
+def templated_reasons(source: Source) -> Callable[[dict[str, Any]], str | None]:
+    """Gives an example its templated reason."""
     themes = catalogue_themes(source)
+
+    def reason(example: dict[str, Any]) -> str:
+        artwork_id = example["artwork_ids"][example["shown"] - 1]
+        return templated_reason(leading_themes(example["context"]), themes.get(artwork_id, []))
+
+    return reason
+
+
+def teacher_reasons(source: Source, teacher: str) -> Callable[[dict[str, Any]], str | None]:
+    """Gives an example the reason that the model version `teacher` wrote for it, if there is one.
+
+    Raises ContractError where it wrote none that day.
+    """
+    found = {}
+    if TEACHER_REASONS.name in source.versions:
+        rows = source.rows(TEACHER_REASONS, [*_KEY, "reason"], pc.field("model_version") == teacher)
+        found = {tuple(row[column] for column in _KEY): f"{row['reason']}\n" for row in rows}
+    if not found:
+        raise ContractError(
+            f"{TEACHER_REASONS.name}: no reasons of {teacher} for ds={source.ds}; run python -m inference.teacher --ds "
+            f"{source.ds} --model FOLDER first, with the folder of that model's checkpoint"
+        )
+    return lambda example: found.get(tuple(example[column] for column in _KEY))
+
+
+def reasoned_examples(source: Source, teacher: str) -> Iterator[dict[str, Any]]:
+    """Every play with its reason, which is None where the teacher gave none. The choice loses its last line, where the
+    answer would follow at once.
+    """
+    reason_of = templated_reasons(source) if teacher == TEMPLATED else teacher_reasons(source, teacher)
     for row in source.training(_COLUMNS):
         if row["played"]:
-            artwork_id = row["artwork_ids"][row["shown"] - 1]
-            reason = templated_reason(leading_themes(row["context"]), themes.get(artwork_id, []))
-            yield {**row, "choice": row["choice"].removesuffix(ANSWER), "reason": reason}
+            yield {**row, "choice": row["choice"].removesuffix(ANSWER), "reason": reason_of(row)}
+
+
+def with_short_reasons(examples: Iterable[dict[str, Any]], tokens: Tokens, most: int) -> Iterator[dict[str, Any]]:
+    """The examples that have a reason, of at most `most` tokens. How many are left out is told at the end."""
+    without = longer = 0
+    for example in examples:
+        if example["reason"] is None:
+            without += 1
+        elif len(tokens.ids(example["reason"])) > most:
+            longer += 1
+        else:
+            yield example
+    if without or longer:
+        print(f"reasoning: left out {without:,} plays without a reason, {longer:,} of over {most} tokens", flush=True)
 
 
 def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
@@ -69,12 +118,12 @@ def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, 
 
 
 def training_rows(stage: Stage, recipe: Reasoning) -> Tokenized:
+    tokens = stage.tokens
     # What a reason takes is kept free, so that the same history is lost as for the longest of them.
-    room = stage.limit - recipe.reason_tokens
-    examples = (
-        row for place, row in enumerate(reasoned_examples(stage.source)) if not recipe.limit or place < recipe.limit
-    )
-    return tokenized(examples, stage.tokens, room, ANSWER_SCHEMA, reason_row(stage))
+    room = stage.limit - recipe.reason_tokens - len(tokens.ids(ANSWER))
+    plays = islice(reasoned_examples(stage.source, recipe.teacher), recipe.limit or None)
+    examples = with_short_reasons(plays, tokens, recipe.reason_tokens)
+    return tokenized(examples, tokens, room, ANSWER_SCHEMA, reason_row(stage))
 
 
 def train(stage: Stage, recipe: Reasoning) -> Any:
@@ -88,7 +137,8 @@ def train(stage: Stage, recipe: Reasoning) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return command("reasoning", __doc__ or "", Reasoning, train, [POST_TRAINING_EXAMPLES, ARTWORKS], arguments)
+    tables = [POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS]
+    return command("reasoning", __doc__ or "", Reasoning, train, tables, arguments)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
 Recipe = TypeVar("Recipe", bound="Common")
+TEMPLATED = "templated"
+"""The teacher that is no model: see training/reasoning.py."""
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -48,7 +50,12 @@ class Sft(Common):
 class Reasoning(Common):
     """Supervised fine-tuning on a teacher's reason, then the answer."""
 
-    reason_tokens: int = _setting(48, "tokens of a reason at most")
+    teacher: str = _setting(
+        TEMPLATED,
+        f"whose reasons: `{TEMPLATED}` for sentences made of the artworks' themes, or the version of a model whose "
+        "rows of teacher_reasons to learn from (python -m inference.teacher)",
+    )
+    reason_tokens: int = _setting(48, "tokens of a reason at most; an example whose reason has more is left out")
 
 
 @dataclass(frozen=True)

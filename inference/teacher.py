@@ -1,0 +1,161 @@
+"""python -m inference.teacher --ds 2026-01-14 --model FOLDER [--limit N] [--reason-tokens N]
+
+A teacher explains the plays that post-training learns from: it is given an example's context and choice with the true
+answer, and writes in one sentence why this user would choose that artwork. `python -m training.reasoning --teacher
+VERSION` has a student learn the reasons, which are in `teacher_reasons`.
+
+FOLDER holds the teacher: a Llama in the Hugging Face format, with the manifest that `python -m inference.checkpoint`
+writes. The prompt is plain text, as scoring's is. A day's reasons of one teacher are written in one commit, when the
+last of them is there; run again, the command asks for them again and replaces them by the same. Settings: MARQUEE_….
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.engine import Engine, Refusal, max_model_len
+from inference.progress import ScoringProgress, log_to_stderr
+from inference.tokens import Tokens
+from inference.warehouse import Night
+from schemas.contract import ContractError
+from schemas.exit_codes import exit_status
+from schemas.settings import Settings, settings
+from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
+
+log = logging.getLogger("marquee.teacher")
+
+REQUEST = "In one sentence, without naming its number, explain why this user would choose that artwork.\n"
+OPENING = "Because"
+"""The first word of every reason. It ends the prompt, so that a model that obeys no requests goes on with a reason."""
+
+_KEY = ["user_id", "title_id", "shown_at"]
+# What becomes of the plays; a reason that was cut off at the limit counts among the reasons.
+_COUNTED = ("reasons", "cut_off", "empty", "refused", "too_long")
+
+
+class Teaching:
+    """The reasons of one teacher for the plays of one day. `reason_tokens` is in the teacher's tokens."""
+
+    def __init__(self, night: Night, config: Settings, teacher: Checkpoint, reason_tokens: int) -> None:
+        self.night, self.config, self.teacher = night, config, teacher
+        self.tokens = Tokens(teacher)
+        # The limit holds for the whole line: its first word, what the teacher writes, and the line break.
+        self.most = reason_tokens - len(self.tokens.ids(OPENING)) - 1
+        if self.most < 1:
+            raise ContractError(
+                f"--reason-tokens is {reason_tokens}, which leaves nothing after {OPENING!r}; give it some 48"
+            )
+        self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+
+    def teach(self, limit: int) -> None:
+        """Have the first `limit` plays explained, or all where it is 0, and write the reasons."""
+        self.counts["plays"] = sum(1 for _ in plays(self.night, limit))
+        if not self.counts["plays"]:
+            raise ContractError(
+                f"{POST_TRAINING_EXAMPLES.name}: no training example that was played for ds={self.night.ds}; run the "
+                "step examples for that day first"
+            )
+        engine = Engine(self.teacher, self.config, self.tokens.labels)
+        # As many as there are training examples at most (a setting), of a sentence each: some 50 MB.
+        rows = list(self.reasons(engine, plays(self.night, limit)))
+        self.night.create(TEACHER_REASONS)
+        self.night.replace_rows(TEACHER_REASONS, rows, model_version=self.teacher.version)
+
+    def reasons(self, engine: Engine, played: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows of `teacher_reasons`, in the order in which the engine has them done. What gets none is counted."""
+        ends = self.tokens.ends_of_line()
+        with ScoringProgress(self.counts["plays"], ("explaining", "explained", "plays")) as progress:
+            for (play, length), text in engine.texts(self._prompts(played, progress), self.most, ends):
+                if isinstance(text, Refusal):
+                    if not self.counts["refused"]:
+                        log.warning("the engine refused a play of user %s: %s", play["user_id"], text.reason)
+                    self.counts["refused"] += 1
+                    progress.add(1)
+                    continue
+                progress.add(1, length, text.cached_tokens)
+                reason = reason_of(self.tokens, text.ids)
+                if reason is None:
+                    self.counts["empty"] += 1
+                    continue
+                self.counts["reasons"] += 1
+                self.counts["cut_off"] += text.ids[-1] not in ends
+                about = {column: play[column] for column in _KEY}
+                yield {"ds": self.night.ds, **about, "model_version": self.teacher.version, "reason": reason}
+        log.info(progress.line())
+
+    def _prompts(
+        self, played: Iterable[dict[str, Any]], progress: ScoringProgress
+    ) -> Iterator[tuple[tuple[dict[str, Any], int], list[int]]]:
+        """Each play and the length of its prompt, and the prompt."""
+        room = max_model_len(self.teacher, self.config) - self.most
+        for play in played:
+            prompt = teacher_prompt(self.tokens, play, room)
+            if prompt is None:
+                self.counts["too_long"] += 1
+                progress.add(1)
+            else:
+                yield (play, len(prompt)), prompt
+
+
+def plays(night: Night, limit: int) -> Iterator[dict[str, Any]]:
+    """The first `limit` training examples that were played; all where it is 0."""
+    rows = night.rows(POST_TRAINING_EXAMPLES, [*_KEY, "context", "choice", "shown", "played"], split="training")
+    return islice((row for row in rows if row["played"]), limit or None)
+
+
+def teacher_prompt(tokens: Tokens, play: dict[str, Any], room: int) -> list[int] | None:
+    """Context, choice, the true answer, the request and the reason's first word, in at most `room` tokens.
+
+    Too long a prompt loses its oldest history, as in scoring; None where even without history it is longer.
+    """
+    asked = tokens.ids(f"{play['choice']}{play['shown']}\n{REQUEST}{OPENING}")
+    beginning = tokens.context(play["context"]).within(room - len(asked))
+    return None if beginning is None else beginning + asked
+
+
+def reason_of(tokens: Tokens, ids: list[int]) -> str | None:
+    """The reason that was begun in the prompt and ended by `ids`, as one line; None where no word was written."""
+    line = tokens.text([*tokens.ids(OPENING), *ids]).partition("\n")[0]
+    # Line breaks of other kinds and runs of spaces become one space.
+    reason = " ".join(line.split())
+    return reason if any(map(str.isalnum, reason.removeprefix(OPENING))) else None
+
+
+def teach(ds: date, teacher: Checkpoint, config: Settings, reason_tokens: int, limit: int = 0) -> dict[str, int]:
+    """Write a teacher's reasons for the plays of `ds`, and tell and return the counts."""
+    work = Teaching(Night(config.warehouse, ds), config, teacher, reason_tokens)
+    work.teach(limit)
+    told = ", ".join(f"{name} {work.counts[name]:,}" for name in ("plays", *_COUNTED))
+    print(f"teacher: {teacher.version}: {told}", flush=True)
+    return dict(work.counts)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m inference.teacher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the day of the examples, YYYY-MM-DD")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the teacher's checkpoint")
+    parser.add_argument("--limit", type=int, default=0, help="plays to explain at most; 0 for all (default: 0)")
+    parser.add_argument(
+        "--reason-tokens", type=int, default=48, help="the teacher's tokens in a reason at most (default: 48)"
+    )
+    parsed = parser.parse_args(arguments)
+    log_to_stderr()
+    return exit_status(
+        "teacher",
+        lambda: teach(parsed.ds, read_checkpoint(parsed.model), settings(), parsed.reason_tokens, parsed.limit),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""The teacher: what it is asked, what becomes of what it writes, and that a student learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pytest
+from deltalake import DeltaTable
+
+from inference import teacher
+from inference.checkpoint import Checkpoint
+from inference.engine import Engine, EngineError, Refusal, Text
+from inference.teacher import reason_of, teach, teacher_prompt
+from inference.tokens import Tokens
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
+from tests.inference_data import DS, append, settings_for, stored
+from tests.training_data import VIEWINGS, example, make_source
+from training import reasoning
+from training.data import IGNORED, open_source
+from training.settings import Reasoning
+from training.stage import Stage
+
+ROOM = 900
+
+
+@pytest.fixture(scope="module")
+def tokens(random_checkpoint: Checkpoint) -> Tokens:
+    return Tokens(random_checkpoint)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    """Six plays of training users; a held-out user's play and an impression without one are not explained."""
+    others = [example(6, split="held_out"), example(7, played=False)]
+    make_source(tmp_path, [*(example(number) for number in range(6)), *others])
+    return tmp_path
+
+
+class WritingEngine:
+    """Goes on from the prompts in turn with `texts`; refuses where it has None."""
+
+    def __init__(self, tokens: Tokens, *texts: str | None) -> None:
+        self.tokens, self.texts_in_turn = tokens, texts
+        self.prompts: list[str] = []
+
+    def texts(
+        self, prompts: Iterable[tuple[Any, list[int]]], most: int, ends: Iterable[int]
+    ) -> Iterator[tuple[Any, Text | Refusal]]:
+        for place, (key, prompt) in enumerate(prompts):
+            self.prompts.append(self.tokens.text(prompt))
+            text = self.texts_in_turn[place % len(self.texts_in_turn)]
+            if text is None:
+                yield key, Refusal("no")
+                continue
+            ids = self.tokens.ids(text)
+            end = next((at for at, each in enumerate(ids, start=1) if each in set(ends)), len(ids))
+            yield key, Text(ids[: min(end, most)], 0)
+
+
+def reasons(warehouse: Path) -> list[dict[str, Any]]:
+    return stored(warehouse, TEACHER_REASONS, "user_id", "model_version")
+
+
+def test_a_teacher_is_told_the_true_answer_and_asked_why(tokens: Tokens) -> None:
+    of = example(1, options=2)
+    prompt = teacher_prompt(tokens, of, ROOM)
+    assert prompt is not None
+    assert tokens.text(prompt) == (
+        "Choose the artwork.\n"
+        "Leading themes: drama\n"
+        "Watched, latest first:\n"
+        "- Alien (1979): horror, sci-fi\n"
+        "- Big (1988): comedy\n"
+        "Title: Film 1\n"
+        "1. caption 1 of Film 1\n"
+        "2. caption 2 of Film 1\n"
+        "Answer: 2\n"
+        "In one sentence, without naming its number, explain why this user would choose that artwork.\n"
+        "Because"
+    )
+
+
+def test_too_long_a_prompt_loses_its_oldest_history_or_is_not_asked(tokens: Tokens) -> None:
+    whole = teacher_prompt(tokens, example(2), ROOM)
+    assert whole is not None
+    shorter = teacher_prompt(tokens, example(2), len(whole) - 1)
+    assert shorter is not None
+    assert tokens.text(shorter) == tokens.text(whole).replace(f"- {VIEWINGS[2]}\n", "")
+    assert teacher_prompt(tokens, example(2), 100) is None
+
+
+def test_a_reason_is_one_line_that_begins_as_it_was_begun(tokens: Tokens) -> None:
+    end_of_text = 1
+    for written, expected in [
+        (" this user likes war.\nAnswer: 2", "Because this user likes war."),
+        (" of  a\u2028 war\t.", "Because of a war ."),
+        ("", None),
+        ("\nThis user likes war.", None),
+        (" …!\n", None),
+    ]:
+        assert reason_of(tokens, tokens.ids(written)) == expected
+    assert reason_of(tokens, [*tokens.ids(" of war."), end_of_text]) == "Because of war."
+
+
+def test_a_line_ends_at_a_line_break_and_at_a_special_token(tokens: Tokens) -> None:
+    ends = tokens.ends_of_line()
+    assert tokens.special_ids < ends
+    assert all("\n" in tokens.text([each]) for each in ends - tokens.special_ids)
+    # What a title says is not the end of a text.
+    written = tokens.ids("Because of <|eot_id|>.\n")
+    assert [each in ends for each in written] == [False] * (len(written) - 1) + [True]
+
+
+def test_every_play_has_a_reason_or_is_counted(
+    warehouse: Path,
+    random_checkpoint: Checkpoint,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    endless = example(8, user_id="endless", context="word " * 1000)
+    append(warehouse, POST_TRAINING_EXAMPLES, [endless])
+    writer = WritingEngine(tokens, " of war.\nMore", None, " \n", " of war" * 30, " of love.\n", " of sea.\n")
+    monkeypatch.setattr(teacher, "Engine", lambda *_: writer)
+    counts = teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    assert counts == {"plays": 7, "reasons": 4, "cut_off": 1, "empty": 1, "refused": 1, "too_long": 1}
+    assert "plays 7, reasons 4, cut_off 1, empty 1, refused 1, too_long 1" in capsys.readouterr().out
+    assert "the engine refused a play of user" in caplog.text
+    assert len(writer.prompts) == 6
+    rows = reasons(warehouse)
+    assert {row["reason"] for row in rows if len(row["reason"]) < 20} == {
+        "Because of war.",
+        "Because of love.",
+        "Because of sea.",
+    }
+    assert {row["user_id"] for row in rows} < {f"u{number}" for number in range(6)}
+    of = {row["user_id"]: row for row in (example(number) for number in range(6))}
+    for row in rows:
+        assert (row["ds"], row["model_version"]) == (DS, random_checkpoint.version)
+        assert (row["title_id"], row["shown_at"]) == ("t1", of[row["user_id"]]["shown_at"])
+        # With its line break it has as many tokens as were asked for at most.
+        assert len(tokens.ids(row["reason"] + "\n")) <= 24
+
+
+def test_a_rerun_replaces_the_teachers_reasons_in_one_commit_and_no_other_teachers(
+    warehouse: Path, random_checkpoint: Checkpoint, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher, "Engine", lambda *_: WritingEngine(tokens, " of war.\n"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, limit=2)
+    assert len(reasons(warehouse)) == 2
+    append(warehouse, TEACHER_REASONS, [{**reasons(warehouse)[0], "model_version": "other@1"}])
+    before = DeltaTable(str(warehouse / TEACHER_REASONS.name)).version()
+    monkeypatch.setattr(teacher, "Engine", lambda *_: WritingEngine(tokens, " of love.\n"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    assert DeltaTable(str(warehouse / TEACHER_REASONS.name)).version() == before + 1
+    found = [(row["model_version"], row["reason"]) for row in reasons(warehouse)]
+    assert sorted(found) == [("other@1", "Because of war.")] + [(random_checkpoint.version, "Because of love.")] * 6
+
+
+def test_an_engine_that_dies_leaves_what_was_there(
+    warehouse: Path, random_checkpoint: Checkpoint, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DyingEngine(WritingEngine):
+        def texts(self, *arguments: Any) -> Iterator[tuple[Any, Text | Refusal]]:
+            yield next(super().texts(*arguments))
+            raise EngineError("out of memory")
+
+    monkeypatch.setattr(teacher, "Engine", lambda *_: WritingEngine(tokens, " of war.\n"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    before = reasons(warehouse)
+    monkeypatch.setattr(teacher, "Engine", lambda *_: DyingEngine(tokens, " of love.\n"))
+    with pytest.raises(EngineError):
+        teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    assert reasons(warehouse) == before != []
+
+
+def test_what_is_missing_is_told(
+    tmp_path: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = settings_for(tmp_path)
+    monkeypatch.setattr(teacher, "settings", lambda: config)
+    asked = ["--ds", str(DS), "--model", str(random_checkpoint.path)]
+    assert teacher.main(asked) == REFUSED
+    assert "post_training_examples: there is no Delta table" in capsys.readouterr().err
+    make_source(tmp_path, [example(1, played=False)])
+    assert teacher.main(asked) == REFUSED
+    assert "no training example that was played for ds=2026-01-05; run the step examples" in capsys.readouterr().err
+    with pytest.raises(ContractError, match="--reason-tokens is 1"):
+        teach(DS, random_checkpoint, config, reason_tokens=1)
+
+
+@pytest.mark.slow
+def test_texts_are_the_likeliest_tokens_up_to_an_end_or_the_limit(
+    engine: Engine, random_checkpoint: Checkpoint, tokens: Tokens
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    prompts = [(number, teacher_prompt(tokens, example(number), ROOM) or []) for number in range(20)]
+    whole = dict(engine.texts(prompts, 12, []))
+    found = {key: text.ids for key, text in whole.items() if isinstance(text, Text)}
+    assert [len(found[number]) for number in range(20)] == [12] * 20
+    assert len({tuple(ids) for ids in found.values()}) > 1
+    assert dict(engine.texts(prompts, 12, [])) == whole
+
+    model: Any = AutoModelForCausalLM.from_pretrained(random_checkpoint.path, dtype=torch.float32)
+    with torch.no_grad():
+        logits = model(torch.tensor([prompts[3][1] + found[3]])).logits[0]
+    assert logits[-13:-1].argmax(-1).tolist() == found[3]
+
+    end = found[3][4]
+    for number, text in engine.texts(prompts, 12, [end]):
+        ids = found[number]
+        assert isinstance(text, Text)
+        assert text.ids == (ids[: ids.index(end) + 1] if end in ids else ids)
+
+    refused = dict(engine.texts([("empty", []), ("good", prompts[0][1])], 12, []))
+    assert isinstance(refused["empty"], Refusal)
+    assert refused["good"] == Text(found[0], 0)
+
+
+@pytest.mark.slow
+def test_a_student_learns_what_a_real_engine_wrote(
+    warehouse: Path, random_checkpoint: Checkpoint, engine: Engine, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher, "Engine", lambda *_: engine)
+    counts = teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    rows = reasons(warehouse)
+    assert counts["reasons"] == len(rows) > 0
+    assert counts["plays"] == 6 == sum(counts[fate] for fate in ("reasons", "empty", "refused", "too_long"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    assert reasons(warehouse) == rows
+
+    source = open_source(str(warehouse), DS, [POST_TRAINING_EXAMPLES, TEACHER_REASONS])
+    # A random model writes what is no text: read again, it may have more tokens than were written.
+    recipe = Reasoning(teacher=random_checkpoint.version, reason_tokens=200)
+    learned = reasoning.training_rows(Stage("reasoning", random_checkpoint, warehouse, recipe, source), recipe)
+    expected = {
+        (*tokens.ids(row["reason"] + "\nAnswer: "), tokens.labels[of["shown"] - 1])
+        for row in rows
+        for of in source.rows(POST_TRAINING_EXAMPLES, ["shown"], pc.field("user_id") == row["user_id"])
+    }
+    assert {tuple(label for label in row["labels"] if label != IGNORED) for row in learned.rows} == expected
