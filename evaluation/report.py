@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from evaluation.behaviour import play_rate_by_probability, positions
 from evaluation.log import held_out
-from evaluation.models import champion_version, model_scores, version_of
+from evaluation.models import champion_version, is_scored, model_scores, version_of
 from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
 from schemas.contract import ContractError
@@ -42,6 +42,8 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
     )
     by_place, by_probability = {}, {}
     for model in sorted({row["policy"] for row in rows} - {LOGGING, *BASELINES}):
+        if not is_scored(warehouse, model):
+            continue  # it stood beside, as it answered to another warehouse's prompts
         scores = model_scores(warehouse, model, ds).persist(StorageLevel.MEMORY_AND_DISK)
         at = positions(scores).collect()
         by_place[model] = [float(row["option"]) for row in at], [row["probability"] / row["even"] for row in at]
