@@ -9,6 +9,7 @@ orders, no table tells.
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import date
 
 from inference.engine import max_model_len
@@ -16,7 +17,8 @@ from inference.questions import Choices, Question, questions
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError
-from schemas.settings import settings
+from schemas.exit_codes import exit_status
+from schemas.settings import Settings, settings
 from schemas.tables import SCORING_RUNS, TITLE_CHOICES, USER_CONTEXTS
 
 
@@ -57,15 +59,8 @@ def found_tokens(night: Night, prompt_tokens: int) -> int:
     return sum(run["cached_tokens"] for run in runs)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cached_share", description=str(__doc__).split("\n\n")[1]
-    )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
-    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
-    arguments = parser.parse_args()
-    config = settings().model_copy(update={"warehouse": arguments.warehouse})
-    night = Night(config.warehouse, arguments.ds)
+def told(night: Night, config: Settings) -> str:
+    """What the night's prompts allow and what its cache had. Raises ContractError where it asked nothing."""
     checkpoint = night.model()
     tokens = Tokens(checkpoint)
     choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
@@ -83,10 +78,23 @@ def main() -> None:
     if not pairs:
         raise ContractError(f"{night.warehouse}: user_contexts has no pair for ds={night.ds}; name a night that scored")
     found = found_tokens(night, prompt_tokens)
-    print(f"{pairs:,} pairs, {prompt_tokens:,} prompt tokens, {prompt_tokens / pairs:.0f} a pair")
-    print(f"most that blocks of {config.block_size} allow: {most:,} ({most / prompt_tokens:.1%})")
-    print(f"found in the cache: {found:,} ({found / prompt_tokens:.1%}), {found / most:.1%} of the most")
+    return (
+        f"{pairs:,} pairs, {prompt_tokens:,} prompt tokens, {prompt_tokens / pairs:.0f} a pair\n"
+        f"most that blocks of {config.block_size} allow: {most:,} ({most / prompt_tokens:.1%})\n"
+        f"found in the cache: {found:,} ({found / prompt_tokens:.1%}), {found / max(most, 1):.1%} of the most"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cached_share", description=str(__doc__).split("\n\n")[1]
+    )
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
+    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    arguments = parser.parse_args()
+    config = settings().model_copy(update={"warehouse": arguments.warehouse})
+    return exit_status("cached_share", lambda: print(told(Night(config.warehouse, arguments.ds), config)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
