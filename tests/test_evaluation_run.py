@@ -252,3 +252,12 @@ def test_losses_are_read_from_the_checkpoint(warehouse: Warehouse, page: Page, t
     (tmp_path / "loss.json").write_text(json.dumps([{"stage": "dpo", "step": 1, "loss": 0.69}]))
     again = read_page(warehouse, LAST_DAY, GOOD, page.reference, tmp_path)
     assert again.losses == {"dpo": [{"step": 1, "loss": 0.69}]}
+
+
+def test_the_page_draws_no_more_impressions_than_may_be_judged_on(warehouse: Warehouse, page: Page) -> None:
+    settings = warehouse.settings.model_copy(update={"held_out_examples": 1})
+    again = read_page(Warehouse(warehouse.spark, settings), LAST_DAY, GOOD, page.reference, None)
+    assert len(page.play_rates[GOOD][0]) > 1
+    # One impression is in one band, and was played or not.
+    assert len(again.play_rates[GOOD][0]) == 1
+    assert again.play_rates[GOOD][1] in ([0.0], [1.0])
