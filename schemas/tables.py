@@ -362,7 +362,12 @@ PREFERENCE_PAIRS = Table(
             "why the other is below: `same_user` (shown to the same user and not played), `like_users` (shown to "
             "a user with the same leading theme and not played), `never_shown`",
         ),
-        Column("weight", "double", "share of the impressions that put something below it for this reason; sums to 1"),
+        Column(
+            "weight",
+            "double",
+            "share of the impressions that put something below it for this reason. Those of the played artwork itself "
+            "make no row, and so the rest of 1",
+        ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),
     partitioned_by=("ds",),

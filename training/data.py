@@ -191,28 +191,30 @@ def catalogue_themes(source: Source) -> dict[str, list[str]]:
 
 def preference_rows(source: Source, negatives: tuple[str, ...], limit: int = 0) -> Iterator[dict[str, Any]]:
     """Each example that has preference pairs of the wanted kinds: context, choice, chosen, and of all pairs together
-    rejected and weights, which sum to 1. Kinds weigh alike. At most `limit` examples; 0 for all.
+    rejected and weights. An example's kinds weigh alike; its weights sum to less than 1 where some of what was not
+    played was the very artwork (spark_jobs/preferences.py). At most `limit` examples; 0 for all.
 
     Raises ContractError, before the first of them, where pairs are of no example.
     """
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for pair in source.rows(PREFERENCE_PAIRS, [*_KEY, "chosen", "rejected", "weight"], wanted):
+    for pair in source.rows(PREFERENCE_PAIRS, [*_KEY, "chosen", "rejected", "negative", "weight"], wanted):
         pairs.setdefault(_key(pair), []).append(pair)
     _check_examples(source, pairs.keys())
     having = (row for row in source.training([*_KEY, "context", "choice"]) if _key(row) in pairs)
     for example in islice(having, limit or None):
         found = pairs.pop(_key(example))
         weights: Counter[int] = Counter()
+        kinds = len({pair["negative"] for pair in found})
         for pair in found:
-            weights[pair["rejected"]] += pair["weight"]
-        rejected, total = sorted(weights), weights.total()
+            weights[pair["rejected"]] += pair["weight"] / kinds
+        rejected = sorted(weights)
         yield {
             "context": example["context"],
             "choice": example["choice"],
             "chosen": found[0]["chosen"],
             "rejected": rejected,
-            "weights": [weights[number] / total for number in rejected],
+            "weights": [weights[number] for number in rejected],
         }
 
 
