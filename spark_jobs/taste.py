@@ -55,7 +55,8 @@ def taste_groups(night: Night, days: Iterable[date]) -> DataFrame:
     for sunday in sorted({fit_day(day) for day in days} - kept):
         then = replace(night, ds=sunday)
         viewed = viewed_pairs(good_history(then), good_artworks(then)).persist(StorageLevel.MEMORY_AND_DISK)
-        if not viewed.isEmpty():
+        # Of viewings of nothing ALS fails.
+        if not viewed.where(F.col("completion") > 0).isEmpty():
             keep_groups(then, fitted(viewed))
         viewed.unpersist()
     return warehouse.read(TASTE_GROUPS)
@@ -93,9 +94,8 @@ def user_groups(factors: Factors) -> DataFrame:
     )
     directions = Normalizer(inputCol="factor", outputCol="features").transform(known)
     sample = directions.orderBy(F.xxhash64("user_id"), "user_id").limit(_SAMPLE).coalesce(1)
-    if sample.isEmpty():
-        return known.select("user_id", F.lit(0).alias("group"))
-    means = KMeans(k=_GROUPS, seed=_SEED, predictionCol="group").fit(sample)
+    # By rows: by blocks, its default, Spark 4.2 breaks off where there are fewer different users than groups.
+    means = KMeans(k=_GROUPS, seed=_SEED, predictionCol="group", solver="row").fit(sample)
     return means.transform(directions).select("user_id", "group")
 
 
