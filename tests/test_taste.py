@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from schemas.settings import Settings
 from schemas.tables import NIGHT_STEPS, TASTE_GROUPS, TITLES, USER_CONTEXTS
 from spark_jobs.candidates import candidates
 from spark_jobs.contexts import contexts
-from spark_jobs.factors import fitted
-from spark_jobs.taste import fit_day, group_words, taste_groups, told_groups, with_taste_groups
+from spark_jobs.factors import Factors, fitted
+from spark_jobs.taste import fit_day, group_words, taste_groups, told_groups, user_groups, with_taste_groups
 from spark_jobs.validate import validate
 from tests.night_data import DAY, SmallWarehouse, artwork, day, nullable, small_warehouse, title, viewing
 
@@ -80,13 +81,24 @@ def told(spark: SparkSession, viewed: list[tuple[str, str, float]], parts: int =
 
 def test_users_are_told_the_group_of_those_who_watch_alike_and_always_the_same(spark: SparkSession) -> None:
     viewed = [(*pair, 0.9) for pair in VIEWED]
-    # Of a user who watched nothing of anything ALS knows nothing.
-    found = told(spark, [*viewed, ("nothing", "comedy title 1", 0.0)])
+    found = told(spark, viewed)
     assert set(found) == {user for user, _, _ in viewed}
     for user, words in found.items():
         kind = user.split()[0]
         assert words.startswith(f"viewers of {kind}, such as Title {kind} title ")
-    assert told(spark, [("nothing", "comedy title 1", 0.0), *viewed[::-1]], parts=3) == found
+    assert told(spark, viewed[::-1], parts=3) == found
+
+
+def test_a_group_is_of_users_whose_factors_point_the_same_way(spark: SparkSession) -> None:
+    vectors = {"a": [1.0, 0.0], "b": [9.0, 0.0], "c": [0.0, 2.0], "d": [0.0, 0.1], "nothing is known of": [0.0, 0.0]}
+    known = spark.createDataFrame(list(enumerate(vectors.values())), "id int, features array<float>")
+    users = spark.createDataFrame(list(enumerate(vectors)), "user_number int, user_id string")
+    model: Any = SimpleNamespace(userFactors=known)
+    # What was viewed, and titles, are not looked at.
+    found = user_groups(Factors(users, model, users, users)).collect()
+    groups = {row["user_id"]: row["group"] for row in found}
+    assert set(groups) == set("abcd")
+    assert groups["a"] == groups["b"] != groups["c"] == groups["d"]
 
 
 def warehouse(spark: SparkSession, folder: Path, history: list[tuple[str, str, date]]) -> SmallWarehouse:
