@@ -171,6 +171,19 @@ WANTED_PAIRS = Table(
     partitioned_by=("ds", "bucket"),
 )
 
+TASTE_GROUPS = Table(
+    "taste_groups",
+    "The group of viewers that a user is nearest to, found once a week where the setting `signals` has `taste_group`. "
+    "A week that is kept is not found again: delete its rows to have it so.",
+    (
+        Column("ds", "date", "a Sunday: viewings up to its end count, and it holds for nights up to the next"),
+        _user,
+        Column("taste_group", "string", "the group in words; null where nothing sets it apart", nullable=True),
+    ),
+    key=("ds", "user_id"),
+    partitioned_by=("ds",),
+)
+
 TITLE_CHOICES = Table(
     "title_choices",
     "The text that describes a title and its numbered artworks, in one of its orderings.",
@@ -407,6 +420,7 @@ MADE = (
     NIGHT_MODELS,
     REJECTED_ROWS,
     WANTED_PAIRS,
+    TASTE_GROUPS,
     TITLE_CHOICES,
     USER_CONTEXTS,
     ARTWORK_SCORES,

@@ -18,6 +18,7 @@ from schemas.tables import (
     NIGHT_INPUTS,
     POST_TRAINING_EXAMPLES,
     PREFERENCE_PAIRS,
+    TASTE_GROUPS,
     TITLE_CHOICES,
     USER_CONTEXTS,
 )
@@ -25,7 +26,7 @@ from spark_jobs.examples import examples, make_examples, questions_warehouse, sp
 from spark_jobs.policy import epoch
 from spark_jobs.preferences import preference_pairs, weighted
 from spark_jobs.warehouse import Night
-from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing
+from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
 THREE, TWO = ["a11", "a12", "a13"], ["a21", "a22"]
 
@@ -78,15 +79,24 @@ def test_an_example_is_the_question_of_just_before_it_was_shown(spark: SparkSess
     assert (row["propensity"], row["played"], row["split"]) == (0.5, True, "training")
 
 
-@pytest.mark.parametrize("signals", [(), ("play_rate",)])
+@pytest.mark.parametrize("signals", [(), ("play_rate", "taste_group")])
 def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, signals: tuple[str, ...]) -> None:
     earlier = [impression(f"user {number}", "a12", day(-2), played=number < 9) for number in range(10)]
     log = [impression("u1", "a12"), impression("u1", "a21", played=False, hour=9), impression("u2", "a11", day(-1))]
     made = warehouse(spark, tmp_path, [*earlier, *log], signals=signals)
+    # Up to the Sunday before, which is day(-6).
+    made.history += [viewing(user, title_id, day(-6)) for user, title_id in (("u1", "t1"), ("u2", "t2"), ("u9", "t1"))]
+    made.titles[0] = title("t1", genres=["Crime"])
+    made.write_inputs()
     before = made_examples(made)
-    assert any("; played " in row["choice"] for row in before) == bool(signals)
+    for column, words in (("choice", "; played "), ("context", "\nTaste group: viewers of ")):
+        assert any(words in row[column] for row in before) == bool(signals)
+    if signals:
+        # As if the groups were found only now, when more is known.
+        made.warehouse.delta(TASTE_GROUPS).delete()
     made.history = [
         *made.history,
+        *(viewing(user, title_id, day(-5)) for user in ("u8", "u9") for title_id in ("t2", "t3")),
         viewing("u1", "t3", DAY, hour=20),
         viewing("u1", "t3", DAY, hour=23),
         viewing("u2", "t3", DAY, hour=1),
