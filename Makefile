@@ -13,8 +13,9 @@ MOVIELENS ?=
 # The night; the last day of viewing history where it is not given.
 DS ?=
 
-export PYTHON SERVICE MOVIELENS DS FROM TO AGAIN
-export MARQUEE_WAREHOUSE := $(if $(findstring ://,$(WAREHOUSE)),$(WAREHOUSE),$(abspath $(WAREHOUSE)))
+# What people name goes to the shell by its environment: in a command's text a space or a quote would end it.
+export PYTHON SERVICE MOVIELENS DS FROM TO AGAIN TITLE OTHER
+export MARQUEE_WAREHOUSE := $(WAREHOUSE)
 # Every shell has a USER of its own: only `make … USER=42` names one to look up.
 export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(USER))
 
@@ -45,11 +46,11 @@ rollback: .venv/.ready ## Make the champion before this one score again, from th
 
 .PHONY: lookup
 lookup: .venv/.ready ## Tell which artworks a user should see: USER=42 [TITLE=…]
-	@$(ENV) python -m serving.lookup $(if $(LOOKUP_USER),--user '$(LOOKUP_USER)') $(if $(TITLE),--title '$(TITLE)')
+	@$(ENV) python -m serving.lookup $${LOOKUP_USER:+--user "$$LOOKUP_USER"} $${TITLE:+--title "$$TITLE"}
 
 .PHONY: fingerprint
 fingerprint: .venv/.ready ## Count and hash the rows of every table, to compare runs: [OTHER=folder]
-	@$(ENV) python -m serving.fingerprint $(if $(OTHER),--other '$(abspath $(OTHER))')
+	@$(ENV) python -m serving.fingerprint $${OTHER:+--other "$$OTHER"}
 
 .PHONY: airflow
 airflow: .airflow/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C

@@ -21,8 +21,9 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.files_read import OpenedFiles, bytes_read
+from benchmarks.prompt_bucket import TITLES_PER_USER
 from benchmarks.recipes import recipes, run_recipe
-from benchmarks.selections_table import TITLES_PER_USER, make_selections, titles_of
+from benchmarks.selections_table import USERS_A_BUCKET, buckets_for, make_selections, titles_of
 from schemas.tables import ARTWORK_SELECTIONS
 from serving.selections import Selections
 from serving.tables import wide_console
@@ -35,7 +36,6 @@ Lookup = Callable[[str, str], list[dict[str, Any]]]
 READERS = ("deltalake", "Polars", "DuckDB", "PySpark")
 KEPT_OPEN = "deltalake, kept open"
 _TASK = "One pair"
-_USERS_A_BUCKET = 10_000
 # The first ones import, compile and fill the page cache.
 _WARM_UPS = 3
 
@@ -104,7 +104,7 @@ def main() -> None:
         prog="python -m benchmarks.lookups", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6], help="sizes; default: %(default)s")
-    parser.add_argument("--buckets", type=int, help=f"default: one for {_USERS_A_BUCKET:,} users")
+    parser.add_argument("--buckets", type=int, help=f"default: one for {USERS_A_BUCKET:,} users")
     parser.add_argument("--lookups", type=int, default=20, help="by each reader; default: %(default)s")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS), help="default: all")
     parser.add_argument("--scratch", type=Path, help="an existing folder for the tables; default: a temporary one")
@@ -118,7 +118,7 @@ def main() -> None:
     for column in ("rows", "buckets", "MB", "reader", "ms", "slowest", "data files", "log files", "KiB read"):
         shown.add_column(column, justify="left" if column == "reader" else "right")
     for rows in arguments.rows:
-        buckets = arguments.buckets or -(-rows // TITLES_PER_USER // _USERS_A_BUCKET)
+        buckets = arguments.buckets or buckets_for(rows)
         with tempfile.TemporaryDirectory(prefix="marquee-lookups-", dir=arguments.scratch) as folder:
             warehouse = Path(folder)
             make_selections(warehouse, rows, buckets)

@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.report import markdown, ratio, told_run
-from benchmarks.selections_table import TITLES_PER_USER, make_selections
+from benchmarks.selections_table import USERS_A_BUCKET, buckets_for, make_selections
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SELECTIONS
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _DS = date(2026, 1, 6)
-_USERS_A_BUCKET = 10_000
 _PARTS = 10_000
 
 
@@ -113,7 +112,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6], help="sizes; default: %(default)s")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.05, 0.2, 1.0], help="default: %(default)s")
-    parser.add_argument("--buckets", type=int, help=f"default: one for {_USERS_A_BUCKET:,} users")
+    parser.add_argument("--buckets", type=int, help=f"default: one for {USERS_A_BUCKET:,} users")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--scratch", type=Path, help="an existing folder for the tables; default: a temporary one")
     arguments = parser.parse_args()
@@ -124,7 +123,7 @@ def main() -> None:
     found: dict[tuple[int, int, float], list[Merged]] = {}
     sizes = {}
     for rows in arguments.rows:
-        buckets = arguments.buckets or -(-rows // TITLES_PER_USER // _USERS_A_BUCKET)
+        buckets = arguments.buckets or buckets_for(rows)
         with tempfile.TemporaryDirectory(prefix="marquee-merges-", dir=arguments.scratch) as folder:
             print(f"{rows:,} rows in {buckets:,} buckets: making the table", flush=True)
             make_selections(Path(folder), rows, buckets)

@@ -30,7 +30,7 @@ ASSUMED: dict[str, tuple[float, str]] = {
     "rate": (56_600, "tokens/s a GPU: published, TensorRT-LLM FP8, Llama 8B on an H200, 2048 in and 128 out"),
     "ceiling": (123_700, "tokens/s a GPU that no engine can pass: the H200's dense FP8 peak at 16 GFLOP a token"),
     "bf16-share": (0.5, "rate in bf16 over the rate in FP8: that of the two peaks"),
-    "cached-share": (0.97, "of what blocks allow to be cached, the part that is; the goal of issue 7"),
+    "cached-share": (0.97, "of what blocks allow to be cached, the part that is; the goal in docs/performance.md"),
     "night-hours": (6, "hours in which scoring must end"),
     "kept-nights": (30, "nights whose partitions are kept"),
 }

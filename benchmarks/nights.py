@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.prompt_bucket import TITLES_PER_USER
 from benchmarks.report import markdown, ratio, told_run
 from inference.warehouse import Night as ScoredNight
 from schemas.settings import Settings
@@ -141,7 +142,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.nights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--users", type=int, default=1000, help="of 20 wanted pairs each; default: %(default)s")
+    parser.add_argument(
+        "--users", type=int, default=1000, help=f"of {TITLES_PER_USER} wanted pairs each; default: %(default)s"
+    )
     parser.add_argument("--titles", type=int, default=200, help="default: %(default)s")
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
     arguments = parser.parse_args()

@@ -11,17 +11,26 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
 
+from benchmarks.prompt_bucket import TITLES_PER_USER
 from schemas.buckets import bucket_of
 from schemas.contract import Table
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
 
-TITLES_PER_USER = 20
+USERS_A_BUCKET = 10_000
+"""As README.md advises."""
 _TITLES, _ARTWORKS = 200, 8
 _DS = date(2026, 1, 5)
 
 
+def buckets_for(rows: int) -> int:
+    """Buckets of a table of so many rows, none of more than USERS_A_BUCKET users."""
+    return -(-rows // (TITLES_PER_USER * USERS_A_BUCKET))
+
+
 def make_selections(warehouse: Path, rows: int, buckets: int) -> None:
-    """Write the table, and an empty `title_defaults`, into a new folder. Users are u0, u1, …; 20 rows each."""
+    """Write the table, and an empty `title_defaults`, into a new folder. Users are u0, u1, …, of
+    TITLES_PER_USER rows each.
+    """
     by_bucket: dict[int, list[str]] = defaultdict(list)
     for number in range(rows // TITLES_PER_USER):
         by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")

@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.prompt_bucket import TITLES_PER_USER
+from benchmarks.selections_table import USERS_A_BUCKET
 from examples.catalogue import Artwork, Title, make_artworks, make_title
 from examples.service import Service, input_tables
 from inference.checkpoint import read_checkpoint
@@ -30,12 +31,11 @@ _VIEWINGS = 22
 _DAYS = 14
 # Titles that a user wants are this far apart: 20 of them are different.
 _APART = 23
-_USERS_A_BUCKET = 10_000
 
 
 def settings_for(warehouse: str, users: int) -> Settings:
     """No exploring slice, so that every pair is asked and both sides hold the same."""
-    buckets = max(16, users // _USERS_A_BUCKET)
+    buckets = max(16, users // USERS_A_BUCKET)
     return Settings().model_copy(update={"warehouse": warehouse, "buckets": buckets, "uniform_share": 0.0})
 
 

@@ -44,7 +44,7 @@ with DAG(
     contexts = spark_step("contexts")
     score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
         bash_command=[
-            python_command("inference.score", "--ds", DS, f"--shard {shard} --shards {settings().shards}")
+            python_command("inference.score", "--ds", DS, "--shard", str(shard), "--shards", str(settings().shards))
             for shard in range(settings().shards)
         ]
     )

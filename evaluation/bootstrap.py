@@ -8,23 +8,21 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from evaluation.estimators import by_estimator
 from evaluation.log import point
 
 REPLICATES = 200
 _MOST = 8  # a user drawn more often than this has a probability of 1e-6
 
 
-def bootstrap(sums: DataFrame, by: Sequence[str], replicates: int = REPLICATES) -> DataFrame:
-    """`by`, estimator, low, high, difference_low, difference_high: 2.5 % and 97.5 % points, from `user_sums`.
+def bootstrap(compared: DataFrame, by: Sequence[str], replicates: int = REPLICATES) -> DataFrame:
+    """`by`, estimator, low, high, difference_low, difference_high: 2.5 % and 97.5 % points, from rows of `paired`.
 
     In each replicate a user counts Poisson(1) times (Chamandy et al., 2012), by a hash of user and replicate, so that
     it needs no state and repeats exactly. Both sums of a ratio are made anew in each.
     """
     times = poisson(point(F.col("user_id"), F.col("replicate")))
     drawn = (
-        by_estimator(sums, by)
-        .withColumn("replicate", F.explode(F.sequence(F.lit(1), F.lit(replicates))))
+        compared.withColumn("replicate", F.explode(F.sequence(F.lit(1), F.lit(replicates))))
         .withColumn("times", times)
         .where(F.col("times") > 0)
         .groupBy(*by, "estimator", "replicate")

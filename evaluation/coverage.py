@@ -18,7 +18,7 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from evaluation.estimators import ESTIMATORS, estimates, truth, user_sums
+from evaluation.estimators import ESTIMATORS, estimates, paired, truth, user_sums
 from evaluation.policies import judged
 from evaluation.simulated_logs import TARGETS, simulated_log
 from spark_jobs.session import spark_session
@@ -41,7 +41,7 @@ def covered(logs: DataFrame) -> DataFrame:
     """size, estimator, logs, refused, true_value, true_difference, bias, rmse, holds, difference_bias, difference_rmse,
     difference_holds: one row each; the last six over the logs that were not refused.
     """
-    rows = judged(logs, TARGETS, REFERENCE, *_GROUP[:2]).where(F.col("policy").isin(JUDGED, REFERENCE))
+    rows = judged(logs, TARGETS, *_GROUP[:2]).where(F.col("policy").isin(JUDGED, REFERENCE))
     rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
     sums = user_sums(rows, _GROUP, {**ESTIMATORS, truth.__name__: truth}).persist(StorageLevel.MEMORY_AND_DISK)
     found = estimates(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED)
@@ -50,7 +50,7 @@ def covered(logs: DataFrame) -> DataFrame:
 
 def _truth(sums: DataFrame) -> DataFrame:
     """One row, true_value and true_difference: over all impressions of all logs."""
-    terms = sums.where(F.col("policy") == JUDGED).select(F.inline("terms"))
+    terms = paired(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED)
     ours, theirs = F.sum("a") / F.sum("b"), F.sum("c") / F.sum("d")
     return terms.where(F.col("estimator") == truth.__name__).agg(
         ours.alias("true_value"), (ours - theirs).alias("true_difference")

@@ -1,8 +1,7 @@
 """What a policy is worth, estimated from impressions that another policy logged.
 
 A row is one impression i of user u under one policy: `reward` r (1 if it was played), `q_shown` q̂(x, a) of the artwork
-a that was shown, and two structs of the same fields, `target` for the policy and `reference` for the one that it is
-compared with:
+a that was shown, and the struct `target`, what the policy would have shown:
 
     agrees   π(a | x), the probability with which the policy shows what was shown (1 for the logging policy itself)
     weight   w = π(a | x) / p, with p the logged propensity of a
@@ -38,7 +37,7 @@ class Terms:
 
 
 type_estimator = Callable[[Column], Terms]
-"""From a policy's struct (`target` or `reference`) to the terms of a row."""
+"""From a policy's struct to the terms of a row."""
 
 
 def replay(side: Column) -> Terms:
@@ -98,21 +97,25 @@ ESTIMATORS: Mapping[str, type_estimator] = {
 PROMISED = ("ips", "snips", "dr")
 """Those whose 95 % intervals promise to hold the true value."""
 
-# The numerator and denominator of the policy (a, b) and of the reference (c, d).
+# The numerator and denominator of the policy (a, b) and of the one that it is compared with (c, d).
 _TERMS = ("a", "b", "c", "d")
 
 
 def user_sums(rows: DataFrame, by: Sequence[str], estimators: Mapping[str, type_estimator] = ESTIMATORS) -> DataFrame:
-    """`by`, user_id, `terms` (array of structs estimator, a, b, c, d) and the sums of the diagnostics: one row a user.
+    """`by`, user_id, `terms` (array of structs estimator, a, b) and the sums of the diagnostics: one row a user.
 
     Impressions of one user are not independent, so a user is what intervals count. `by` holds `policy`.
     """
-    terms = [_named_sums(name, estimator) for name, estimator in estimators.items()]
-    sums = [F.sum(column).alias(f"{name}_{letter}") for name, four in terms for letter, column in four.items()]
+    terms = {name: estimator(F.col("target")) for name, estimator in estimators.items()}
+    sums = [
+        F.sum(column).alias(f"{name}_{letter}")
+        for name, each in terms.items()
+        for letter, column in (("a", each.numerator), ("b", each.denominator))
+    ]
     checks = [F.sum(column).alias(name) for name, column in check_sums().items()]
     structs = [
-        F.struct(F.lit(name).alias("estimator"), *(F.col(f"{name}_{letter}").alias(letter) for letter in _TERMS))
-        for name, _ in terms
+        F.struct(F.lit(name).alias("estimator"), F.col(f"{name}_a").alias("a"), F.col(f"{name}_b").alias("b"))
+        for name in terms
     ]
     return (
         with_tail(rows, by)
@@ -122,15 +125,24 @@ def user_sums(rows: DataFrame, by: Sequence[str], estimators: Mapping[str, type_
     )
 
 
-def _named_sums(name: str, estimator: type_estimator) -> tuple[str, dict[str, Column]]:
-    target, reference = estimator(F.col("target")), estimator(F.col("reference"))
-    columns = (target.numerator, target.denominator, reference.numerator, reference.denominator)
-    return name, dict(zip(_TERMS, columns, strict=True))
-
-
-def by_estimator(sums: DataFrame, by: Sequence[str]) -> DataFrame:
-    """`by`, user_id, estimator, a, b, c, d: the terms of `user_sums` unfolded."""
-    return sums.select(*by, "user_id", F.inline("terms"))
+def paired(sums: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
+    """`by`, user_id, estimator, a, b, c, d, from `user_sums`: c and d are the a and b of the policy `reference`
+    over the same impressions.
+    """
+    rest = [name for name in by if name != "policy"]
+    of_reference = sums.where(F.col("policy") == reference).select(*rest, "user_id", F.col("terms").alias("theirs"))
+    both = F.zip_with(
+        "terms",
+        "theirs",
+        lambda ours, theirs: F.struct(
+            ours["estimator"].alias("estimator"),
+            ours["a"].alias("a"),
+            ours["b"].alias("b"),
+            theirs["a"].alias("c"),
+            theirs["b"].alias("d"),
+        ),
+    )
+    return sums.join(of_reference, [*rest, "user_id"], how="inner").select(*by, "user_id", F.inline(both))
 
 
 def estimates(sums: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
@@ -147,7 +159,7 @@ def estimates(sums: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
     """
     products = [f"{one}{two}" for i, one in enumerate(_TERMS) for two in _TERMS[i:]]
     totals = (
-        by_estimator(sums, by)
+        paired(sums, by, reference)
         .groupBy(*by, "estimator")
         .agg(
             *(F.sum(name).alias(name) for name in _TERMS),

@@ -5,7 +5,8 @@ logging policy, the baselines, and the greedy choice of each model whose scores 
 `<warehouse>/post_training/scores/<version>/artwork_scores`. A model is named by its version or its checkpoint's folder.
 Differences are to the champion: the model that scores a night now, unless another model or policy is named. On a sample
 service each policy's true value stands beside its estimates. With --beside a model is a policy too as it was scored in
-another warehouse, on the same impressions: a model with a signal and without tells what the signal is worth.
+another warehouse on the same impressions, named `<version> in <its folder>`: the same model with a signal and without
+tells what the signal is worth.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from evaluation.bootstrap import bootstrap
-from evaluation.estimators import ESTIMATORS, PROMISED, estimates, truth, user_sums
+from evaluation.estimators import ESTIMATORS, PROMISED, estimates, paired, truth, user_sums
 from evaluation.features import (
     artwork_themes,
     crossed,
@@ -68,6 +69,8 @@ class Evaluation:
     models: tuple[str, ...]
     with_truth: bool
     beside: tuple[Beside, ...] = ()
+    against: tuple[str, ...] = ()
+    """Policies that differences are printed to, besides `reference`."""
 
     def examples(self) -> DataFrame:
         """The examples of ds, at most as many of each split as set now: what would fewer have told?"""
@@ -145,7 +148,7 @@ def evaluate(evaluation: Evaluation) -> None:
     log = with_targets(with_knowledge(evaluation, examples, artworks), evaluation)
     log = with_slices(log, examples, artworks, rare_themes(artworks)).persist(StorageLevel.MEMORY_AND_DISK)
     check_scored(held_out(examples), log, evaluation)
-    rows = judged(log, target_columns(evaluation), evaluation.reference, "slices")
+    rows = judged(log, target_columns(evaluation), "slices")
     sums = user_sums(
         rows.select("*", F.inline("slices")).drop("slices"),
         _GROUP,
@@ -172,12 +175,16 @@ def _tell(evaluation: Evaluation, sums: DataFrame) -> None:
     )
     for line in lines([row.asDict() for row in rows], evaluation.reference):
         print(line)
-    resampled = bootstrap(sums.where(F.col("policy") == evaluation.candidate), _GROUP)
-    for row in resampled.where(F.col("estimator").isin(*PROMISED)).orderBy("estimator").collect():
+    compared = paired(sums, _GROUP, evaluation.reference).where(F.col("policy") == evaluation.candidate)
+    for row in bootstrap(compared, _GROUP).where(F.col("estimator").isin(*PROMISED)).orderBy("estimator").collect():
         print(
             f"bootstrap of {evaluation.candidate}, {row['estimator']}: {row['low']:.4f} to {row['high']:.4f}, "
             f"difference {row['difference_low']:+.4f} to {row['difference_high']:+.4f}"
         )
+    for reference in evaluation.against:
+        told = estimates(sums, _GROUP, reference).where(F.col("estimator").isin(*PROMISED, truth.__name__))
+        for line in lines([row.asDict() for row in told.orderBy("estimator", "policy").collect()], reference):
+            print(line)
 
 
 def lines(rows: Sequence[dict[str, object]], reference: str) -> list[str]:
@@ -209,8 +216,16 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--beside",
         action="append",
+        nargs=2,
+        metavar=("WAREHOUSE", "MODEL"),
         default=[],
-        help="a warehouse whose scored models are shown too, on its own prompts",
+        help="a further model, as it answered to the prompts of another warehouse",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        help="a model or a policy: differences to it are printed too, but not written",
     )
     return parser.parse_args(arguments)
 
@@ -226,7 +241,13 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
         Beside(warehouse.settings.model_copy(update={"warehouse": folder}), version_of(model))
         for folder, model in parsed.beside
     )
-    evaluate(Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside))
+    against = tuple(version_of(name) for name in parsed.against)
+    evaluation = Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside, against)
+    if unknown := set(against) - {LOGGING, *target_columns(evaluation)}:
+        raise ContractError(
+            f"--against {', '.join(sorted(unknown))}: not among the policies that are judged; add --model for it"
+        )
+    evaluate(evaluation)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -28,11 +28,20 @@ def champion_version(named: str | None, settings: Settings) -> str:
     return version_of(named) if named else model_of_tonight(settings).version
 
 
+def _scores_of(warehouse: Warehouse, model: str) -> Warehouse:
+    return Warehouse(warehouse.spark, warehouse.settings.of_scores(model))
+
+
+def is_scored(warehouse: Warehouse, model: str) -> bool:
+    """Whether the warehouse has scores of `model`, of whatever day."""
+    return _scores_of(warehouse, model).has(ARTWORK_SCORES)
+
+
 def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
     """A model's rows of `artwork_scores` for the held-out questions of ds: user_id is a context_key, title_id a
     choice_key.
     """
-    scored = Warehouse(warehouse.spark, warehouse.settings.of_scores(model))
+    scored = _scores_of(warehouse, model)
     rows = scored.read(ARTWORK_SCORES).where(F.col("ds") == F.lit(ds))
     if rows.isEmpty():
         raise ContractError(f"{scored.path(ARTWORK_SCORES)}: no rows for ds={ds}; score {model} for it first")

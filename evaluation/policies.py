@@ -34,12 +34,11 @@ def uniform() -> Column:
     return F.transform("artwork_ids", lambda _: share)
 
 
-def judged(log: DataFrame, targets: Mapping[str, str], reference: str, *kept: str) -> DataFrame:
+def judged(log: DataFrame, targets: Mapping[str, str], *kept: str) -> DataFrame:
     """The rows that evaluation/estimators.py reads, one for each impression and policy: `policy`, `kept` and the rest.
 
     `log` has user_id, artwork_ids, shown, propensity, reward, q, for each policy but the logging one the column of its
-    target, and, on a sample, true_play; q and true_play are arrays over artwork_ids. `reference` names one of
-    `targets`, or the logging policy.
+    target, and, on a sample, true_play; q and true_play are arrays over artwork_ids.
     """
     known = "true_play" in log.columns
     sides = {LOGGING: _logging_side(known)} | {name: _side(F.col(column), known) for name, column in targets.items()}
@@ -54,7 +53,6 @@ def judged(log: DataFrame, targets: Mapping[str, str], reference: str, *kept: st
         "reward",
         F.coalesce(F.col("shown").between(1, F.size("artwork_ids")), F.lit(False)).alias("eligible"),
         of_shown(F.col("q")).alias("q_shown"),
-        sides[reference].alias("reference"),
         F.inline(F.array(*each)),
     ).withColumn("uniform_weight", uniform_weight)
 

@@ -18,13 +18,14 @@ from pyspark.sql import functions as F
 
 from evaluation.behaviour import play_rate_by_probability, positions
 from evaluation.log import held_out
-from evaluation.models import champion_version, model_scores, version_of
+from evaluation.models import champion_version, is_scored, model_scores, version_of
 from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
+from spark_jobs.examples import HELD_OUT, first_of_splits
 from spark_jobs.session import spark_session
 from spark_jobs.warehouse import Warehouse
 
@@ -37,11 +38,13 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
         raise ContractError(
             f"{POLICY_ESTIMATES.name}: nothing of {candidate} for ds={ds}; run evaluation.evaluate for it first"
         )
-    log = held_out(warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(ds))).persist(
-        StorageLevel.MEMORY_AND_DISK
-    )
+    examples = warehouse.read(POST_TRAINING_EXAMPLES).where((F.col("ds") == F.lit(ds)) & (F.col("split") == HELD_OUT))
+    # As many as the estimates are of, so that the page speaks of the same impressions throughout.
+    log = held_out(first_of_splits(examples, warehouse.settings)).persist(StorageLevel.MEMORY_AND_DISK)
     by_place, by_probability = {}, {}
     for model in sorted({row["policy"] for row in rows} - {LOGGING, *BASELINES}):
+        if not is_scored(warehouse, model):
+            continue  # it stood beside, as it answered to another warehouse's prompts
         scores = model_scores(warehouse, model, ds).persist(StorageLevel.MEMORY_AND_DISK)
         at = positions(scores).collect()
         by_place[model] = [float(row["option"]) for row in at], [row["probability"] / row["even"] for row in at]

@@ -169,9 +169,10 @@ def _counts(viewings: dict[str, tuple[datetime, float]], genres: dict[str, list[
 
 
 def _history(warehouse: Path, ds: date, days: int) -> Iterator[dict[str, Any]]:
+    """The viewings that a night reads: of ds and of the `days` before it (spark_jobs/validate.py)."""
     watched = pc.field("watch_date")
     columns = ["user_id", "title_id", "watched_at", "completion"]
-    return _rows(warehouse, VIEWING_HISTORY, columns, (watched <= ds) & (watched > ds - timedelta(days=days)))
+    return _rows(warehouse, VIEWING_HISTORY, columns, (watched <= ds) & (watched >= ds - timedelta(days=days)))
 
 
 def _rows(

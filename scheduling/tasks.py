@@ -77,9 +77,14 @@ def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] =
 
 
 def python_command(module: str, *arguments: str) -> str:
-    """A command of this repository in the Python that has the engine."""
+    """A command of this repository in the Python that has the engine, each of `arguments` one word of the shell."""
     # exec: a signal to the task reaches the engine, not a shell in front of it.
-    return " ".join(["exec", shlex.quote(settings().scoring_python), "-m", module, *arguments])
+    return " ".join(map(_quoted, ["exec", settings().scoring_python, "-m", module, *arguments]))
+
+
+def _quoted(word: str) -> str:
+    """`word` for a shell, but for DS in it: that is rendered first, to a date, and quotes would end its strings."""
+    return DS.join(shlex.quote(part) if part else part for part in word.split(DS))
 
 
 class OwnProcess(TypedDict):

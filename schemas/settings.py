@@ -42,10 +42,11 @@ class Settings(BaseSettings):
     name_characters: int = Field(80, ge=1, description="characters kept of a title's name")
     caption_characters: int = Field(200, ge=1, description="characters kept of a caption")
     synopsis_characters: int = Field(160, ge=0, description="characters kept of a synopsis; 0 leaves it out")
-    signals: tuple[Literal["play_rate"], ...] = Field(
+    signals: tuple[Literal["play_rate", "taste_group"], ...] = Field(
         (),
         description="what a prompt tells beside history and catalogue, as a JSON list: `play_rate`, how often each "
-        "artwork was played up to the day before. For a model that was trained with the same ones",
+        "artwork was played up to the day before; `taste_group`, which of a few groups of viewers, found by ALS, the "
+        "user is nearest to. For a model that was trained with the same ones",
     )
     orderings: int = Field(4, ge=1, description="rotations of a title's options; a pair's hash picks one")
     titles_per_user: int = Field(20, ge=1, description="titles per user that ALS recommends")

@@ -171,6 +171,19 @@ WANTED_PAIRS = Table(
     partitioned_by=("ds", "bucket"),
 )
 
+TASTE_GROUPS = Table(
+    "taste_groups",
+    "The group of viewers that a user is nearest to, found once a week where the setting `signals` has `taste_group`. "
+    "A week that is kept is not found again: delete its rows to have it so.",
+    (
+        Column("ds", "date", "a Sunday: viewings up to its end count, and it holds for nights up to the next"),
+        _user,
+        Column("taste_group", "string", "the group in words; null where nothing sets it apart", nullable=True),
+    ),
+    key=("ds", "user_id"),
+    partitioned_by=("ds",),
+)
+
 TITLE_CHOICES = Table(
     "title_choices",
     "The text that describes a title and its numbered artworks, in one of its orderings.",
@@ -362,7 +375,12 @@ PREFERENCE_PAIRS = Table(
             "why the other is below: `same_user` (shown to the same user and not played), `like_users` (shown to "
             "a user with the same leading theme and not played), `never_shown`",
         ),
-        Column("weight", "double", "share of the impressions that put something below it for this reason; sums to 1"),
+        Column(
+            "weight",
+            "double",
+            "share of the impressions that put something below it for this reason. Those of the played artwork itself "
+            "make no row, and so the rest of 1",
+        ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),
     partitioned_by=("ds",),
@@ -419,6 +437,7 @@ MADE = (
     NIGHT_MODELS,
     REJECTED_ROWS,
     WANTED_PAIRS,
+    TASTE_GROUPS,
     TITLE_CHOICES,
     USER_CONTEXTS,
     ARTWORK_SCORES,

@@ -20,7 +20,9 @@ version_of() {
 
 find_python() {
     local candidate found=none
-    for candidate in ${PYTHON:-python3.11 python3 python /usr/bin/python3.11 "$HOME"/.pyenv/versions/3.11*/bin/python}; do
+    local candidates=(python3.11 python3 python /usr/bin/python3.11 "$HOME"/.pyenv/versions/3.11*/bin/python)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
         local version
         version=$(version_of "$candidate") || continue
         found="$version ($candidate)"

@@ -13,9 +13,11 @@ unset PYTHONPATH SPARK_HOME PYTHONHOME
 export MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
 # The champion of a warehouse in a folder, and the checkpoints it came from, are beside its tables.
 if [[ $MARQUEE_WAREHOUSE != *://* ]]; then
+    MARQUEE_WAREHOUSE=$(realpath -ms -- "$MARQUEE_WAREHOUSE")
     export MARQUEE_REGISTRY="${MARQUEE_REGISTRY:-sqlite:///$MARQUEE_WAREHOUSE/registry/registry.db}"
     export MARQUEE_CHECKPOINTS="${MARQUEE_CHECKPOINTS:-$MARQUEE_WAREHOUSE/checkpoints}"
 fi
+export MARQUEE_MODEL="${MARQUEE_MODEL:-$MARQUEE_ROOT/examples/tiny_llama}"
 export MARQUEE_SCORING_PYTHON="${MARQUEE_SCORING_PYTHON:-$MARQUEE_ROOT/.venv/bin/python}"
 # Two cores learn from some thirty examples a second; a GPU takes the setting's own number.
 export MARQUEE_TRAINING_EXAMPLES="${MARQUEE_TRAINING_EXAMPLES:-24000}"

@@ -21,6 +21,7 @@ from spark_jobs.policy import explores
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.published import published_before
 from spark_jobs.signals import PLAY_RATE, with_band
+from spark_jobs.taste import TASTE_GROUP, with_taste_group
 from spark_jobs.validate import NO_BUCKET, good_artworks, good_history, good_titles
 from spark_jobs.warehouse import Night
 
@@ -123,8 +124,12 @@ def contexts(night: Night) -> None:
         night.replace(TITLE_CHOICES, choices.repartition(1).sortWithinPartitions("title_id", "ordering"))
 
         wanted = night.tonight(WANTED_PAIRS)
+        users = wanted.select("user_id")
+        if TASTE_GROUP in settings.signals:
+            users = with_taste_group(users, night).persist(StorageLevel.MEMORY_AND_DISK)
+            counts["users_with_taste_group"] = users.where(F.col(TASTE_GROUP).isNotNull()).count()
         # Read twice below: for the hash of each pair, and for the text itself.
-        texts = user_context_texts(wanted, good_history(night), good_titles(night), settings).persist(
+        texts = user_context_texts(users, good_history(night), good_titles(night), settings).persist(
             StorageLevel.MEMORY_AND_DISK
         )
         published = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)

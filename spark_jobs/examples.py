@@ -28,6 +28,7 @@ from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.questions import QUESTIONS, write_questions
 from spark_jobs.signals import with_bands
+from spark_jobs.taste import with_taste_groups
 from spark_jobs.validate import (
     check_present,
     check_share,
@@ -121,16 +122,19 @@ def _place() -> Column:
 
 
 def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
-    """`sample` with context, context_key, themes and history_titles, from each user's viewings before shown_at."""
+    """`sample` with context, context_key, themes and history_titles, from each user's viewings before shown_at and the
+    taste group that it has.
+    """
     sample = sample.withColumn("moment", F.concat("user_id", F.lit("@"), F.unix_micros("shown_at").cast("string")))
-    moments = sample.select("moment", "user_id", "shown_at").distinct()
+    moments = sample.select("moment", "user_id", "shown_at", "taste_group").distinct()
     oldest = F.date_sub(F.to_date("shown_at"), settings.history_days)
     before = (
         moments.join(history, "user_id", how="inner")
         .where((F.col("watched_at") < F.col("shown_at")) & (F.col("watch_date") >= oldest))
         .select(F.col("moment").alias("user_id"), "title_id", "watched_at", "completion")
     )
-    texts = user_context_texts(moments.select(F.col("moment").alias("user_id")), before, titles, settings)
+    users = moments.select(F.col("moment").alias("user_id"), "taste_group")
+    texts = user_context_texts(users, before, titles, settings)
     return sample.join(texts.withColumnRenamed("user_id", "moment"), "moment", how="inner").select(
         *sample.columns,
         "themes",
@@ -207,7 +211,7 @@ def make_examples(night: Night) -> Made:
     fates = {row["fate"]: row["count"] for row in fated.groupBy("fate").count().collect()}
     counts |= {fate: fates.get(fate, 0) for fate in (REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)}
     usable = sampled(fated.where(F.col("fate") == USABLE), settings)
-    sample = with_bands(usable, night).persist(StorageLevel.MEMORY_AND_DISK)
+    sample = with_taste_groups(with_bands(usable, night), night).persist(StorageLevel.MEMORY_AND_DISK)
     choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
     rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
     return Made(rows.withColumn("ds", F.lit(night.ds)).persist(StorageLevel.MEMORY_AND_DISK), choices, counts)

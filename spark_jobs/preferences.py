@@ -38,7 +38,8 @@ def like_users(played: DataFrame, not_played: DataFrame) -> DataFrame:
 
     Whatever its propensity: played ones come by policy × P(play), these by policy × (1 − P(play)), so that what is
     learned from both are the odds of a play, and the logging policy falls out. Taken only where that policy explored,
-    they would teach that what it likes is better.
+    they would teach that what it likes is better. So would shares of all but the played artwork's own impressions: see
+    `weighted`.
     """
     leading = F.get("themes", F.lit(0)).alias("theme")
     others = not_played.select("title_id", leading, F.col("artwork_id").alias("other"), F.col("user_id").alias("by"))
@@ -55,20 +56,24 @@ def never_shown(played: DataFrame, training: DataFrame) -> DataFrame:
 
 
 def _eligible(found: DataFrame) -> DataFrame:
-    """The pairs whose other artwork is an option of the example, and not the one that was played."""
+    """The pairs whose other artwork is an option of the example; it may be the very one that was played."""
     number = F.array_position("artwork_ids", F.col("other")).cast("int")
-    pairs = found.select(*_KEY, F.col("shown").alias("chosen"), number.alias("rejected"))
-    return pairs.where((F.col("rejected") > 0) & (F.col("rejected") != F.col("chosen")))
+    return found.select(*_KEY, F.col("shown").alias("chosen"), number.alias("rejected")).where(F.col("rejected") > 0)
 
 
 def weighted(pairs: DataFrame) -> DataFrame:
-    """Each pair once, with weight: its share of its example's rows. All together teach what a random one of them would,
-    with less noise.
+    """Each pair of two artworks once, with weight: its share of its example's rows. All together teach what a random
+    row of the example would, with less noise.
+
+    A row whose other artwork is the played one says nothing, but counts in the share. Without it, (a above b) would
+    weigh π(a) P(a) π(b) (1 − P(b)) / (1 − π(a) (1 − P(a)) / Σ π (1 − P)), and what the logging policy showed often
+    would win for that alone.
     """
     of_example = Window.partitionBy(*_KEY)
     return (
         pairs.groupBy(*_KEY, "chosen", "rejected")
         .count()
         .withColumn("weight", F.col("count") / F.sum("count").over(of_example))
+        .where(F.col("rejected") != F.col("chosen"))
         .drop("count")
     )

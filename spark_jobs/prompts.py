@@ -32,7 +32,7 @@ def one_line(text: Column, characters: int) -> Column:
 
 
 def title_lines(titles: DataFrame, settings: Settings) -> DataFrame:
-    """title_id, line (`Toy Story (1995): animation, comedy`), about (synopsis or null), genres (clean)."""
+    """title_id, line (`Toy Story (1995): animation, comedy`), about (synopsis or null), name and genres (clean)."""
     genres = F.transform(
         F.slice(F.coalesce("genres", F.array()), 1, _GENRES_SHOWN),
         lambda genre: F.lower(one_line(genre, _GENRE_CHARACTERS)),
@@ -43,8 +43,8 @@ def title_lines(titles: DataFrame, settings: Settings) -> DataFrame:
     listed = F.when(F.size("genres") > 0, F.concat(F.lit(": "), F.array_join("genres", ", "))).otherwise("")
     about = F.nullif(one_line(F.col("synopsis"), settings.synopsis_characters), F.lit(""))
     return titles.select(
-        "title_id", F.concat(name, year).alias("heading"), shown.alias("genres"), about.alias("about")
-    ).select("title_id", F.concat("heading", listed).alias("line"), "about", "genres")
+        "title_id", name.alias("name"), year.alias("year"), shown.alias("genres"), about.alias("about")
+    ).select("title_id", "name", F.concat("name", "year", listed).alias("line"), "about", "genres")
 
 
 def latest_viewings(history: DataFrame, lines: DataFrame, settings: Settings) -> DataFrame:
@@ -89,10 +89,13 @@ def leading_themes(viewings: Column, settings: Settings) -> Column:
 
 def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
     """user_id, themes (leading ones), watched (titles known of), context: one row for each of `users`, whatever
-    history they have.
+    history they have. Where `users` have a column taste_group (spark_jobs/taste.py), a line tells it if it is not null.
 
     The oldest viewing is the last line, so that a prompt that is too long can lose it and still share its beginning.
     """
+    group: Column = F.lit("")
+    if "taste_group" in users.columns:
+        group = F.coalesce(F.concat(F.lit("\nTaste group: "), "taste_group"), group)
     none: Column = F.array().cast("array<struct<rank:int,completion:double,line:string,genres:array<string>>>")
     themes = leading_themes(F.col("viewings"), settings)
     shown = F.transform(
@@ -108,10 +111,10 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
     history_lines = F.when(F.size("shown") > 0, F.array_join("shown", "")).otherwise(VIEWING + "nothing yet\n")
     viewed = latest_viewings(history, title_lines(titles, settings), settings)
     return (
-        users.select("user_id")
+        users.select("user_id", group.alias("group"))
         .join(viewed, "user_id", how="left")
         .withColumn("viewings", F.coalesce("viewings", none))
-        .select("user_id", themes.alias("themes"), F.size("viewings").alias("watched"), shown.alias("shown"))
+        .select("user_id", "group", themes.alias("themes"), F.size("viewings").alias("watched"), shown.alias("shown"))
         .select(
             "user_id",
             "themes",
@@ -119,6 +122,7 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
             F.concat(
                 F.lit(INSTRUCTION + "\nLeading themes: "),
                 themes_line,
+                "group",
                 F.lit("\nWatched, latest first:\n"),
                 history_lines,
             ).alias("context"),

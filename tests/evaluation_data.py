@@ -34,8 +34,8 @@ def simulated(spark: SparkSession, size: int = 2000, seed: int = 1) -> DataFrame
 
 
 def simulated_rows(log: DataFrame, **changed: Column) -> DataFrame:
-    """What the estimators read of a log, with columns of it changed first. The reference is `popular`."""
-    return judged(log.withColumns(changed), TARGETS, "popular")
+    """What the estimators read of a log, with columns of it changed first."""
+    return judged(log.withColumns(changed), TARGETS)
 
 
 def one_hot(number: Column) -> Column:

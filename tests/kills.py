@@ -9,12 +9,9 @@ FOLDER/calm and FOLDER/killed.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +20,8 @@ from deltalake import DeltaTable
 from schemas.settings import settings
 from schemas.tables import ARTWORK_SELECTIONS
 from serving.fingerprint import fingerprint
+from tests.processes import ROOT, Command
 
-_ROOT = Path(__file__).resolve().parent.parent
 _KILLED = ("contexts", "score", "publish")
 _STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 
@@ -36,37 +33,18 @@ class Run:
     warehouse: Path
     ds: str
 
-    def command(self, step: str) -> list[str]:
-        if step == "score":
-            return [sys.executable, "-m", "inference.score", "--ds", self.ds]
-        submit = ["spark-submit", "--packages", settings().spark_packages, "--conf", "spark.log.level=ERROR"]
-        return [*submit, str(_ROOT / "spark_jobs" / "__main__.py"), step, "--ds", self.ds]
-
-    def start(self, step: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "MARQUEE_WAREHOUSE": str(self.warehouse)}
-        log = (self.warehouse.parent / f"{self.warehouse.name}-{step}.log").open("ab")
-        return subprocess.Popen(
-            self.command(step), cwd=_ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-
-    def finish(self, step: str) -> float:
-        """Run a step to its end; its seconds."""
-        began = time.monotonic()
-        status = self.start(step).wait()
-        if status:
-            raise SystemExit(f"{step} ended with {status}: see {self.warehouse}-{step}.log")
-        return time.monotonic() - began
+    def command(self, step: str) -> Command:
+        arguments = [sys.executable, "-m", "inference.score", "--ds", self.ds]
+        if step != "score":
+            submit = ["spark-submit", "--packages", settings().spark_packages, "--conf", "spark.log.level=ERROR"]
+            arguments = [*submit, str(ROOT / "spark_jobs" / "__main__.py"), step, "--ds", self.ds]
+        log = self.warehouse.parent / f"{self.warehouse.name}-{step}.log"
+        return Command(step, arguments, log, {"MARQUEE_WAREHOUSE": str(self.warehouse)})
 
     def kill(self, step: str, after: int) -> int:
         """Start a step and kill it when it has made `after` commits; those that it has made."""
         before = self.commits()
-        process = self.start(step)
-        while process.poll() is None and self.commits() - before < after:
-            time.sleep(0.005)
-        if process.poll() is not None:
-            raise SystemExit(f"{step} ended before it had made {after} commits: nothing was killed")
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        self.command(step).kill(lambda: self.commits() - before >= after)
         return self.commits() - before
 
     def commits(self) -> int:
@@ -87,14 +65,14 @@ def main() -> int:
     arguments = parser.parse_args()
     calm, killed = arguments.warehouse.resolve() / "calm", arguments.warehouse.resolve() / "killed"
     sample = ["--users", str(arguments.users), "--titles", str(arguments.titles), "--warehouse", str(calm)]
-    subprocess.run([sys.executable, "-m", "examples", "simulated", *sample], cwd=_ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "examples", "simulated", *sample], cwd=ROOT, check=True)
     shutil.copytree(calm, killed)
-    ds = subprocess.check_output([sys.executable, "-m", "examples", "last-day", "--warehouse", str(calm)], cwd=_ROOT)
+    ds = subprocess.check_output([sys.executable, "-m", "examples", "last-day", "--warehouse", str(calm)], cwd=ROOT)
     undisturbed, disturbed = Run(calm, ds.decode().strip()), Run(killed, ds.decode().strip())
     commits = {}
     for step in _STEPS:
         before = undisturbed.commits()
-        seconds = undisturbed.finish(step)
+        seconds = undisturbed.command(step).finish()
         commits[step] = undisturbed.commits() - before
         print(f"undisturbed {step}: {seconds:.1f} s, {commits[step]} commits", flush=True)
     for step in _STEPS:
@@ -104,7 +82,7 @@ def main() -> int:
             made = disturbed.kill(step, wanted)
             version, rows = disturbed.published()
             print(f"{step} killed after {made} commits; artwork_selections: version {version}, {rows} rows", flush=True)
-        print(f"{step} finished: {disturbed.finish(step):.1f} s", flush=True)
+        print(f"{step} finished: {disturbed.command(step).finish():.1f} s", flush=True)
     return _compare(fingerprint(str(calm)), fingerprint(str(killed)))
 
 

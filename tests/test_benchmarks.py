@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.agreement import compare
-from benchmarks.cached_share import EndlessCache
+from benchmarks.cached_share import EndlessCache, found_tokens, told
 from benchmarks.engines import ways
 from benchmarks.files_read import OpenedFiles, bytes_read
 from benchmarks.lookups import KEPT_OPEN, READERS, lookups_of, measure, some_pairs
@@ -43,6 +43,7 @@ from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
+    SCORING_RUNS,
     TITLE_CHOICES,
     USER_CONTEXTS,
     VIEWING_HISTORY,
@@ -247,6 +248,34 @@ def test_a_night_without_questions_is_told(tmp_path: Path, random_checkpoint: Ch
     make_night(tmp_path, random_checkpoint, [], [choice_row("t1", 2)])
     with pytest.raises(ContractError, match="user_contexts has no pair for ds=2026-01-05"):
         token_counts(Night(str(tmp_path), DS), Tokens(random_checkpoint), 1023, 32)
+
+
+def test_what_a_night_found_is_told_of_what_its_cache_could_have(tmp_path: Path, random_checkpoint: Checkpoint) -> None:
+    make_night(tmp_path, random_checkpoint, [context_row("u", 0, context("drama"), ["t1", "t2"])], [], buckets=1)
+    append(tmp_path, TITLE_CHOICES, [choice_row("t1", 2), choice_row("t2", 3)])
+    night, config = Night(str(tmp_path), DS), Settings(block_size=1)
+    tokens = Tokens(random_checkpoint)
+    texts = [context("drama") + choice_row(title, options)["choice"] for title, options in (("t1", 2), ("t2", 3))]
+    first, second = ([*tokens.context(text).ids] for text in texts)
+    most = next(place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    run = {"ds": DS, "bucket": 0, "pairs": 2, "rejected": 0, "shortened": 0, "asked_again": 0, "cached_tokens": 1}
+    run |= {"seconds": 1.0, "model_version": "m@1", "input_fingerprint": "f", "prompt_tokens": len(first + second)}
+    append(tmp_path, SCORING_RUNS, [run])
+    assert told(night, config).splitlines()[1].startswith(f"most that blocks of 1 allow: {most:,} ")
+    assert told(night, config).endswith(f"{1 / most:.1%} of the most")
+
+
+def test_a_cache_is_measured_on_a_night_that_asked_each_pair_once(tmp_path: Path) -> None:
+    run = {"ds": DS, "pairs": 2, "rejected": 0, "shortened": 0, "prompt_tokens": 100, "cached_tokens": 30}
+    run |= {"seconds": 1.0, "model_version": "m@1", "input_fingerprint": "f", "asked_again": 0}
+    once, again = tmp_path / "once", tmp_path / "again"
+    append(once, SCORING_RUNS, [{**run, "bucket": bucket} for bucket in (0, 1)])
+    assert found_tokens(Night(str(once), DS), 200) == 60
+    with pytest.raises(ContractError, match=r"200 prompt tokens were asked on ds=2026-01-05, but .* have 300"):
+        found_tokens(Night(str(once), DS), 300)
+    append(again, SCORING_RUNS, [{**run, "bucket": 0, "asked_again": 1}])
+    with pytest.raises(ContractError, match=r"1 pairs were asked in further orders .* MARQUEE_FURTHER_ORDERS=0"):
+        found_tokens(Night(str(again), DS), 100)
 
 
 def test_the_files_that_are_opened_are_seen(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import TimeRestriction
 
+from scheduling.tasks import DS, python_command
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
 
@@ -123,6 +125,13 @@ def test_a_scheduled_run_is_of_the_day_before_it(name: str, dags: dict[str, DAG]
 
 def test_a_run_without_a_logical_date_makes_yesterday(nightly: DAG) -> None:
     assert night_of(nightly, logical_date=None, run_after=datetime(2026, 3, 1, 0, 1, tzinfo=UTC)) == "2026-02-28"
+
+
+def test_a_path_with_spaces_or_quotes_stays_one_word_of_its_command() -> None:
+    command = python_command("training.sft", "--ds", DS, "--base", "/bases/it's ours", "--out", f"/our models/{DS}/sft")
+    words = shlex.split(command.replace(DS, "2026-01-14"))
+    assert words[:4] == ["exec", settings().scoring_python, "-m", "training.sft"]
+    assert words[4:] == ["--ds", "2026-01-14", "--base", "/bases/it's ours", "--out", "/our models/2026-01-14/sft"]
 
 
 def test_every_command_is_given_the_night(nightly: DAG) -> None:

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from evaluation.bootstrap import bootstrap, poisson
-from evaluation.estimators import CLIP, ESTIMATORS, PROMISED, estimates, user_sums
+from evaluation.estimators import CLIP, ESTIMATORS, PROMISED, estimates, paired, user_sums
 from evaluation.policies import LOGGING, greedy, judged, uniform
 from tests.evaluation_data import estimated, log_of, simulated, simulated_rows, type_impression
 
@@ -78,7 +78,7 @@ def test_the_formulas(spark: SparkSession) -> None:
             ("u3", [0.5, 0.5], 2, 0.5, 0.0),
         ],
     )
-    found = estimated(judged(log, {"policy": "target"}, LOGGING), LOGGING)
+    found = estimated(judged(log, {"policy": "target"}), LOGGING)
     values = {name: found["policy", name]["value"] for name in NAMES}
     corrections = np.array([2 * 0.5, 0.0, 20 * 0.5, 1 * -0.5])
     assert values == pytest.approx(
@@ -106,7 +106,7 @@ def test_a_target_that_is_the_logging_policy_gets_the_mean_too(spark: SparkSessi
     log = log_of(
         spark, [(f"u{n % 7}", [0.25, 0.75], 1 + n % 2, (0.25, 0.75)[n % 2], float(n % 3 == 0)) for n in range(60)]
     )
-    found = estimated(judged(log, {"policy": "target"}, LOGGING), LOGGING)
+    found = estimated(judged(log, {"policy": "target"}), LOGGING)
     assert [found["policy", name]["value"] for name in ("ips", "snips", "dr")] == pytest.approx([20 / 60] * 3)
     assert found["policy", "ips"]["difference"] == pytest.approx(0, abs=1e-12)
 
@@ -122,7 +122,7 @@ def test_a_constant_reward_has_no_width(found: type_found, sums: DataFrame) -> N
     """Where both sums of a ratio are made anew; with a fixed denominator it would have one."""
     row = found["constant", "personal", "snips"]
     assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3), abs=1e-6)
-    again = bootstrap(sums.where("case = 'constant' and policy = 'personal'"), CASE, 20)
+    again = bootstrap(paired(sums, CASE, "popular").where("case = 'constant' and policy = 'personal'"), CASE, 20)
     row = again.where("estimator = 'snips'").collect()[0]
     assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3))
 
@@ -180,7 +180,7 @@ def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, logs: list
     parts = [log_of(spark, rows).withColumn("log", F.lit(number)) for number, rows in enumerate(logs)]
     log = reduce(DataFrame.unionByName, parts).localCheckpoint()
     by = ("log", "policy")
-    sums = user_sums(judged(log, {"policy": "target"}, LOGGING, "log"), by).persist()
+    sums = user_sums(judged(log, {"policy": "target"}, "log"), by).persist()
     found = estimates(sums, by, LOGGING).where("policy = 'policy' and estimator = 'ips'").collect()
     assert len(found) == len(logs)
     for row in found:
@@ -205,7 +205,7 @@ def numpy_ips(rows: list[type_impression]) -> tuple[float, float | None]:
 
 
 def test_the_bootstrap_agrees_with_the_formula(found: type_found, sums: DataFrame) -> None:
-    for row in bootstrap(sums.where("case = 'plain' and policy = 'personal'"), CASE).collect():
+    for row in bootstrap(paired(sums, CASE, "popular").where("case = 'plain' and policy = 'personal'"), CASE).collect():
         expected = found["plain", "personal", row["estimator"]]
         for of, low, high in (("value", "low", "high"), ("difference", "difference_low", "difference_high")):
             # 200 replicates tell a width to about a tenth.

@@ -16,8 +16,9 @@ import pytest
 from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
+from evaluation.estimators import PROMISED
 from evaluation.evaluate import Evaluation, evaluate
-from evaluation.models import model_scores
+from evaluation.models import Beside, model_scores
 from evaluation.page import Page, refusals, render, verdict
 from evaluation.plots import Span, curves, spans
 from evaluation.report import read_page
@@ -116,11 +117,19 @@ def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     for model, scorer in ((GOOD, by_truth), (BAD, against_truth)):
         scored = score_rows(rows, truth, model, scorer)
         write(folder / "post_training" / "scores" / model, ARTWORK_SCORES, scored)
+    # The same impressions in prompts of their own.
+    elsewhere = [{**row, "choice_key": row["choice_key"] + "@plain"} for row in rows]
+    write(folder / "plain", POST_TRAINING_EXAMPLES, elsewhere)
+    scored = score_rows(elsewhere, truth, BAD, against_truth)
+    write(folder / "plain" / "post_training" / "scores" / BAD, ARTWORK_SCORES, scored)
     return Warehouse(spark, Settings(warehouse=str(folder)))
 
 
 def evaluation(warehouse: Warehouse, reference: str = "logging") -> Evaluation:
-    return Evaluation(warehouse, LAST_DAY, GOOD, reference, (GOOD, BAD), with_truth=True)
+    beside = Beside(Settings(warehouse=f"{warehouse.settings.warehouse}/plain"), BAD)
+    return Evaluation(
+        warehouse, LAST_DAY, GOOD, reference, (GOOD, BAD), with_truth=True, beside=(beside,), against=("bandit",)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +162,11 @@ def test_estimates_are_near_the_truth(page: Page) -> None:
             assert abs(row["value"] - known) < 1.5 * (row["high"] - row["value"]), (policy, estimator)
 
 
+def test_a_model_that_answered_elsewhere_is_judged_on_the_same_impressions(page: Page) -> None:
+    for estimator in (*PROMISED, "truth"):
+        assert value(page, f"{BAD} in plain", estimator) == value(page, BAD, estimator)
+
+
 def test_the_good_model_is_told_from_the_log(page: Page) -> None:
     assert verdict(page).kind == "better"
     assert re.match(
@@ -166,8 +180,11 @@ def test_small_slices_are_refused_with_a_reason(page: Page) -> None:
     assert all(each.slice and each.policies and each.sentence.endswith(".") for each in told)
 
 
-def test_a_rerun_replaces_its_rows(page: Page, warehouse: Warehouse) -> None:
+def test_a_rerun_replaces_its_rows(page: Page, warehouse: Warehouse, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(evaluation(warehouse, "most_popular"))
+    told = capsys.readouterr().out
+    assert told.index("difference to most_popular") < told.index("bootstrap of") < told.index("difference to bandit")
+    assert re.search(r"^truth +bandit .* \+0\.0000 \(\+0\.0000 to \+0\.0000\)$", told, re.MULTILINE)
     again = read_page(warehouse, LAST_DAY, GOOD, "most_popular", None)
     key = ("policy", "slice_by", "slice", "estimator")
     assert sorted(tuple(row[k] for k in key) for row in again.rows) == sorted(
@@ -235,3 +252,12 @@ def test_losses_are_read_from_the_checkpoint(warehouse: Warehouse, page: Page, t
     (tmp_path / "loss.json").write_text(json.dumps([{"stage": "dpo", "step": 1, "loss": 0.69}]))
     again = read_page(warehouse, LAST_DAY, GOOD, page.reference, tmp_path)
     assert again.losses == {"dpo": [{"step": 1, "loss": 0.69}]}
+
+
+def test_the_page_draws_no_more_impressions_than_may_be_judged_on(warehouse: Warehouse, page: Page) -> None:
+    settings = warehouse.settings.model_copy(update={"held_out_examples": 1})
+    again = read_page(Warehouse(warehouse.spark, settings), LAST_DAY, GOOD, page.reference, None)
+    assert len(page.play_rates[GOOD][0]) > 1
+    # One impression is in one band, and was played or not.
+    assert len(again.play_rates[GOOD][0]) == 1
+    assert again.play_rates[GOOD][1] in ([0.0], [1.0])

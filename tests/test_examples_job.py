@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from schemas.tables import (
     NIGHT_INPUTS,
     POST_TRAINING_EXAMPLES,
     PREFERENCE_PAIRS,
+    TASTE_GROUPS,
     TITLE_CHOICES,
     USER_CONTEXTS,
 )
 from spark_jobs.examples import examples, make_examples, questions_warehouse, split
 from spark_jobs.policy import epoch
-from spark_jobs.preferences import preference_pairs
+from spark_jobs.preferences import preference_pairs, weighted
 from spark_jobs.warehouse import Night
-from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing
+from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
 THREE, TWO = ["a11", "a12", "a13"], ["a21", "a22"]
 
@@ -77,15 +79,24 @@ def test_an_example_is_the_question_of_just_before_it_was_shown(spark: SparkSess
     assert (row["propensity"], row["played"], row["split"]) == (0.5, True, "training")
 
 
-@pytest.mark.parametrize("signals", [(), ("play_rate",)])
+@pytest.mark.parametrize("signals", [(), ("play_rate", "taste_group")])
 def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, signals: tuple[str, ...]) -> None:
     earlier = [impression(f"user {number}", "a12", day(-2), played=number < 9) for number in range(10)]
     log = [impression("u1", "a12"), impression("u1", "a21", played=False, hour=9), impression("u2", "a11", day(-1))]
     made = warehouse(spark, tmp_path, [*earlier, *log], signals=signals)
+    # Up to the Sunday before, which is day(-6).
+    made.history += [viewing(user, title_id, day(-6)) for user, title_id in (("u1", "t1"), ("u2", "t2"), ("u9", "t1"))]
+    made.titles[0] = title("t1", genres=["Crime"])
+    made.write_inputs()
     before = made_examples(made)
-    assert any("; played " in row["choice"] for row in before) == bool(signals)
+    for column, words in (("choice", "; played "), ("context", "\nTaste group: viewers of ")):
+        assert any(words in row[column] for row in before) == bool(signals)
+    if signals:
+        # As if the groups were found only now, when more is known.
+        made.warehouse.delta(TASTE_GROUPS).delete()
     made.history = [
         *made.history,
+        *(viewing(user, title_id, day(-5)) for user in ("u8", "u9") for title_id in ("t2", "t3")),
         viewing("u1", "t3", DAY, hour=20),
         viewing("u1", "t3", DAY, hour=23),
         viewing("u2", "t3", DAY, hour=1),
@@ -245,12 +256,35 @@ def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_p
 
 def test_an_artwork_weighs_as_many_impressions_as_put_it_below(spark: SparkSession, tmp_path: Path) -> None:
     log = [impression("u1", "a11", DAY)]
-    log += [impression(f"v{n}", shown, DAY, played=False) for n, shown in enumerate(("a12", "a12", "a12", "a13"))]
+    # One shows the very artwork that was played: that puts nothing below, but the shares are of all.
+    below = ("a12", "a12", "a12", "a13", "a11")
+    log += [impression(f"v{n}", shown, DAY, played=False) for n, shown in enumerate(below)]
     made = warehouse(spark, tmp_path, log)
-    made.history = [viewing(user, "t1", day(-2)) for user in ("u1", "v0", "v1", "v2", "v3")]
+    made.history = [viewing(user, "t1", day(-2)) for user in ("u1", *(f"v{n}" for n in range(len(below))))]
     made.write_inputs()
     found = pairs(made)
-    assert found["like_users"] == [("u1", "a11", "a12", 0.75), ("u1", "a11", "a13", 0.25)]
+    assert found["like_users"] == [("u1", "a11", "a12", 0.6), ("u1", "a11", "a13", 0.2)]
+
+
+def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
+    """Three artworks with one play rate, one of them shown ten times as often: what is above and below is even."""
+    shown = {1: 10, 2: 1, 3: 1}
+    found = [
+        ("u", "t", number, above, below)
+        for above, times in shown.items()
+        for number in range(times)
+        for below, others in shown.items()
+        for _ in range(others)
+    ]
+    rows = spark.createDataFrame(
+        [(f"{user}{above}", title, number, above, below) for user, title, number, above, below in found],
+        "user_id string, title_id string, shown_at int, chosen int, rejected int",
+    )
+    total: Counter[tuple[int, int]] = Counter()
+    for row in weighted(rows).collect():
+        total[row["chosen"], row["rejected"]] += row["weight"]
+    assert {pair: total[pair] for pair in total} == pytest.approx({pair: total[pair[::-1]] for pair in total})
+    assert len(total) == 6
 
 
 def test_held_out_questions_are_a_night_of_their_own_and_no_night_is_touched(

@@ -26,7 +26,8 @@ from schemas.tables import (
     WANTED_PAIRS,
 )
 from spark_jobs.audit import audit
-from spark_jobs.candidates import candidates, numbered
+from spark_jobs.candidates import candidates
+from spark_jobs.factors import numbered
 from spark_jobs.publish import publish
 from spark_jobs.validate import validate
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing

@@ -57,6 +57,20 @@ def test_a_context_names_the_leading_themes_and_lists_the_history_latest_first(s
     )
 
 
+def test_a_context_tells_the_users_taste_group_where_it_has_one(spark: SparkSession) -> None:
+    words = "viewers of crime and sci-fi, such as Heat and Alien"
+    users = spark.createDataFrame([("u", words), ("v", None)], "user_id string, taste_group string")
+    history, titles = (
+        spark.createDataFrame(rows, nullable(table))
+        for rows, table in (([*HISTORY, viewing("v", "t2")], VIEWING_HISTORY), (TITLES_, TITLES))
+    )
+    told = {row["user_id"]: row["context"] for row in user_context_texts(users, history, titles, Settings()).collect()}
+    assert told["u"].splitlines()[2] == f"Taste group: {words}"
+    without = {user: context(spark, [*HISTORY, viewing("v", "t2")], TITLES_, user) for user in "uv"}
+    assert {user: text.replace(f"Taste group: {words}\n", "") for user, text in told.items()} == without
+    assert told["v"] == without["v"]
+
+
 def test_a_context_shows_as_many_titles_as_set_and_still_counts_the_older_ones(spark: SparkSession) -> None:
     older = [*HISTORY, viewing("u", "t4", day(-9), 1.0), viewing("u", "t5", day(-10), 1.0)]
     titles = [*TITLES_, title("t4", "Saw", ["Horror"]), title("t5", "Cube", ["Horror"])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,17 @@ def test_the_rule_counts_only_what_the_prompt_shows(warehouse: Path, service: Se
         for genre in genres[viewing.title_id]:
             expected[genre] = expected.get(genre, 0) + viewing.completion
     assert shown_theme_counts(warehouse, LAST_DAY, Settings(history_titles=2))[user_id] == pytest.approx(expected)
+
+
+def test_the_rule_looks_back_as_many_days_as_a_night(warehouse: Path, service: Service) -> None:
+    first = min(viewing.watched_at for viewing in service.viewings).date()
+    of_that_day = {viewing.user_id for viewing in service.viewings if viewing.watched_at.date() == first}
+    ds = first + timedelta(days=3)
+    everything = shown_theme_counts(warehouse, ds, Settings(history_titles=1000))
+    assert shown_theme_counts(warehouse, ds, Settings(history_titles=1000, history_days=3)) == everything
+    less = shown_theme_counts(warehouse, ds, Settings(history_titles=1000, history_days=2))
+    assert {user for user in everything if less.get(user) != everything[user]} <= of_that_day
+    assert less != everything
 
 
 def test_the_rule_takes_the_mean_over_an_artworks_themes() -> None:

@@ -142,8 +142,8 @@ def test_where_serving_logs_no_impressions_a_night_tells_no_bands(spark: SparkSe
 
 
 def test_signals_are_a_list_of_known_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MARQUEE_SIGNALS", '["play_rate"]')
-    assert Settings().signals == ("play_rate",)
+    monkeypatch.setenv("MARQUEE_SIGNALS", '["play_rate", "taste_group"]')
+    assert Settings().signals == ("play_rate", "taste_group")
     monkeypatch.setenv("MARQUEE_SIGNALS", '["play_rates"]')
-    with pytest.raises(ValidationError, match=r"(?s)signals.*Input should be 'play_rate'"):
+    with pytest.raises(ValidationError, match=r"(?s)signals.*Input should be 'play_rate' or 'taste_group'"):
         Settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.data import (
     ANSWER_SCHEMA,
     IGNORED,
     PAIR_SCHEMA,
+    Source,
     answer_row,
     arranged,
     open_source,
@@ -104,6 +106,27 @@ def test_pairs_without_their_example_are_told(tmp_path: Path) -> None:
     source = make_source(tmp_path, [example(0)], [pair(example(0)), pair(example(1))])
     with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
         list(preference_rows(source, ("like_users",)))
+
+
+def test_a_limit_ends_the_reading_of_texts_and_not_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = [example(number) for number in range(4)]
+    source = make_source(tmp_path, examples, [pair(each) for each in examples])
+    read: list[str] = []
+    rows = Source.rows
+
+    def counted(self: Source, *arguments: Any) -> Iterator[dict[str, Any]]:
+        for row in rows(self, *arguments):
+            if "context" in row:
+                read.append(row["user_id"])
+            yield row
+
+    monkeypatch.setattr(Source, "rows", counted)
+    assert len(list(preference_rows(source, ("like_users",), limit=1))) == 1
+    assert len(read) == 1
+    assert len(list(preference_rows(source, ("like_users",)))) == 4
+    stray = make_source(tmp_path / "stray", examples, [pair(examples[0]), pair(example(9))])
+    with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
+        next(preference_rows(stray, ("like_users",), limit=1))
 
 
 def test_a_day_without_examples_is_told(tmp_path: Path) -> None:

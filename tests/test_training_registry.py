@@ -70,6 +70,15 @@ def test_a_checkpoint_is_registered_once(settings: Settings, checkpoints: list[P
     assert len(registry.versions()) == 1
 
 
+def test_a_version_that_is_judged_again_has_the_last_verdict(settings: Settings, checkpoints: list[Path]) -> None:
+    registry = Registry(settings.registry)
+    registry.register(checkpoints[1], tags={"verdict": "refused: too few users"})
+    again = registry.register(checkpoints[1], tags={"verdict": "promoted: +0.0300"})
+    assert again.tags["verdict"] == "promoted: +0.0300"
+    # Named by hand, it keeps it.
+    assert registry.register(checkpoints[1]).tags["verdict"] == "promoted: +0.0300"
+
+
 def test_a_champion_that_is_not_what_was_registered_is_told(settings: Settings, checkpoints: list[Path]) -> None:
     promote(settings, checkpoints[1])
     write_manifest(checkpoints[1], "other")

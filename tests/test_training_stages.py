@@ -175,9 +175,7 @@ def test_trl_is_given_exactly_the_prompt_and_one_token(
     assert len(trainer.train_dataset) == len(rows) == 36
     given = list(trainer.get_train_dataloader())
     prompts = [
-        ids[mask == 1].tolist()
-        for batch in given
-        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+        ids[: end + 1].tolist() for batch in given for ids, end in zip(batch["input_ids"], batch["ends"], strict=True)
     ]
     assert sorted(prompts) == sorted(row["prompt_ids"] for row in rows)
     for batch in given:

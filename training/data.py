@@ -7,9 +7,10 @@ that is too long loses its oldest history, as scoring does; nothing else is ever
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_KEY = ["user_id", "title_id", "shown_at"]
+"""What names an example."""
 _BATCH_ROWS = 4096
 _POOL = 16  # batches that are sorted by length together
 IGNORED = -100
@@ -50,10 +53,7 @@ class Source:
     def training(self, columns: list[str], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Training examples; a part of them is the same part for the same table."""
         found = self.rows(POST_TRAINING_EXAMPLES, columns, pc.field("split") == "training")
-        for place, row in enumerate(found):
-            if limit and place == limit:
-                return
-            yield row
+        return islice(found, limit or None)
 
 
 def open_source(
@@ -197,32 +197,44 @@ def catalogue_themes(source: Source) -> dict[str, list[str]]:
 
 def preference_rows(source: Source, negatives: tuple[str, ...], limit: int = 0) -> Iterator[dict[str, Any]]:
     """Each example that has preference pairs of the wanted kinds: context, choice, chosen, and of all pairs together
-    rejected and weights, which sum to 1. Kinds weigh alike.
+    rejected and weights. An example's kinds weigh alike; its weights sum to less than 1 where some of what was not
+    played was the very artwork (spark_jobs/preferences.py). At most `limit` examples; 0 for all.
+
+    Raises ContractError, before the first of them, where pairs are of no example.
     """
-    key = ["user_id", "title_id", "shown_at"]
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for pair in source.rows(PREFERENCE_PAIRS, [*key, "chosen", "rejected", "weight"], wanted):
-        pairs.setdefault(tuple(pair[column] for column in key), []).append(pair)
-    given = 0
-    for example in source.training([*key, "context", "choice"]):
-        found = pairs.pop(tuple(example[column] for column in key), None)
-        if found is None or (limit and given == limit):
-            continue
-        given += 1
+    for pair in source.rows(PREFERENCE_PAIRS, [*_KEY, "chosen", "rejected", "negative", "weight"], wanted):
+        pairs.setdefault(_key(pair), []).append(pair)
+    _check_examples(source, pairs.keys())
+    having = (row for row in source.training([*_KEY, "context", "choice"]) if _key(row) in pairs)
+    for example in islice(having, limit or None):
+        found = pairs.pop(_key(example))
         weights: Counter[int] = Counter()
+        kinds = len({pair["negative"] for pair in found})
         for pair in found:
-            weights[pair["rejected"]] += pair["weight"]
-        rejected, total = sorted(weights), weights.total()
+            weights[pair["rejected"]] += pair["weight"] / kinds
+        rejected = sorted(weights)
         yield {
             "context": example["context"],
             "choice": example["choice"],
             "chosen": found[0]["chosen"],
             "rejected": rejected,
-            "weights": [weights[number] / total for number in rejected],
+            "weights": [weights[number] for number in rejected],
         }
-    if pairs:
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column] for column in _KEY)
+
+
+def _check_examples(source: Source, keys: Collection[tuple[Any, ...]]) -> None:
+    """Raise ContractError where some of `keys` are of no training example. Reads no texts, so that it costs little."""
+    missing = set(keys)
+    for row in source.training(_KEY):
+        missing.discard(_key(row))
+    if missing:
         raise ContractError(
-            f"{PREFERENCE_PAIRS.name}: pairs of {len(pairs):,} examples that are not in {POST_TRAINING_EXAMPLES.name}; "
-            "run the step examples again, which writes both"
+            f"{PREFERENCE_PAIRS.name}: pairs of {len(missing):,} examples that are not in "
+            f"{POST_TRAINING_EXAMPLES.name}; run the step examples again, which writes both"
         )

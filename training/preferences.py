@@ -56,7 +56,7 @@ class PreferenceTrainer(DPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
         """−log sigmoid(β (log π(c) − log π_ref(c) − log π(r) + log π_ref(r))) (Rafailov et al., arXiv 2305.18290), the
-        weighted mean over the pairs of a prompt, the mean over the batch.
+        weighted sum over the pairs of a prompt, the mean over the batch.
         """
         log_probs = next_token(model, inputs)
         base = self.accelerator.unwrap_model(model).disable_adapter()
@@ -67,8 +67,8 @@ class PreferenceTrainer(DPOTrainer):
         rewards = self.beta * (log_probs - reference)
         margins = rewards.gather(1, inputs["chosen"]) - rewards.gather(1, inputs["rejected"])
         weights = inputs["weights"]
-        self._note("rewards/margins", (weights * margins).sum(dim=1))
-        self._note("rewards/accuracies", (weights * (margins > 0)).sum(dim=1))
+        self._note("rewards/margins", (weights * margins).sum(dim=1) / weights.sum(dim=1))
+        self._note("rewards/accuracies", (weights * (margins > 0)).sum(dim=1) / weights.sum(dim=1))
         self._note("label_mass", log_probs[:, self.labels].exp().sum(dim=1))
         loss = -(weights * functional.logsigmoid(margins)).sum(dim=1).mean()
         return (loss, None) if return_outputs else loss

@@ -82,15 +82,13 @@ def label_logprobs(model: nn.Module, prompts: list[list[int]], labels: list[int]
     """Log-probabilities of the labels as the next token, (prompts, labels), over the whole vocabulary."""
     import torch
 
+    from training.padding import padded
+
     device = next(model.parameters()).device
     found = []
     for start in range(0, len(prompts), _BATCH):
         batch = prompts[start : start + _BATCH]
-        length = max(map(len, batch))
-        # Padded on the right: what comes after a token does not reach it.
-        ids = torch.zeros((len(batch), length), dtype=torch.long, device=device)
-        for place, prompt in enumerate(batch):
-            ids[place, : len(prompt)] = torch.tensor(prompt)
+        ids = padded(batch, 0).to(device)
         ends = torch.tensor([len(prompt) - 1 for prompt in batch], device=device)
         with torch.no_grad():
             hidden = model.model(ids, use_cache=False).last_hidden_state  # type: ignore[operator]

@@ -53,11 +53,15 @@ class Registry:
         return str(run)
 
     def register(self, folder: Path, run: str | None = None, tags: Mapping[str, str] | None = None) -> ModelVersion:
-        """The registered version of a checkpoint; made where there is none of its version yet."""
+        """The registered version of a checkpoint; made where there is none of its version yet. `tags` are its tags of
+        now: what an earlier judgement said of it is in that judgement's run.
+        """
         checkpoint = read_checkpoint(folder)
         for known in self.versions():
             if known.tags.get(VERSION_TAG) == checkpoint.version:
-                return known
+                for key, value in (tags or {}).items():
+                    self._client.set_model_version_tag(MODEL_NAME, known.version, key, value)
+                return self._client.get_model_version(MODEL_NAME, known.version)
         if not self._has_model():
             self._client.create_registered_model(MODEL_NAME)
         return self._client.create_model_version(

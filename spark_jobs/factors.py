@@ -1,0 +1,72 @@
+"""Users and titles as vectors, by ALS: what candidates are recommended by and taste groups are found in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.ml.recommendation import ALS, ALSModel
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+# Settings that the implicit-feedback paper (Hu, Koren and Volinsky, ICDM 2008) and Spark's guide move in.
+_RANK = 16
+_ITERATIONS = 8
+_CONFIDENCE = 10.0
+_SEED = 17
+# Ids are dealt out within this many hash groups, so that no single task numbers all users.
+_GROUPS = 64
+
+
+@dataclass(frozen=True)
+class Factors:
+    """`model` on the pairs `viewed`, with the numbers it knows ids by: user_id, user_number; title_id, title_number."""
+
+    viewed: DataFrame
+    model: ALSModel
+    users: DataFrame
+    titles: DataFrame
+
+
+def numbered(ids: DataFrame, column: str, number: str) -> DataFrame:
+    """Each distinct id of `column` with an int of its own, the same for the same ids."""
+    group = F.pmod(F.xxhash64(column), F.lit(_GROUPS)).cast("int")
+    within = F.row_number().over(Window.partitionBy("_group").orderBy(column)) - 1
+    return (
+        ids.select(column)
+        .distinct()
+        .withColumn("_group", group)
+        .select(column, (within * _GROUPS + F.col("_group")).alias(number))
+    )
+
+
+def viewed_pairs(history: DataFrame, active_artworks: DataFrame) -> DataFrame:
+    """user_id, title_id, completion (the most): what each user watched of the titles with an active artwork."""
+    return (
+        history.join(active_artworks.select("title_id").distinct(), "title_id", how="left_semi")
+        .groupBy("user_id", "title_id")
+        .agg(F.max("completion").alias("completion"))
+    )
+
+
+def fitted(viewed: DataFrame) -> Factors:
+    """The factors of `viewed_pairs`, which must not be empty."""
+    users = numbered(viewed, "user_id", "user_number")
+    titles = numbered(viewed, "title_id", "title_number")
+    ratings = viewed.join(users, "user_id", how="inner").join(titles, "title_id", how="inner")
+    # Its own default of 10 is as many tasks for every one of its many small stages, whatever the cluster.
+    blocks = viewed.sparkSession.sparkContext.defaultParallelism
+    als = ALS(
+        rank=_RANK,
+        maxIter=_ITERATIONS,
+        implicitPrefs=True,
+        alpha=_CONFIDENCE,
+        seed=_SEED,
+        userCol="user_number",
+        itemCol="title_number",
+        ratingCol="completion",
+        numUserBlocks=blocks,
+        numItemBlocks=blocks,
+    )
+    # In one order, whatever the shuffle delivered first: sums of floats, and so close ranks, depend on it.
+    ordered = ratings.select("user_number", "title_number", "completion").sort("user_number", "title_number")
+    return Factors(viewed, als.fit(ordered), users, titles)

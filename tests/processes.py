@@ -1,0 +1,57 @@
+"""A command of this repository as a process of its own, to be run to its end or killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_SECONDS_BETWEEN_LOOKS = 0.002
+
+
+@dataclass(frozen=True)
+class Command:
+    """`name` is what messages call it; what it says is appended to `log`, `environment` is added to this process's."""
+
+    name: str
+    arguments: list[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def finish(self) -> float:
+        """Run it to its end; its seconds. Raises SystemExit where it fails."""
+        began = time.monotonic()
+        status = self._start().wait()
+        if status:
+            raise SystemExit(f"{self.name} ended with {status}: see {self.log}")
+        return time.monotonic() - began
+
+    def kill(self, when: Callable[[], bool]) -> None:
+        """Start it and kill it with all its children (SIGKILL) as soon as `when` holds. Raises SystemExit where it
+        ends before.
+        """
+        process = self._start()
+        while process.poll() is None and not when():
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if process.poll() is not None:
+            raise SystemExit(f"{self.name} ended with {process.returncode} before it could be killed: see {self.log}")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self.arguments,
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=log,
+                # A process group of its own: a kill of it reaches the JVM below and not who started it.
+                start_new_session=True,
+            )

@@ -1,0 +1,40 @@
+"""What a person names to `make` reaches the commands whole: spaces, quotes, folders from here and URIs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMED = '"$$MARQUEE_WAREHOUSE" "$${MARQUEE_REGISTRY:-none}" "$$LOOKUP_USER" "$$TITLE"'
+SHOW = rf"show: ; @$(ENV) printf '%s\n' {NAMED}"
+
+
+def shown(*variables: str) -> list[str]:
+    """The warehouse, the registry, the user and the title that a target's command finds."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("TITLE", "MAKEFLAGS", "MAKELEVEL")}
+    command = ["make", "--silent", f"--eval={SHOW}", "show", *variables]
+    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("/data/our tables/", "/data/our tables"),
+        ("our tables/../it's", f"{ROOT}/it's"),
+        ("s3://bucket/tables", "s3://bucket/tables"),
+    ],
+)
+def test_a_warehouse_is_a_folder_from_here_or_a_uri(named: str, found: str) -> None:
+    registry = "none" if "://" in named else f"sqlite:///{found}/registry/registry.db"
+    assert shown(f"WAREHOUSE={named}")[:2] == [found, registry]
+
+
+def test_a_lookups_user_and_title_are_taken_as_they_are() -> None:
+    assert shown("USER=4 '2", 'TITLE=a "b"')[2:] == ["4 '2", 'a "b"']
+    # Every shell has a USER.
+    assert shown()[2:] == ["", ""]
