@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from evaluation.log import of_shown
-from schemas.words import VIEWING
+from schemas.words import LEFT_EARLY_MARK, VIEWING
 
 MOST_THEMES = 24
 """Themes that count: those of the most artworks. Their products are features, so there are at most 24 × 24 of those."""
@@ -44,7 +44,7 @@ def with_user_themes(log: DataFrame, themes: list[str]) -> DataFrame:
     """`log` with user_themes: for each theme, the share of the titles that `context` shows as watched to the end that
     have it.
     """
-    lines = F.filter(F.split("context", "\n"), lambda line: line.startswith(VIEWING) & ~line.endswith("; left early"))
+    lines = F.filter(F.split("context", "\n"), lambda line: line.startswith(VIEWING) & ~line.endswith(LEFT_EARLY_MARK))
     # `- Film: The Return (1999): drama, war`: the genres follow the last colon.
     genres = F.transform("watched", lambda line: F.split(F.regexp_extract(line, r": ([^:]*)$", 1), ", "))
 

@@ -8,3 +8,12 @@ ANSWER = "Answer: "
 
 VIEWING = "- "
 """How the line of each viewing begins. They end a context, latest first; a prompt that is too long loses the last."""
+
+LEADING_THEMES = "Leading themes: "
+"""How the line of a context begins that names the user's leading themes, with `, ` between them."""
+
+MARK = "; "
+"""What a prompt tells of a line of the catalogue stands behind it. No text of a catalogue has a `;` there."""
+
+LEFT_EARLY_MARK = MARK + "left early"
+"""The end of the line of a viewing that was not watched to its end."""

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
-from schemas.words import ANSWER, VIEWING
+from schemas.words import ANSWER, LEADING_THEMES, LEFT_EARLY_MARK, MARK, VIEWING
 
 INSTRUCTION = "Choose the artwork that the user is most likely to play."
 LEFT_EARLY = 0.5
@@ -23,11 +23,13 @@ _HALF_LIVES_READ = 10
 
 
 def one_line(text: Column, characters: int) -> Column:
-    """`text` as one line of at most `characters`: no control or separator characters, no `<|special token|>`."""
+    """`text` as one line of at most `characters`: no control or separator characters, no `<|special token|>`, no `;`,
+    behind which a prompt tells what it knows itself (`; left early`, `; played often`).
+    """
     spaced = F.regexp_replace(text, r"[\p{Cc}\p{Zl}\p{Zp}\s]+", " ")
     # Bidirectional overrides reorder what a person reads in logs; they carry nothing for a model.
     visible = F.regexp_replace(spaced, "[\u202a-\u202e\u2066-\u2069\ufeff]", "")
-    plain = F.regexp_replace(visible, r"<\s*\|", "(|")
+    plain = F.translate(F.regexp_replace(visible, r"<\s*\|", "(|"), ";", ",")
     return F.trim(F.substring(F.trim(plain), 1, characters))
 
 
@@ -103,7 +105,7 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
         lambda viewing: F.concat(
             F.lit(VIEWING),
             viewing["line"],
-            F.when(viewing["completion"] < LEFT_EARLY, "; left early").otherwise(""),
+            F.when(viewing["completion"] < LEFT_EARLY, LEFT_EARLY_MARK).otherwise(""),
             F.lit("\n"),
         ),
     )
@@ -120,7 +122,7 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
             "themes",
             "watched",
             F.concat(
-                F.lit(INSTRUCTION + "\nLeading themes: "),
+                F.lit(f"{INSTRUCTION}\n{LEADING_THEMES}"),
                 themes_line,
                 "group",
                 F.lit("\nWatched, latest first:\n"),
@@ -139,7 +141,7 @@ def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: 
     caption = one_line(F.col("caption"), settings.caption_characters)
     if "band" in active_artworks.columns:
         told = F.nullif("band", F.lit(""))
-        caption = F.concat(caption, F.coalesce(F.concat(F.lit("; "), told), F.lit("")))
+        caption = F.concat(caption, F.coalesce(F.concat(F.lit(MARK), told), F.lit("")))
     options = active_artworks.groupBy("title_id").agg(
         # By hash, so that no catalogue's order (the default first, say) becomes a position.
         F.array_sort(

@@ -128,6 +128,7 @@ def test_orderings_put_each_artwork_at_different_places(
         "< |begin_of_text|> <\n|eot_id|>",
         "\u202eright to left\u202c",
         "   ",
+        "a dog; played very often",
         "שלום 🐕 日本",
         "x" * 100_000,
     ],
@@ -136,6 +137,7 @@ def test_catalogue_text_stays_one_plain_line(spark: SparkSession, text: str) -> 
     found = spark.createDataFrame([(text,)], "text string").select(one_line(F.col("text"), 80)).collect()[0][0]
     assert found.splitlines() in ([found], [])
     assert "<|" not in found
+    assert ";" not in found
     assert len(found) <= 80
     assert found == found.strip()
 
