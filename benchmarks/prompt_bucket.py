@@ -23,7 +23,7 @@ from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
 from schemas.contract import Table
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_CHOICES, USER_CONTEXTS
-from schemas.words import ANSWER, VIEWING
+from schemas.words import ANSWER, LEADING_THEMES, VIEWING
 
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
 WARM_UP_USERS = 4
@@ -119,7 +119,7 @@ def context_row(
         "user_id": user_id,
         "context": (
             "Choose the artwork that the user is most likely to play.\n"
-            f"Leading themes: {', '.join(themes)}\nWatched, latest first:\n{history}"
+            f"{LEADING_THEMES}{', '.join(themes)}\nWatched, latest first:\n{history}"
         ),
         "pairs": [{"title_id": title_id, "ordering": 0, "prompt_hash": crc32(title_id.encode())} for title_id in asked],
     }

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
-from schemas.words import ANSWER
+from schemas.words import ANSWER, LEADING_THEMES
 from training.command import command
 from training.data import ANSWER_SCHEMA, IGNORED, Source, Tokenized, catalogue_themes, tokenized
 from training.settings import TEMPLATED, Reasoning
@@ -29,7 +29,6 @@ from training.stage import Stage
 
 _KEY = ["user_id", "title_id", "shown_at"]
 _COLUMNS = [*_KEY, "context", "choice", "shown", "played", "artwork_ids"]
-_THEMES_LINE = "Leading themes: "
 
 
 def templated_reason(leading: list[str], themes: list[str]) -> str:
@@ -44,8 +43,8 @@ def templated_reason(leading: list[str], themes: list[str]) -> str:
 def leading_themes(context: str) -> list[str]:
     """The leading themes that a context names."""
     for line in context.splitlines():
-        if line.startswith(_THEMES_LINE):
-            return line.removeprefix(_THEMES_LINE).split(", ")
+        if line.startswith(LEADING_THEMES):
+            return line.removeprefix(LEADING_THEMES).split(", ")
     return []
 
 
