@@ -378,8 +378,8 @@ PREFERENCE_PAIRS = Table(
         Column(
             "weight",
             "double",
-            "share of the impressions that put something below it for this reason. Those of the played artwork itself "
-            "make no row, and so the rest of 1",
+            "share of the impressions that put something below it for this reason, each counted 1 / propensity. Those "
+            "of the played artwork itself make no row, but the rest of 1",
         ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),

@@ -24,7 +24,7 @@ from schemas.tables import (
 )
 from spark_jobs.examples import examples, make_examples, questions_warehouse, split
 from spark_jobs.policy import epoch
-from spark_jobs.preferences import preference_pairs, weighted
+from spark_jobs.preferences import CLIP, preference_pairs, weighted
 from spark_jobs.warehouse import Night
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
@@ -254,16 +254,16 @@ def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_p
     assert found["never_shown"] == never
 
 
-def test_an_artwork_weighs_as_many_impressions_as_put_it_below(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_artwork_weighs_as_the_impressions_that_put_it_below(spark: SparkSession, tmp_path: Path) -> None:
     log = [impression("u1", "a11", DAY)]
     # One shows the very artwork that was played: that puts nothing below, but the shares are of all.
-    below = ("a12", "a12", "a12", "a13", "a11")
-    log += [impression(f"v{n}", shown, DAY, played=False) for n, shown in enumerate(below)]
+    below = (("a12", 0.5), ("a12", 0.5), ("a12", 0.5), ("a13", 0.2), ("a13", 0.01), ("a11", 0.2))
+    log += [impression(f"v{n}", shown, DAY, played=False, propensity=p) for n, (shown, p) in enumerate(below)]
     made = warehouse(spark, tmp_path, log)
     made.history = [viewing(user, "t1", day(-2)) for user in ("u1", *(f"v{n}" for n in range(len(below))))]
     made.write_inputs()
     found = pairs(made)
-    assert found["like_users"] == [("u1", "a11", "a12", 0.6), ("u1", "a11", "a13", 0.2)]
+    assert found["like_users"] == [("u1", "a11", "a12", 6 / 26), ("u1", "a11", "a13", (5 + CLIP) / 26)]
 
 
 def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
@@ -278,7 +278,7 @@ def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
     ]
     rows = spark.createDataFrame(
         [(f"{user}{above}", title, number, above, below) for user, title, number, above, below in found],
-        "user_id string, title_id string, shown_at int, chosen int, rejected int",
+        "user_id string, title_id string, shown_at int, chosen int, rejected int, counts double",
     )
     total: Counter[tuple[int, int]] = Counter()
     for row in weighted(rows).collect():

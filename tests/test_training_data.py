@@ -93,19 +93,23 @@ def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: 
     pairs += [pair(examples[1], "never_shown", weight=0.25), pair(examples[1], "never_shown", after=2, weight=0.75)]
     source = make_source(tmp_path, examples, pairs)
     made = tokenized(
-        preference_rows(source, ("like_users", "never_shown")), tokens, LIMIT, PAIR_SCHEMA, preference_row(tokens)
+        preference_rows(source, ("like_users", "never_shown"), 5.0), tokens, LIMIT, PAIR_SCHEMA, preference_row(tokens)
     )
     assert len(made.rows) == 2
     row, of = made.rows[0], examples[1]
     assert row["prompt_ids"] == scored_prompt(tokens, of["context"], of["choice"], LIMIT)
     assert (row["chosen_ids"], row["rejected_ids"]) == ([tokens.labels[1]], [tokens.labels[2], tokens.labels[3]])
-    assert row["weights"] == pytest.approx([1.25 / 2, 0.75 / 2])
+    # The plays count 1 / 0.9 and min(1 / 0.1, 5), and that over its mean.
+    counts = (1 / 0.9, 5.0)
+    of_mean = counts[0] / (sum(counts) / 2)
+    assert row["weights"] == pytest.approx([1.25 / 2 * of_mean, 0.75 / 2 * of_mean])
+    assert sum(sum(row["weights"]) for row in made.rows) == pytest.approx(2)
 
 
 def test_pairs_without_their_example_are_told(tmp_path: Path) -> None:
     source = make_source(tmp_path, [example(0)], [pair(example(0)), pair(example(1))])
     with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
-        list(preference_rows(source, ("like_users",)))
+        list(preference_rows(source, ("like_users",), 5.0))
 
 
 def test_a_limit_ends_the_reading_of_texts_and_not_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +125,12 @@ def test_a_limit_ends_the_reading_of_texts_and_not_the_check(tmp_path: Path, mon
             yield row
 
     monkeypatch.setattr(Source, "rows", counted)
-    assert len(list(preference_rows(source, ("like_users",), limit=1))) == 1
+    assert len(list(preference_rows(source, ("like_users",), 5.0, limit=1))) == 1
     assert len(read) == 1
-    assert len(list(preference_rows(source, ("like_users",)))) == 4
+    assert len(list(preference_rows(source, ("like_users",), 5.0))) == 4
     stray = make_source(tmp_path / "stray", examples, [pair(examples[0]), pair(example(9))])
     with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
-        next(preference_rows(stray, ("like_users",), limit=1))
+        next(preference_rows(stray, ("like_users",), 5.0, limit=1))
 
 
 def test_a_day_without_examples_is_told(tmp_path: Path) -> None:

@@ -195,25 +195,33 @@ def catalogue_themes(source: Source) -> dict[str, list[str]]:
     return {row["artwork_id"]: row["themes"] or [] for row in source.rows(ARTWORKS, ["artwork_id", "themes"])}
 
 
-def preference_rows(source: Source, negatives: tuple[str, ...], limit: int = 0) -> Iterator[dict[str, Any]]:
+def preference_rows(
+    source: Source, negatives: tuple[str, ...], propensity_clip: float, limit: int = 0
+) -> Iterator[dict[str, Any]]:
     """Each example that has preference pairs of the wanted kinds: context, choice, chosen, and of all pairs together
-    rejected and weights. An example's kinds weigh alike; its weights sum to less than 1 where some of what was not
-    played was the very artwork (spark_jobs/preferences.py). At most `limit` examples; 0 for all.
+    rejected and weights. At most `limit` examples; 0 for all.
 
-    Raises ContractError, before the first of them, where pairs are of no example.
+    Weights are the pairs' own, an example's kinds alike, times min(1 / propensity, clip), over the mean of their sums:
+    examples of less weight are those where much of what was not played was the very artwork
+    (spark_jobs/preferences.py). Raises ContractError, before the first of them, where pairs are of no example.
     """
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for pair in source.rows(PREFERENCE_PAIRS, [*_KEY, "chosen", "rejected", "negative", "weight"], wanted):
         pairs.setdefault(_key(pair), []).append(pair)
-    _check_examples(source, pairs.keys())
+    propensities = _propensities(source, pairs.keys())
+    scales = {
+        key: min(1 / propensities[key], propensity_clip) / len({pair["negative"] for pair in found})
+        for key, found in pairs.items()
+    }
+    mean = sum(scales[key] * pair["weight"] for key, found in pairs.items() for pair in found) / max(1, len(pairs))
     having = (row for row in source.training([*_KEY, "context", "choice"]) if _key(row) in pairs)
     for example in islice(having, limit or None):
-        found = pairs.pop(_key(example))
+        key = _key(example)
+        found = pairs.pop(key)
         weights: Counter[int] = Counter()
-        kinds = len({pair["negative"] for pair in found})
         for pair in found:
-            weights[pair["rejected"]] += pair["weight"] / kinds
+            weights[pair["rejected"]] += pair["weight"] * scales[key] / mean
         rejected = sorted(weights)
         yield {
             "context": example["context"],
@@ -228,13 +236,15 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[column] for column in _KEY)
 
 
-def _check_examples(source: Source, keys: Collection[tuple[Any, ...]]) -> None:
-    """Raise ContractError where some of `keys` are of no training example. Reads no texts, so that it costs little."""
-    missing = set(keys)
-    for row in source.training(_KEY):
-        missing.discard(_key(row))
-    if missing:
+def _propensities(source: Source, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], float]:
+    """The propensity of each of the training examples `keys`. Raises ContractError where some are not there. Reads no
+    texts, so that it costs little.
+    """
+    wanted = set(keys)
+    found = {_key(row): row["propensity"] for row in source.training([*_KEY, "propensity"]) if _key(row) in wanted}
+    if missing := len(wanted) - len(found):
         raise ContractError(
-            f"{PREFERENCE_PAIRS.name}: pairs of {len(missing):,} examples that are not in "
+            f"{PREFERENCE_PAIRS.name}: pairs of {missing:,} examples that are not in "
             f"{POST_TRAINING_EXAMPLES.name}; run the step examples again, which writes both"
         )
+    return found

@@ -18,7 +18,7 @@ from training.stage import Stage
 
 def training_rows(stage: Stage, recipe: Dpo) -> Tokenized:
     tokens = stage.tokens
-    pairs = preference_rows(stage.source, recipe.negatives, recipe.limit)
+    pairs = preference_rows(stage.source, recipe.negatives, recipe.propensity_clip, recipe.limit)
     return tokenized(pairs, tokens, stage.limit, PAIR_SCHEMA, preference_row(tokens))
 
 

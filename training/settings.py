@@ -67,6 +67,9 @@ class Dpo(Common):
     # DPO ends where it has added the log-odds of a play, over beta, to what the model said. What is easily learned
     # comes there first: at 0.1 the bands of play rates grew to many times their due before themes moved.
     beta: float = _setting(1.0, "how strongly the model is held to where it started")
+    propensity_clip: float = _setting(
+        10.0, "a play counts 1 / propensity, at most this, as what is below it does in preference_pairs"
+    )
     negatives: tuple[str, ...] = _setting(("same_user", "like_users"), "kinds of preference pairs to learn from")
 
 
