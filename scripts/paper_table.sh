@@ -46,7 +46,7 @@ scored "$MARQUEE_MODEL"
 in_warehouse "$warehouse" '["play_rate"]'
 made=$warehouse/checkpoints
 trained sft "$MARQUEE_MODEL"
-trained dpo "$made/sft" --learning-rate 1e-4
+trained dpo "$made/sft"
 # Its teacher is no model: it writes templated reasons from the artworks' true themes.
 trained reasoning "$MARQUEE_MODEL" --limit 10000
 trained grpo "$made/sft" --limit 2000
@@ -55,8 +55,9 @@ for model in "$MARQUEE_MODEL" "$made"/{sft,dpo,reasoning,grpo}; do
 done
 for most in 5000 "$MARQUEE_HELD_OUT_EXAMPLES"; do
     said "policies on up to $most held-out impressions"
+    # Differences to the untrained model tell, of its answers to the other warehouse's prompts, what play rates are worth.
     MARQUEE_HELD_OUT_EXAMPLES=$most python -m evaluation.evaluate --ds "$ds" --candidate "$made/dpo" --champion logging \
         --model "$made/sft" --model "$made/reasoning" --model "$made/grpo" --model "$MARQUEE_MODEL" \
-        --beside "$plain" "$MARQUEE_MODEL"
+        --beside "$plain" "$MARQUEE_MODEL" --against most_popular --against "$MARQUEE_MODEL"
 done
-said "the untrained model, with and without play rates"
+python -m evaluation.report --ds "$ds" --candidate "$made/dpo" --champion logging --out "$warehouse/report.html"
