@@ -270,16 +270,14 @@ def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
     """Three artworks with one play rate, one of them shown ten times as often: what is above and below is even."""
     shown = {1: 10, 2: 1, 3: 1}
     found = [
-        ("u", "t", number, above, below)
+        (f"user {above}", "t", number, above, below, 1.0)
         for above, times in shown.items()
         for number in range(times)
         for below, others in shown.items()
         for _ in range(others)
     ]
-    rows = spark.createDataFrame(
-        [(f"{user}{above}", title, number, above, below) for user, title, number, above, below in found],
-        "user_id string, title_id string, shown_at int, chosen int, rejected int, counts double",
-    )
+    columns = "user_id string, title_id string, shown_at int, chosen int, rejected int, counts double"
+    rows = spark.createDataFrame(found, columns)
     total: Counter[tuple[int, int]] = Counter()
     for row in weighted(rows).collect():
         total[row["chosen"], row["rejected"]] += row["weight"]
