@@ -1,8 +1,7 @@
 """python -m training.dpo --ds 2026-01-14 --base warehouse/post_training/sft --out warehouse/post_training/dpo
 
 Direct preference optimisation after SFT: the artwork that was played above those that were not. The reference is the
-base itself, a fresh adapter being the only thing that differs, so the first loss is ln 2
-(times the mean weight of its batch).
+base itself, a fresh adapter being the only thing that differs, so the first loss is ln 2 times its batch's mean weight.
 """
 
 from __future__ import annotations
