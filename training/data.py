@@ -25,7 +25,7 @@ from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_KEY = ["user_id", "title_id", "shown_at"]
+EXAMPLE = ["user_id", "title_id", "shown_at"]
 """What names an example."""
 _BATCH_ROWS = 4096
 _POOL = 16  # batches that are sorted by length together
@@ -201,23 +201,23 @@ def preference_rows(
     """Each example that has preference pairs of the wanted kinds: context, choice, chosen, and of all pairs together
     rejected and weights. At most `limit` examples; 0 for all.
 
-    Weights are the pairs' own, an example's kinds alike, times min(1 / propensity, clip), over the mean of their sums:
+    Weights are the pairs' own, an example's kinds alike, times `counts_of_play`, over the mean of their sums:
     examples of less weight are those where much of what was not played was the very artwork
     (spark_jobs/preferences.py). Raises ContractError, before the first of them, where pairs are of no example.
     """
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for pair in source.rows(PREFERENCE_PAIRS, [*_KEY, "chosen", "rejected", "negative", "weight"], wanted):
-        pairs.setdefault(_key(pair), []).append(pair)
+    for pair in source.rows(PREFERENCE_PAIRS, [*EXAMPLE, "chosen", "rejected", "negative", "weight"], wanted):
+        pairs.setdefault(key_of(pair), []).append(pair)
     propensities = _propensities(source, pairs.keys())
     scales = {
-        key: min(1 / propensities[key], propensity_clip) / len({pair["negative"] for pair in found})
+        key: counts_of_play(propensities[key], propensity_clip) / len({pair["negative"] for pair in found})
         for key, found in pairs.items()
     }
     mean = sum(scales[key] * pair["weight"] for key, found in pairs.items() for pair in found) / max(1, len(pairs))
-    having = (row for row in source.training([*_KEY, "context", "choice"]) if _key(row) in pairs)
+    having = (row for row in source.training([*EXAMPLE, "context", "choice"]) if key_of(row) in pairs)
     for example in islice(having, limit or None):
-        key = _key(example)
+        key = key_of(example)
         found = pairs.pop(key)
         weights: Counter[int] = Counter()
         for pair in found:
@@ -232,17 +232,22 @@ def preference_rows(
         }
 
 
-def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[column] for column in _KEY)
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """The values of EXAMPLE."""
+    return tuple(row[column] for column in EXAMPLE)
+
+
+def counts_of_play(propensity: float, clip: float) -> float:
+    """min(1 / propensity, clip): what a play counts; 1 where clip is 0."""
+    return min(1 / propensity, clip) if clip else 1.0
 
 
 def _propensities(source: Source, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], float]:
     """The propensity of each of the training examples `keys`. Raises ContractError where some are not there. Reads no
     texts, so that it costs little.
     """
-    wanted = set(keys)
-    found = {_key(row): row["propensity"] for row in source.training([*_KEY, "propensity"]) if _key(row) in wanted}
-    if missing := len(wanted) - len(found):
+    found = {key_of(row): row["propensity"] for row in source.training([*EXAMPLE, "propensity"]) if key_of(row) in keys}
+    if missing := len(keys) - len(found):
         raise ContractError(
             f"{PREFERENCE_PAIRS.name}: pairs of {missing:,} examples that are not in "
             f"{POST_TRAINING_EXAMPLES.name}; run the step examples again, which writes both"

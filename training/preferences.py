@@ -67,8 +67,9 @@ class PreferenceTrainer(DPOTrainer):
         rewards = self.beta * (log_probs - reference)
         margins = rewards.gather(1, inputs["chosen"]) - rewards.gather(1, inputs["rejected"])
         weights = inputs["weights"]
-        self._note("rewards/margins", (weights * margins).sum(dim=1) / weights.sum(dim=1))
-        self._note("rewards/accuracies", (weights * (margins > 0)).sum(dim=1) / weights.sum(dim=1))
+        shares = weights / weights.sum(dim=1, keepdim=True)
+        self._note("rewards/margins", (shares * margins).sum(dim=1))
+        self._note("rewards/accuracies", (shares * (margins > 0)).sum(dim=1))
         self._note("label_mass", log_probs[:, self.labels].exp().sum(dim=1))
         loss = -(weights * functional.logsigmoid(margins)).sum(dim=1).mean()
         return (loss, None) if return_outputs else loss

@@ -23,12 +23,11 @@ from schemas.contract import ContractError
 from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
 from schemas.words import ANSWER, LEADING_THEMES
 from training.command import command
-from training.data import ANSWER_SCHEMA, IGNORED, Source, Tokenized, catalogue_themes, tokenized
+from training.data import ANSWER_SCHEMA, EXAMPLE, IGNORED, Source, Tokenized, catalogue_themes, key_of, tokenized
 from training.settings import TEMPLATED, Reasoning
 from training.stage import Stage
 
-_KEY = ["user_id", "title_id", "shown_at"]
-_COLUMNS = [*_KEY, "context", "choice", "shown", "played", "artwork_ids"]
+_COLUMNS = [*EXAMPLE, "context", "choice", "shown", "played", "artwork_ids"]
 
 
 def templated_reason(leading: list[str], themes: list[str]) -> str:
@@ -66,14 +65,14 @@ def teacher_reasons(source: Source, teacher: str) -> Callable[[dict[str, Any]], 
     """
     found = {}
     if TEACHER_REASONS.name in source.versions:
-        rows = source.rows(TEACHER_REASONS, [*_KEY, "reason"], pc.field("model_version") == teacher)
-        found = {tuple(row[column] for column in _KEY): f"{row['reason']}\n" for row in rows}
+        rows = source.rows(TEACHER_REASONS, [*EXAMPLE, "reason"], pc.field("model_version") == teacher)
+        found = {key_of(row): f"{row['reason']}\n" for row in rows}
     if not found:
         raise ContractError(
             f"{TEACHER_REASONS.name}: no reasons of {teacher} for ds={source.ds}; run python -m inference.teacher --ds "
             f"{source.ds} --model FOLDER first, with the folder of that model's checkpoint"
         )
-    return lambda example: found.get(tuple(example[column] for column in _KEY))
+    return lambda example: found.get(key_of(example))
 
 
 def reasoned_examples(source: Source, teacher: str) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.tables import POST_TRAINING_EXAMPLES
 from training.command import command
-from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, arranged, tokenized
+from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, arranged, counts_of_play, tokenized
 from training.settings import Common, Sft
 from training.stage import Stage
 
@@ -22,7 +22,7 @@ _COLUMNS = ["context", "choice", "shown", "played", "propensity"]
 def weighted_examples(source: Source, recipe: Sft) -> Iterator[dict[str, Any]]:
     """The examples to learn from, each with its weight: min(1 / propensity, clip), over the mean of that."""
     wanted = [row for row in source.training(_COLUMNS, recipe.limit) if row["played"] or recipe.not_played]
-    weights = [min(1 / row["propensity"], recipe.propensity_clip) if recipe.propensity_clip else 1.0 for row in wanted]
+    weights = [counts_of_play(row["propensity"], recipe.propensity_clip) for row in wanted]
     mean = sum(weights) / max(1, len(weights))
     for row, weight in zip(wanted, weights, strict=True):
         yield {**row, "weight": weight / mean}
