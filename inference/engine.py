@@ -113,25 +113,14 @@ class Engine:
         self._asked = 0
         # What vLLM raises when it will not take a request; anything else is not about one request.
         self._refusals = (VLLMClientError, ValueError)
+        self._greedy = partial(
+            SamplingParams, temperature=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+        )
         # A question about k options asks for the first k labels.
         self._sampling = [
-            SamplingParams(
-                max_tokens=1,
-                temperature=0,
-                ignore_eos=True,
-                logprob_token_ids=labels[:options],
-                flat_logprobs=True,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
+            self._greedy(max_tokens=1, ignore_eos=True, logprob_token_ids=labels[:options], flat_logprobs=True)
             for options in range(1, len(labels) + 1)
         ]
-        self._text_sampling = partial(
-            SamplingParams,
-            temperature=0,
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
 
     def answers(self, questions: Iterable[tuple[Key, list[int], int] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
         """Ask each (key, token ids of the prompt, number of options) and yield the answers as they are given.
@@ -150,7 +139,7 @@ class Engine:
         """Have the model go on from each (key, token ids), always with its likeliest token, and yield what it writes as
         it is done: up to a token of `ends`, of `most` tokens at most.
         """
-        sampling = self._text_sampling(max_tokens=most, stop_token_ids=sorted(ends))
+        sampling = self._greedy(max_tokens=most, stop_token_ids=sorted(ends))
         return self._said(_Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
 
     def _said(self, requests: Iterable[_Request[Key, Said] | None]) -> Iterator[tuple[Key, Said | Refusal]]:

@@ -58,7 +58,7 @@ class Teaching:
 
     def teach(self, limit: int) -> None:
         """Have the first `limit` plays explained, or all where it is 0, and write the reasons."""
-        self.counts["plays"] = sum(1 for _ in plays(self.night, limit))
+        self.counts["plays"] = sum(1 for _ in plays(self.night, [], limit))
         if not self.counts["plays"]:
             raise ContractError(
                 f"{POST_TRAINING_EXAMPLES.name}: no training example that was played for ds={self.night.ds}; run the "
@@ -66,7 +66,8 @@ class Teaching:
             )
         engine = Engine(self.teacher, self.config, self.tokens.labels)
         # As many as there are training examples at most (a setting), of a sentence each: some 50 MB.
-        rows = list(self.reasons(engine, plays(self.night, limit)))
+        asked = plays(self.night, [*_KEY, "context", "choice", "shown"], limit)
+        rows = list(self.reasons(engine, asked))
         self.night.create(TEACHER_REASONS)
         self.night.replace_rows(TEACHER_REASONS, rows, model_version=self.teacher.version)
 
@@ -106,9 +107,9 @@ class Teaching:
                 yield (play, len(prompt)), prompt
 
 
-def plays(night: Night, limit: int) -> Iterator[dict[str, Any]]:
-    """The first `limit` training examples that were played; all where it is 0."""
-    rows = night.rows(POST_TRAINING_EXAMPLES, [*_KEY, "context", "choice", "shown", "played"], split="training")
+def plays(night: Night, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
+    """`columns` of the first `limit` training examples that were played; all where it is 0."""
+    rows = night.rows(POST_TRAINING_EXAMPLES, [*columns, "played"], split="training")
     return islice((row for row in rows if row["played"]), limit or None)
 
 
