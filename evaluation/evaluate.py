@@ -170,11 +170,8 @@ def _tell(evaluation: Evaluation, sums: DataFrame) -> None:
         evaluation.warehouse.read(POLICY_ESTIMATES)
         .where((F.col("ds") == F.lit(evaluation.ds)) & (F.col("candidate") == evaluation.candidate))
         .where(F.col("slice_by") == ALL)
-        .orderBy("estimator", "policy")
-        .collect()
     )
-    for line in lines([row.asDict() for row in rows], evaluation.reference):
-        print(line)
+    _print(rows, evaluation.reference)
     compared = paired(sums, _GROUP, evaluation.reference).where(F.col("policy") == evaluation.candidate)
     for row in bootstrap(compared, _GROUP).where(F.col("estimator").isin(*PROMISED)).orderBy("estimator").collect():
         print(
@@ -182,9 +179,13 @@ def _tell(evaluation: Evaluation, sums: DataFrame) -> None:
             f"difference {row['difference_low']:+.4f} to {row['difference_high']:+.4f}"
         )
     for reference in evaluation.against:
-        told = estimates(sums, _GROUP, reference).where(F.col("estimator").isin(*PROMISED, truth.__name__))
-        for line in lines([row.asDict() for row in told.orderBy("estimator", "policy").collect()], reference):
-            print(line)
+        told = estimates(sums, _GROUP, reference)
+        _print(told.where(F.col("estimator").isin(*PROMISED, truth.__name__)), reference)
+
+
+def _print(rows: DataFrame, reference: str) -> None:
+    for line in lines([row.asDict() for row in rows.orderBy("estimator", "policy").collect()], reference):
+        print(line)
 
 
 def lines(rows: Sequence[dict[str, object]], reference: str) -> list[str]:

@@ -359,14 +359,13 @@ POST_TRAINING_EXAMPLES = Table(
     partitioned_by=("ds", "split"),
 )
 
+_example = (_ds, _user, _title, Column("shown_at", "timestamp", "of the example, UTC"))
+
 PREFERENCE_PAIRS = Table(
     "preference_pairs",
     "For one training example that was played: the artworks to put below the one that was played.",
     (
-        _ds,
-        _user,
-        _title,
-        Column("shown_at", "timestamp", "of the example, UTC"),
+        *_example,
         Column("chosen", "integer", "the option number of the artwork that was played"),
         Column("rejected", "integer", "the option number of the other"),
         Column(
@@ -391,10 +390,7 @@ TEACHER_REASONS = Table(
     "Why a user would choose the artwork that was played, in the words of a model that was told which it was: one "
     "training example that was played.",
     (
-        _ds,
-        _user,
-        _title,
-        Column("shown_at", "timestamp", "of the example, UTC"),
+        *_example,
         Column("model_version", "string", "the model that wrote the reason: the teacher"),
         Column("reason", "string", "the reason, one line without its line break"),
     ),

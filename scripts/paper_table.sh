@@ -34,9 +34,9 @@ trained() { # recipe, base, options: the checkpoint's folder is named as the rec
     python -m "training.$1" --ds "$ds" --base "$2" --out "$made/$1" "${@:3}"
 }
 
-scored() { # model, options
-    said "scoring held-out questions with $*"
-    python -m inference.held_out --ds "$ds" --model "$@"
+scored() { # model
+    said "scoring held-out questions with $1"
+    python -m inference.held_out --ds "$ds" --model "$1"
 }
 
 # The same impressions without what a traditional recommender knows: what the untrained model makes of them.
