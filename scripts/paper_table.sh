@@ -34,30 +34,35 @@ trained() { # recipe, base, options: the checkpoint's folder is named as the rec
     python -m "training.$1" --ds "$ds" --base "$2" --out "$made/$1" "${@:3}"
 }
 
-scored() { # model
-    said "scoring held-out questions with $1"
-    python -m inference.held_out --ds "$ds" --model "$1"
+scored() { # model, options
+    said "scoring held-out questions with $*"
+    python -m inference.held_out --ds "$ds" --model "$@"
 }
+
+in_warehouse "$warehouse" '["play_rate"]'
+made=$warehouse/checkpoints
+trained sft "$MARQUEE_MODEL"
+trained dpo "$made/sft"
+scored "$made/dpo" --orders 4
+in_turns=$(python -c 'import sys; from inference.checkpoint import read_checkpoint; from inference.orders import averaged
+print(averaged(read_checkpoint(sys.argv[1]).version, 4))' "$made/dpo")
+# Its teacher is no model: it writes templated reasons from the artworks' true themes.
+trained reasoning "$MARQUEE_MODEL" --limit 10000
+trained grpo "$made/sft" --limit 2000
+for model in "$MARQUEE_MODEL" "$made"/{dpo,sft,reasoning,grpo}; do
+    scored "$model"
+done
 
 # The same impressions without what a traditional recommender knows: what the untrained model makes of them.
 in_warehouse "$plain" '[]'
 scored "$MARQUEE_MODEL"
 
 in_warehouse "$warehouse" '["play_rate"]'
-made=$warehouse/checkpoints
-trained sft "$MARQUEE_MODEL"
-trained dpo "$made/sft"
-# Its teacher is no model: it writes templated reasons from the artworks' true themes.
-trained reasoning "$MARQUEE_MODEL" --limit 10000
-trained grpo "$made/sft" --limit 2000
-for model in "$MARQUEE_MODEL" "$made"/{sft,dpo,reasoning,grpo}; do
-    scored "$model"
-done
 for most in 5000 "$MARQUEE_HELD_OUT_EXAMPLES"; do
     said "policies on up to $most held-out impressions"
     # Differences to the untrained model tell, of its answers to the other warehouse's prompts, what play rates are worth.
     MARQUEE_HELD_OUT_EXAMPLES=$most python -m evaluation.evaluate --ds "$ds" --candidate "$made/dpo" --champion logging \
-        --model "$made/sft" --model "$made/reasoning" --model "$made/grpo" --model "$MARQUEE_MODEL" \
+        --model "$in_turns" --model "$made/sft" --model "$made/reasoning" --model "$made/grpo" --model "$MARQUEE_MODEL" \
         --beside "$plain" "$MARQUEE_MODEL" --against most_popular --against "$MARQUEE_MODEL"
 done
 python -m evaluation.report --ds "$ds" --candidate "$made/dpo" --champion logging --out "$warehouse/report.html"

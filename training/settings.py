@@ -63,7 +63,9 @@ class Reasoning(Common):
 class Dpo(Common):
     """Direct preference optimisation, after SFT: the played artwork above one that was not."""
 
-    learning_rate: float = _setting(3e-4, "peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
+    # Few large steps: what a pair weighs varies a hundredfold.
+    batch: int = _setting(64, "examples in one step of one device")
+    learning_rate: float = _setting(5e-4, "peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
     # DPO ends where it has added the log-odds of a play, over beta, to what the model said. What is easily learned
     # comes there first: at 0.1 the bands of play rates grew to many times their due before themes moved.
     beta: float = _setting(1.0, "how strongly the model is held to where it started")
