@@ -242,6 +242,11 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
         Beside(warehouse.settings.model_copy(update={"warehouse": folder}), version_of(model))
         for folder, model in parsed.beside
     )
+    if len({other.policy for other in beside}) < len(beside):
+        raise ContractError(
+            f"--beside: two of {', '.join(other.policy for other in beside)} have one name, by which they are told; "
+            "give warehouses whose folders' names differ"
+        )
     against = tuple(version_of(name) for name in parsed.against)
     evaluation = Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside, against)
     if unknown := set(against) - {LOGGING, *target_columns(evaluation)}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from schemas.words import PROMPT_FORMAT
 MANIFEST = "marquee.json"
 # What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.
 _VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", LABEL_PRIOR)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
 _REHASHED_BYTES = 64 * 2**20
 
@@ -46,6 +48,7 @@ class Checkpoint:
 
 def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> Checkpoint:
     """Write the manifest of the checkpoint in `path`: a version is its name and a hash over its files."""
+    check_name(name)
     folder = _folder(path)
     files = {file.name: _fingerprint(file) for file in _versioned_files(folder)}
     digests = "".join(f"{file} {found['sha256']}\n" for file, found in files.items())
@@ -59,6 +62,15 @@ def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> 
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return read_checkpoint(folder)
+
+
+def check_name(name: str) -> None:
+    """Raise ContractError where no version can begin with `name`: versions name folders, and stand in SQL."""
+    if not _NAME.fullmatch(name):
+        raise ContractError(
+            f"the name {name!r} cannot begin a model's version: take letters, digits and . _ - with a letter or digit "
+            "first"
+        )
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

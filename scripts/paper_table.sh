@@ -42,14 +42,14 @@ scored() { # model, options
 in_warehouse "$warehouse" '["play_rate"]'
 made=$warehouse/checkpoints
 # The tiny Llama knows the form of an answer, and gains nothing by plays alone: a quarter of them shows it.
-trained sft "$MARQUEE_MODEL" --limit 27500
+trained sft "$MARQUEE_MODEL" --limit 12500
 trained dpo "$made/sft"
 scored "$made/dpo" --orders 4
 in_turns=$(python -c 'import sys; from inference.checkpoint import read_checkpoint; from inference.orders import averaged
 print(averaged(read_checkpoint(sys.argv[1]).version, 4))' "$made/dpo")
 # Its teacher is no model: it writes templated reasons from the artworks' true themes.
 trained reasoning "$MARQUEE_MODEL" --limit 10000
-trained grpo "$made/sft" --limit 2000
+trained grpo "$made/sft" --limit 1000
 for model in "$MARQUEE_MODEL" "$made"/{dpo,sft,reasoning,grpo}; do
     scored "$model"
 done

@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 _RANK = 16
 _ITERATIONS = 8
 _CONFIDENCE = 10.0
+# Who began a title and left at once showed some interest; and for a user of nothing but zeros ALS may break off.
+_LEAST_COMPLETION = 0.01
 _SEED = 17
 # Ids are dealt out within this many hash groups, so that no single task numbers all users.
 _GROUPS = 64
@@ -52,6 +54,7 @@ def fitted(viewed: DataFrame) -> Factors:
     """The factors of `viewed_pairs`, which must not be empty."""
     users = numbered(viewed, "user_id", "user_number")
     titles = numbered(viewed, "title_id", "title_number")
+    completion = F.greatest("completion", F.lit(_LEAST_COMPLETION)).alias("completion")
     ratings = viewed.join(users, "user_id", how="inner").join(titles, "title_id", how="inner")
     # Its own default of 10 is as many tasks for every one of its many small stages, whatever the cluster.
     blocks = viewed.sparkSession.sparkContext.defaultParallelism
@@ -68,5 +71,5 @@ def fitted(viewed: DataFrame) -> Factors:
         numItemBlocks=blocks,
     )
     # In one order, whatever the shuffle delivered first: sums of floats, and so close ranks, depend on it.
-    ordered = ratings.select("user_number", "title_number", "completion").sort("user_number", "title_number")
+    ordered = ratings.select("user_number", "title_number", completion).sort("user_number", "title_number")
     return Factors(viewed, als.fit(ordered), users, titles)

@@ -55,8 +55,7 @@ def taste_groups(night: Night, days: Iterable[date]) -> DataFrame:
     for sunday in sorted({fit_day(day) for day in days} - kept):
         then = replace(night, ds=sunday)
         viewed = viewed_pairs(good_history(then), good_artworks(then)).persist(StorageLevel.MEMORY_AND_DISK)
-        # Of viewings of nothing ALS fails.
-        if not viewed.where(F.col("completion") > 0).isEmpty():
+        if not viewed.isEmpty():
             keep_groups(then, fitted(viewed))
         viewed.unpersist()
     return warehouse.read(TASTE_GROUPS)

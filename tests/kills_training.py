@@ -45,10 +45,10 @@ def main() -> int:
     parser.add_argument("--warehouse", type=Path, required=True, help="one that the step examples has been run on")
     parser.add_argument("--ds", required=True, help="the day of the examples")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
-    parser.add_argument("--limit", default="960", help="examples to train on (default: %(default)s)")
+    parser.add_argument("--limit", default="960", help="plays to train on (default: %(default)s)")
     parsed = parser.parse_args()
     warehouse = {"MARQUEE_WAREHOUSE": str(parsed.warehouse.resolve())}
-    arguments = ["--ds", parsed.ds, "--limit", parsed.limit, "--save-steps", str(_EVERY)]
+    arguments = ["--ds", parsed.ds, "--limit", parsed.limit, "--batch", "32", "--save-steps", str(_EVERY)]
     calm, killed = parsed.out.resolve() / "calm", parsed.out.resolve() / "killed"
     equal = True
     bases = Path(settings().model), Path(settings().model)

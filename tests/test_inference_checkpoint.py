@@ -37,6 +37,12 @@ def test_the_version_follows_the_content_and_nothing_else(folder: Path, tmp_path
     assert write_manifest(folder, "tiny").version != first
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "it's", "two words", ".hidden", "a@b"])
+def test_a_name_that_cannot_stand_in_a_version_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(ContractError, match="cannot begin a model's version"):
+        write_manifest(folder, name)
+
+
 def test_files_that_changed_since_are_named(folder: Path) -> None:
     write_manifest(folder, "tiny")
     weights = (folder / "model.safetensors").read_bytes()

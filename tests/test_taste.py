@@ -89,6 +89,11 @@ def test_users_are_told_the_group_of_those_who_watch_alike_and_always_the_same(s
     assert told(spark, viewed[::-1], parts=3) == found
 
 
+def test_a_user_who_left_everything_at_once_has_a_group_too(spark: SparkSession) -> None:
+    leaver = [("leaver", f"horror title {number}", 0.0) for number in range(4)]
+    assert told(spark, [(*pair, 0.9) for pair in VIEWED] + leaver)["leaver"].startswith("viewers of horror")
+
+
 def test_a_group_is_of_users_whose_factors_point_the_same_way(spark: SparkSession) -> None:
     vectors = {"a": [1.0, 0.0], "b": [9.0, 0.0], "c": [0.0, 2.0], "d": [0.0, 0.1], "nothing is known of": [0.0, 0.0]}
     known = spark.createDataFrame(list(enumerate(vectors.values())), "id int, features array<float>")

@@ -85,6 +85,12 @@ def test_weights_are_clipped_inverse_propensities_of_mean_one(tmp_path: Path) ->
     assert len(list(weighted_examples(source, Sft(not_played=0.5)))) == 3
 
 
+def test_a_limit_counts_what_is_learned_from(tmp_path: Path) -> None:
+    source = make_source(tmp_path, [example(0, played=False), example(1), example(2)])
+    assert [row["played"] for row in weighted_examples(source, Sft(limit=1))] == [True]
+    assert [row["played"] for row in weighted_examples(source, Sft(limit=1, not_played=0.5))] == [False]
+
+
 def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: Tokens, tmp_path: Path) -> None:
     examples = [example(number) for number in range(3)]
     kinds = ("same_user", "like_users", "never_shown")

@@ -89,7 +89,7 @@ def test_the_merged_checkpoint_in_vllm_agrees_with_the_trainer(random_checkpoint
         return {"prior": {}}
 
     begin(stage)
-    made = run(stage, sft.train(stage, recipe), "tests", measure)
+    made = run(stage, sft.train(stage, recipe), measure)
     assert made is not None
     trainer, engine = kept["trainer"], engine_logprobs(made.path, prompts, tmp_path)
     assert (trainer.argmax(axis=1) == engine.argmax(axis=1)).all()

@@ -38,7 +38,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 
 def finish(stage: Stage, trainer: Any) -> Checkpoint:
-    made = run(stage, trainer, "tests", lambda model: measure_prior(model, stage))
+    made = run(stage, trainer, lambda model: measure_prior(model, stage))
     assert made is not None
     return made
 
@@ -111,6 +111,8 @@ def test_another_run_does_not_go_on_in_the_same_folder(
     begin(Stage("sft", random_checkpoint, tmp_path, Sft(), source))
     with pytest.raises(ContractError, match="differs in settings"):
         begin(Stage("sft", random_checkpoint, tmp_path, Sft(rank=4), source))
+    with pytest.raises(ContractError, match="differs in name"):
+        begin(Stage("sft", random_checkpoint, tmp_path, Sft(), source, called="other"))
     with pytest.raises(ContractError, match="differs in stage"):
         begin(Stage("dpo", random_checkpoint, tmp_path, Sft(), source))
     with pytest.raises(ContractError, match="did not make"):
@@ -209,7 +211,7 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
         kept["trainer"] = label_logprobs(model, prompts, labels)
         return {"prior": {"4": [0.5, 0.0, 0.0, -0.5]}}
 
-    made = run(stage, trainer, "tests", measure)
+    made = run(stage, trainer, measure)
     assert made is not None
     assert made.signals == ("play_rate",)
     losses = json.loads((made.path / "loss.json").read_text())

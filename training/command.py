@@ -46,17 +46,12 @@ def command(
         base = read_checkpoint(parsed.base)
         source = open_source(settings().warehouse, parsed.ds, tables)
         chosen = from_arguments(parsed, recipe)
-        stage = Stage(name, base, parsed.out, chosen, source, settings().signals)
+        stage = Stage(name, base, parsed.out, chosen, source, settings().signals, parsed.name)
         going_on = begin(stage)
         if going_on is None:
             done_already(stage)
             return
-        checkpoint = run(
-            going_on,
-            trainer(going_on, chosen),
-            parsed.name or f"{base.name}-{name}",
-            lambda model: measure_prior(model, going_on),
-        )
+        checkpoint = run(going_on, trainer(going_on, chosen), lambda model: measure_prior(model, going_on))
         if checkpoint is not None:
             print(f"{name}: {checkpoint.path} is {checkpoint.version}", flush=True)
 

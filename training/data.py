@@ -50,10 +50,9 @@ class Source:
         for batch in dataset.to_batches(columns=columns, filter=wanted, batch_size=_BATCH_ROWS):
             yield from batch.to_pylist()
 
-    def training(self, columns: list[str], limit: int = 0) -> Iterator[dict[str, Any]]:
-        """Training examples; a part of them is the same part for the same table."""
-        found = self.rows(POST_TRAINING_EXAMPLES, columns, pc.field("split") == "training")
-        return islice(found, limit or None)
+    def training(self, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """Training examples, in one order for the same table."""
+        return self.rows(POST_TRAINING_EXAMPLES, columns, pc.field("split") == "training")
 
 
 def open_source(

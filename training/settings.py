@@ -29,7 +29,7 @@ class Common:
     warm_up: float = _setting(0.05, "share of the steps over which the learning rate rises")
     save_steps: int = _setting(200, "steps from one checkpoint to the next; a rerun after a kill goes on from the last")
     seed: int = _setting(17, "order of examples and first weights of adapters")
-    limit: int = _setting(0, "examples to read at most; 0 for all")
+    limit: int = _setting(0, "plays to learn from at most; 0 for all")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class Sft(Common):
     # (docs/evaluation.md).
     learning_rate: float = _setting(1e-5, "peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
     not_played: float = _setting(
-        0.0, "weight of impressions that were not played, whose likelihood is lowered; 0 learns from plays alone"
+        0.0,
+        "weight of impressions that were not played, whose likelihood is lowered, and which --limit then counts too; 0 "
+        "learns from plays alone",
     )
     propensity_clip: float = _setting(
         10.0, "weigh each example by 1 / propensity, at most this; weights have mean 1. 0 weighs all alike"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from schemas.tables import POST_TRAINING_EXAMPLES
@@ -21,7 +22,8 @@ _COLUMNS = ["context", "choice", "shown", "played", "propensity"]
 
 def weighted_examples(source: Source, recipe: Sft) -> Iterator[dict[str, Any]]:
     """The examples to learn from, each with its weight: min(1 / propensity, clip), over the mean of that."""
-    wanted = [row for row in source.training(_COLUMNS, recipe.limit) if row["played"] or recipe.not_played]
+    played = (row for row in source.training(_COLUMNS) if row["played"] or recipe.not_played)
+    wanted = list(islice(played, recipe.limit or None))
     weights = [counts_of_play(row["propensity"], recipe.propensity_clip) for row in wanted]
     mean = sum(weights) / max(1, len(weights))
     for row, weight in zip(wanted, weights, strict=True):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference.checkpoint import MANIFEST, Checkpoint, read_checkpoint
+from inference.checkpoint import MANIFEST, Checkpoint, check_name, read_checkpoint
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from training.data import Source
@@ -43,6 +43,12 @@ class Stage:
     source: Source
     signals: tuple[str, ...] = ()
     """Those that the texts of the examples tell."""
+    called: str | None = None
+    """The name that its scores are published under, where it is not the base's with the stage's."""
+
+    @property
+    def published(self) -> str:
+        return self.called or f"{self.base.name}-{self.name}"
 
     @property
     def work(self) -> Path:
@@ -61,11 +67,13 @@ class Stage:
 def begin(stage: Stage) -> Stage | None:
     """The stage to train, with what an earlier try of it read; None where it is done.
 
-    Raises ContractError where the folder holds another run.
+    Raises ContractError where the folder holds another run, or where nothing can be published under the name.
     """
+    check_name(stage.published)
     record = stage.work / RECORD
     wanted = {
         "stage": stage.name,
+        "name": stage.published,
         "base": stage.base.version,
         "ds": str(stage.source.ds),
         "settings": as_record(stage.recipe),
@@ -168,7 +176,7 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
     }
 
 
-def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], dict[str, Any]]) -> Checkpoint | None:
+def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any]]) -> Checkpoint | None:
     """Train from the last checkpoint on, merge, and write the checkpoint; `measure` gives its label prior.
 
     Of the processes that accelerate starts, each with the whole model, the first writes it; the others get None.
@@ -186,7 +194,8 @@ def run(stage: Stage, trainer: Any, name: str, measure: Callable[[nn.Module], di
     before = json.loads(earlier.read_text()) if earlier.exists() else []
     merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     merged.eval()
-    return write_merged(merged, stage.base, stage.out, name, before + losses, measure(merged), stage.signals)
+    prior = measure(merged)
+    return write_merged(merged, stage.base, stage.out, stage.published, before + losses, prior, stage.signals)
 
 
 def printer(stage: Stage) -> TrainerCallback:
