@@ -5,9 +5,10 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from schemas.tables import IMPRESSIONS
 from spark_jobs.examples import HELD_OUT, TRAINING
 
-KEY = ("user_id", "title_id", "shown_at")
+KEY = IMPRESSIONS.key
 """What names an impression."""
 
 

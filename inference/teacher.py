@@ -29,7 +29,7 @@ from inference.warehouse import Night
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
-from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
+from schemas.tables import IMPRESSIONS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
 
 log = logging.getLogger("marquee.teacher")
 
@@ -37,7 +37,7 @@ REQUEST = "In one sentence, without naming its number, explain why this user wou
 OPENING = "Because"
 """The first word of every reason. It ends the prompt, so that a model that obeys no requests goes on with a reason."""
 
-_KEY = ["user_id", "title_id", "shown_at"]
+_KEY = IMPRESSIONS.key
 # What becomes of the plays; a reason that was cut off at the limit counts among the reasons.
 _COUNTED = ("reasons", "cut_off", "empty", "refused", "too_long")
 

@@ -10,9 +10,11 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from schemas.tables import IMPRESSIONS
+
 SAME_USER, LIKE_USERS, NEVER_SHOWN = "same_user", "like_users", "never_shown"
 
-_KEY = ("user_id", "title_id", "shown_at")
+_KEY = IMPRESSIONS.key
 
 CLIP = 10.0
 """An impression counts 1 / propensity, at most this."""

@@ -20,12 +20,12 @@ from deltalake import DeltaTable
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
-from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
+from schemas.tables import ARTWORKS, IMPRESSIONS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-EXAMPLE = ["user_id", "title_id", "shown_at"]
+EXAMPLE = IMPRESSIONS.key
 """What names an example."""
 _BATCH_ROWS = 4096
 _POOL = 16  # batches that are sorted by length together
