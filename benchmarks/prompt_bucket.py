@@ -7,7 +7,6 @@ which is how the shuffle of a join leaves a table. A second, tiny night is there
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import islice
@@ -17,7 +16,7 @@ from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import write_deltalake
 
 from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
@@ -55,7 +54,8 @@ def make_nights(
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
     choices = [row for title in titles if (row := choice_row(title))]
     for table in (USER_CONTEXTS, TITLE_CHOICES, ARTWORK_SELECTIONS):
-        _create(warehouse, table, buckets)
+        properties = {BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else {}
+        table.create(str(warehouse / table.name), **properties)
     (warehouse / "prompts").mkdir()
     for ds, first, count in ((WARM_UP, users, WARM_UP_USERS), (MEASURED, 0, users)):
         _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in (*choices, too_long_choice())])
@@ -136,16 +136,6 @@ def prompt_rows(context: dict[str, Any], choices: list[dict[str, Any]]) -> Itera
 def _line(title: Title) -> str:
     year = f" ({title.release_year})" if title.release_year else ""
     return f"{title.name}{year}: {', '.join(title.genres)}"
-
-
-def _create(warehouse: Path, table: Table, buckets: int) -> None:
-    DeltaTable.create(
-        str(warehouse / table.name),
-        Schema.from_json(json.dumps(table.delta_json())),
-        partition_by=list(table.partitioned_by),
-        configuration={BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else None,
-        raise_if_key_not_exists=False,
-    )
 
 
 def _append(warehouse: Path, table: Table, rows: Iterable[dict[str, Any]]) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import write_deltalake
 
 from benchmarks.prompt_bucket import TITLES_PER_USER
 from schemas.buckets import bucket_of
-from schemas.contract import Table
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
 
 USERS_A_BUCKET = 10_000
@@ -34,8 +32,8 @@ def make_selections(warehouse: Path, rows: int, buckets: int) -> None:
     by_bucket: dict[int, list[str]] = defaultdict(list)
     for number in range(rows // TITLES_PER_USER):
         by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")
-    _create(warehouse, TITLE_DEFAULTS, {})
-    _create(warehouse, ARTWORK_SELECTIONS, {BUCKETS_PROPERTY: str(buckets)})
+    TITLE_DEFAULTS.create(str(warehouse / TITLE_DEFAULTS.name))
+    ARTWORK_SELECTIONS.create(str(warehouse / ARTWORK_SELECTIONS.name), **{BUCKETS_PROPERTY: str(buckets)})
     for bucket, users in sorted(by_bucket.items()):
         write_deltalake(str(warehouse / ARTWORK_SELECTIONS.name), bucket_rows(bucket, users), mode="append")
 
@@ -78,13 +76,3 @@ def bucket_rows(bucket: int, users: list[str]) -> pa.RecordBatch:
         "updated_at": pa.repeat(pa.scalar(datetime(2026, 1, 6, tzinfo=UTC), pa.timestamp("us", "UTC")), rows),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def _create(warehouse: Path, table: Table, properties: dict[str, str]) -> None:
-    DeltaTable.create(
-        str(warehouse / table.name),
-        Schema.from_json(json.dumps(table.delta_json())),
-        partition_by=list(table.partitioned_by),
-        configuration={**table.properties, **properties},
-        raise_if_key_not_exists=False,
-    )

@@ -68,7 +68,7 @@ class Teaching:
         # As many as there are training examples at most (a setting), of a sentence each: some 50 MB.
         asked = plays(self.night, [*_KEY, "context", "choice", "shown"], limit)
         rows = list(self.reasons(engine, asked))
-        self.night.create(TEACHER_REASONS)
+        TEACHER_REASONS.create(self.night.path(TEACHER_REASONS))
         self.night.replace_rows(TEACHER_REASONS, rows, model_version=self.teacher.version)
 
     def reasons(self, engine: Engine, played: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from inference.checkpoint import Checkpoint, read_checkpoint
@@ -59,17 +58,7 @@ class Night:
     def create_missing(self) -> None:
         """Make the tables of `into`; those of a warehouse are made by the step validate."""
         for table in SCORED if self.into else ():
-            self.create(table)
-
-    def create(self, table: Table) -> None:
-        """Make a table by contract, if it is not there."""
-        DeltaTable.create(
-            self.path(table),
-            Schema.from_json(json.dumps(table.delta_json())),
-            mode="ignore",
-            partition_by=list(table.partitioned_by),
-            description=table.meaning,
-        )
+            table.create(self.path(table))
 
     @cached_property
     def buckets(self) -> int:

@@ -105,3 +105,18 @@ class Table:
         from deltalake import Schema
 
         return pyarrow.schema(Schema.from_json(json.dumps(self.delta_json())))
+
+    def create(self, uri: str, **properties: str) -> None:
+        """Make the Delta table at `uri`, empty and with `properties` beside its own, if there is none."""
+        from deltalake import DeltaTable, Schema
+
+        DeltaTable.create(
+            uri,
+            Schema.from_json(json.dumps(self.delta_json())),
+            mode="ignore",
+            partition_by=list(self.partitioned_by),
+            description=self.meaning,
+            configuration={**self.properties, **properties},
+            # Of `marquee.…` properties delta-rs knows nothing.
+            raise_if_key_not_exists=False,
+        )

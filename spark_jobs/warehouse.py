@@ -41,7 +41,7 @@ class Warehouse:
     def path(self, table: Table) -> str:
         return f"{self.settings.warehouse.rstrip('/')}/{table.name}"
 
-    # What a table's log alone tells is read by delta-rs, in milliseconds; Spark runs jobs for it.
+    # What concerns a table's log alone is done by delta-rs, in milliseconds; Spark runs jobs for it.
 
     def has(self, table: Table) -> bool:
         return deltalake.DeltaTable.is_deltatable(self.path(table))
@@ -86,16 +86,8 @@ class Warehouse:
         kept = f"interval {self.settings.retention_days} days"
         common = {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
         for table in tables:
-            if self.has(table):
-                continue
-            builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table)).comment(table.meaning)
-            builder = builder.addColumns(table.spark_schema()).partitionedBy(*table.partitioned_by)
-            properties = {**common, **table.properties}
-            if table is ARTWORK_SELECTIONS:
-                properties[BUCKETS_PROPERTY] = str(self.settings.buckets)
-            for key, value in properties.items():
-                builder = builder.property(key, value)
-            builder.execute()
+            buckets = {BUCKETS_PROPERTY: str(self.settings.buckets)} if table is ARTWORK_SELECTIONS else {}
+            table.create(self.path(table), **common, **buckets)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -142,13 +142,8 @@ def make_night(
 ) -> None:
     """The tables as they are when scoring begins."""
     for table in (*MADE, ARTWORK_SELECTIONS):
-        DeltaTable.create(
-            str(warehouse / table.name),
-            Schema.from_json(json.dumps(table.delta_json())),
-            partition_by=list(table.partitioned_by),
-            configuration={BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else None,
-            raise_if_key_not_exists=False,
-        )
+        properties = {BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else {}
+        table.create(str(warehouse / table.name), **properties)
     append(warehouse, NIGHT_MODELS, [{"ds": DS, "model_version": model.version, "checkpoint": str(model.path)}])
     append(warehouse, USER_CONTEXTS, contexts)
     append(warehouse, TITLE_CHOICES, choices)

@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -127,10 +129,13 @@ class SmallWarehouse:
     def night(self, ds: date = DAY) -> Night:
         return Night(self.warehouse, ds)
 
-    def write(self, table: Table, rows: list[tuple[Any, ...]], schema: StructType | None = None) -> None:
-        frame = self.spark.createDataFrame(rows, schema or nullable(table))
-        writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-        writer.partitionBy(*table.partitioned_by).save(self.warehouse.path(table))
+    def write(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
+        """Write the whole of an input, as a careless owner would: every column may be null."""
+        schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema()])
+        content = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
+        write_deltalake(
+            self.warehouse.path(table), content, mode="overwrite", partition_by=list(table.partitioned_by) or None
+        )
 
     def write_inputs(self) -> None:
         self.write(VIEWING_HISTORY, self.history)

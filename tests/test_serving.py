@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake import write_deltalake
 from rich.console import Console
 
 from schemas.buckets import bucket_of
@@ -36,13 +35,7 @@ BUCKETS = 4
 
 def write(warehouse: Path, table: Table, rows: list[dict[str, Any]], **properties: str) -> None:
     folder = str(warehouse / table.name)
-    DeltaTable.create(
-        folder,
-        Schema.from_json(json.dumps(table.delta_json())),
-        partition_by=list(table.partitioned_by),
-        configuration=properties,
-        raise_if_key_not_exists=False,
-    )
+    table.create(folder, **properties)
     write_deltalake(folder, pa.Table.from_pylist(rows, schema=table.arrow_schema()), mode="append")
 
 
