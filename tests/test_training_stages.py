@@ -148,11 +148,12 @@ def test_reading_a_prompt_once_gives_the_loss_and_gradient_of_trl(
 
     trainer.model.zero_grad()
     loss = trainer._compute_loss(trainer.model, trainer.data_collator(rows), False)
+    accuracy = trainer._metrics["train"]["rewards/accuracies"].pop()
     loss.backward()
     ours = [each.grad.clone() for each in trainer.model.parameters() if each.grad is not None]
 
     trainer.model.zero_grad()
-    collator, whole = DataCollatorForPreference(trainer.processing_class.pad_token_id), 0.0
+    collator, whole, right = DataCollatorForPreference(trainer.processing_class.pad_token_id), 0.0, 0.0
     for row in rows:
         for rejected, weight in zip(row["rejected_ids"], row["weights"], strict=True):
             one = collator([{**row, "rejected_ids": [rejected]}])
@@ -160,9 +161,11 @@ def test_reading_a_prompt_once_gives_the_loss_and_gradient_of_trl(
             part = of_trl._compute_loss(trainer, trainer.model, one, False) * weight / len(rows)
             part.backward()
             whole += part.item()
+            right += weight * trainer._metrics["train"]["rewards/accuracies"].pop()
     trls = [each.grad for each in trainer.model.parameters() if each.grad is not None]
     assert whole != pytest.approx(math.log(2), abs=1e-4)
     assert loss.item() == pytest.approx(whole, abs=1e-6)
+    assert accuracy == pytest.approx(right / sum(sum(row["weights"]) for row in rows), abs=1e-6)
     assert len(ours) == len(trls) > 0
     for one_pass, of_pairs in zip(ours, trls, strict=True):
         assert np.allclose(one_pass, of_pairs, atol=1e-6)

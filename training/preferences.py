@@ -67,7 +67,8 @@ class PreferenceTrainer(DPOTrainer):
         rewards = self.beta * (log_probs - reference)
         margins = rewards.gather(1, inputs["chosen"]) - rewards.gather(1, inputs["rejected"])
         weights = inputs["weights"]
-        shares = weights / weights.sum(dim=1, keepdim=True)
+        # Means over rows of what is times these are means over pairs, each by its weight.
+        shares = weights / weights.sum(dim=1).mean()
         self._note("rewards/margins", (shares * margins).sum(dim=1))
         self._note("rewards/accuracies", (shares * (margins > 0)).sum(dim=1))
         self._note("label_mass", log_probs[:, self.labels].exp().sum(dim=1))
