@@ -26,7 +26,8 @@ in_warehouse() { # folder, signals: what follows works there
         esac
     fi
     ds=$(python -m examples last-day --warehouse "$1")
-    [ -d "$1/post_training_examples" ] || python -m spark_jobs examples --ds "$ds"
+    # The tables are there from the job's beginning on: they do not tell that it ended.
+    [ -e "$1/.examples-made" ] || { python -m spark_jobs examples --ds "$ds"; touch "$1/.examples-made"; }
 }
 
 trained() { # recipe, base, options: the checkpoint's folder is named as the recipe
@@ -49,7 +50,7 @@ in_turns=$(python -c 'import sys; from inference.checkpoint import read_checkpoi
 print(averaged(read_checkpoint(sys.argv[1]).version, 4))' "$made/dpo")
 # Its teacher is no model: it writes templated reasons from the artworks' true themes.
 trained reasoning "$MARQUEE_MODEL" --limit 10000
-trained grpo "$made/sft" --limit 1000
+trained grpo "$made/sft" --limit 500
 for model in "$MARQUEE_MODEL" "$made"/{dpo,sft,reasoning,grpo}; do
     scored "$model"
 done
