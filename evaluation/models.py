@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from evaluation.log import KEY
 from inference.champion import model_of_tonight
 from inference.checkpoint import read_checkpoint
+from inference.orders import averaged, of_averaged
 from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
@@ -19,8 +20,13 @@ from spark_jobs.warehouse import Warehouse
 
 
 def version_of(model: str) -> str:
-    """The version of a checkpoint, where `model` is its folder; a version or the name of a policy is itself."""
-    return read_checkpoint(model).version if Path(model).is_dir() else model
+    """The version of a checkpoint, where `model` is its folder, and of its `averaged` scores, where `+ordersN` stands
+    behind the folder; a version or the name of a policy is itself.
+    """
+    if Path(model).is_dir():
+        return read_checkpoint(model).version
+    found = of_averaged(model)
+    return averaged(version_of(found[0]), found[1]) if found else model
 
 
 def champion_version(named: str | None, settings: Settings) -> str:

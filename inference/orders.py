@@ -41,6 +41,13 @@ def averaged(model_version: str, orders: int) -> str:
     return f"{model_version}+orders{orders}"
 
 
+def of_averaged(name: str) -> tuple[str, int] | None:
+    """What `averaged` made `name` of; None for another name."""
+    found = re.fullmatch(r"(.+)\+orders(\d+)", name)
+    return (found[1], int(found[2])) if found else None
+
+
 def told(name: str) -> str:
     """The name of a model's scores in words, where they are `averaged` ones."""
-    return re.sub(r"\+orders(\d+)$", r", mean of \1 orders", name)
+    found = of_averaged(name)
+    return f"{found[0]}, mean of {found[1]} orders" if found else name

@@ -46,8 +46,6 @@ made=$warehouse/checkpoints
 trained sft "$MARQUEE_MODEL" --limit 12500
 trained dpo "$made/sft"
 scored "$made/dpo" --orders 4
-in_turns=$(python -c 'import sys; from inference.checkpoint import read_checkpoint; from inference.orders import averaged
-print(averaged(read_checkpoint(sys.argv[1]).version, 4))' "$made/dpo")
 # Its teacher is no model: it writes templated reasons from the artworks' true themes.
 trained reasoning "$MARQUEE_MODEL" --limit 10000
 trained grpo "$made/sft" --limit 500
@@ -64,7 +62,7 @@ for most in 5000 "$MARQUEE_HELD_OUT_EXAMPLES"; do
     said "policies on up to $most held-out impressions"
     # Differences to the untrained model tell, of its answers to the other warehouse's prompts, what play rates are worth.
     MARQUEE_HELD_OUT_EXAMPLES=$most python -m evaluation.evaluate --ds "$ds" --candidate "$made/dpo" --champion logging \
-        --model "$in_turns" --model "$made/sft" --model "$made/reasoning" --model "$made/grpo" --model "$MARQUEE_MODEL" \
+        --model "$made/dpo+orders4" --model "$made/sft" --model "$made/reasoning" --model "$made/grpo" --model "$MARQUEE_MODEL" \
         --beside "$plain" "$MARQUEE_MODEL" --against most_popular --against "$MARQUEE_MODEL"
 done
 python -m evaluation.report --ds "$ds" --candidate "$made/dpo" --champion logging --out "$warehouse/report.html"

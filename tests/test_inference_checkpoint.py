@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.models import version_of
 from inference import checkpoint
 from inference.checkpoint import read_checkpoint, write_manifest
+from inference.orders import averaged
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from tests.inference_data import make_checkpoint
@@ -41,6 +43,14 @@ def test_the_version_follows_the_content_and_nothing_else(folder: Path, tmp_path
 def test_a_name_that_cannot_stand_in_a_version_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(ContractError, match="cannot begin a model's version"):
         write_manifest(folder, name)
+
+
+def test_a_folder_stands_for_its_version_also_where_the_scores_are_means_over_orders(folder: Path) -> None:
+    version = write_manifest(folder, "tiny").version
+    assert version_of(str(folder)) == version
+    assert version_of(f"{folder}+orders4") == averaged(version, 4)
+    for name in ("most_popular", version, averaged(version, 4)):
+        assert version_of(name) == name
 
 
 def test_files_that_changed_since_are_named(folder: Path) -> None:
