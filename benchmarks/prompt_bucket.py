@@ -21,7 +21,7 @@ from deltalake import write_deltalake
 from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
 from schemas.contract import Table
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import ARTWORK_SELECTIONS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
 from schemas.words import ANSWER, LEADING_THEMES, VIEWING
 
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
@@ -54,8 +54,7 @@ def make_nights(
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
     choices = [row for title in titles if (row := choice_row(title))]
     for table in (USER_CONTEXTS, TITLE_CHOICES, ARTWORK_SELECTIONS):
-        properties = {BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else {}
-        table.create(str(warehouse / table.name), **properties)
+        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
     (warehouse / "prompts").mkdir()
     for ds, first, count in ((WARM_UP, users, WARM_UP_USERS), (MEASURED, 0, users)):
         _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in (*choices, too_long_choice())])

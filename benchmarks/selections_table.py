@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 
 from benchmarks.prompt_bucket import TITLES_PER_USER
 from schemas.buckets import bucket_of
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
+from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS, buckets_kept
 
 USERS_A_BUCKET = 10_000
 """As README.md advises."""
@@ -32,8 +32,8 @@ def make_selections(warehouse: Path, rows: int, buckets: int) -> None:
     by_bucket: dict[int, list[str]] = defaultdict(list)
     for number in range(rows // TITLES_PER_USER):
         by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")
-    TITLE_DEFAULTS.create(str(warehouse / TITLE_DEFAULTS.name))
-    ARTWORK_SELECTIONS.create(str(warehouse / ARTWORK_SELECTIONS.name), **{BUCKETS_PROPERTY: str(buckets)})
+    for table in (TITLE_DEFAULTS, ARTWORK_SELECTIONS):
+        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
     for bucket, users in sorted(by_bucket.items()):
         write_deltalake(str(warehouse / ARTWORK_SELECTIONS.name), bucket_rows(bucket, users), mode="append")
 

@@ -13,6 +13,12 @@ MAX_ARTWORKS = 40
 BUCKETS_PROPERTY = "marquee.buckets"
 """Table property of `artwork_selections` that keeps the number of buckets a warehouse was made with."""
 
+
+def buckets_kept(table: Table, buckets: int) -> dict[str, str]:
+    """The properties by which `table` keeps the number of buckets: none, but of `artwork_selections`."""
+    return {BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else {}
+
+
 ranking_type = array(struct(artwork_id="string", probability="double", propensity="double"))
 
 _ds = Column("ds", "date", "the night: the date of the run's logical date")

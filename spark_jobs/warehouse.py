@@ -28,6 +28,7 @@ from schemas.tables import (
     NIGHT_MODELS,
     NIGHT_STEPS,
     SERVED,
+    buckets_kept,
 )
 
 
@@ -86,8 +87,7 @@ class Warehouse:
         kept = f"interval {self.settings.retention_days} days"
         common = {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
         for table in tables:
-            buckets = {BUCKETS_PROPERTY: str(self.settings.buckets)} if table is ARTWORK_SELECTIONS else {}
-            table.create(self.path(table), **common, **buckets)
+            table.create(self.path(table), **common, **buckets_kept(table, self.settings.buckets))
 
 
 @dataclass

@@ -17,7 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from inference.checkpoint import Checkpoint
 from schemas.contract import Table
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, MADE, NIGHT_MODELS, TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_MODELS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
 from schemas.words import ANSWER, VIEWING
 
 DS = date(2026, 1, 5)
@@ -142,8 +142,7 @@ def make_night(
 ) -> None:
     """The tables as they are when scoring begins."""
     for table in (*MADE, ARTWORK_SELECTIONS):
-        properties = {BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else {}
-        table.create(str(warehouse / table.name), **properties)
+        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
     append(warehouse, NIGHT_MODELS, [{"ds": DS, "model_version": model.version, "checkpoint": str(model.path)}])
     append(warehouse, USER_CONTEXTS, contexts)
     append(warehouse, TITLE_CHOICES, choices)

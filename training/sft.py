@@ -22,8 +22,8 @@ _COLUMNS = ["context", "choice", "shown", "played", "propensity"]
 
 def weighted_examples(source: Source, recipe: Sft) -> Iterator[dict[str, Any]]:
     """The examples to learn from, each with its weight: min(1 / propensity, clip), over the mean of that."""
-    played = (row for row in source.training(_COLUMNS) if row["played"] or recipe.not_played)
-    wanted = list(islice(played, recipe.limit or None))
+    learned_from = (row for row in source.training(_COLUMNS) if row["played"] or recipe.not_played)
+    wanted = list(islice(learned_from, recipe.limit or None))
     weights = [counts_of_play(row["propensity"], recipe.propensity_clip) for row in wanted]
     mean = sum(weights) / max(1, len(weights))
     for row, weight in zip(wanted, weights, strict=True):
