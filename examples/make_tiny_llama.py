@@ -122,7 +122,7 @@ def make_checkpoint(folder: Path, texts: list[Texts], recipe: Recipe, console: C
 
 def train(model: LlamaForCausalLM, texts: list[Texts], tokens: Tokens, recipe: Recipe, console: Console) -> None:
     """Train `model` in place. A copy in bfloat16 does the computing; the weights that are updated stay in float32."""
-    services = [Batches(each, tokens.ids) for each in texts]
+    services = [Batches(each, tokens.ids, tokens.labels) for each in texts]
     labels = torch.tensor(tokens.labels)
     heads = Heads(model.config.hidden_size)
     worker = copy.deepcopy(model).bfloat16()
@@ -161,29 +161,28 @@ def _move_gradients(worker: nn.Module, model: nn.Module) -> None:
 
 
 def losses(model: LlamaForCausalLM, heads: Heads, batch: Batch, labels: Tensor) -> Losses:
-    """The four losses of a batch. A context is read once for all its choices, as the prefix cache does when scoring."""
+    """The five losses of a batch. A context is read once for all its choices, as the prefix cache does when scoring."""
     context_hidden, choice_hidden = hidden_states(model, batch)
     taste = heads.taste(_at(context_hidden, batch.line_ends).float())
     option_hidden = _at(choice_hidden, batch.option_ends).float()
     captioned, liking = heads.captioned(option_hidden), heads.liking(option_hidden)[..., 0]
     last = _at(choice_hidden, batch.choice_lengths[:, None] - 1)[:, 0]
     # Over the whole vocabulary, so that the model also learns to answer with a number.
-    answer = model.lm_head(last).float().log_softmax(-1)[:, labels[: batch.options.shape[1]]]
+    answer = model.lm_head(last).float().log_softmax(-1).gather(1, labels[batch.numbers])
     wanted = (batch.liking / SHARPNESS).masked_fill(~batch.options, -math.inf).softmax(-1)
     return Losses(
         answer=-(wanted * answer).sum(-1).mean(),
         liking=(liking - batch.liking).square()[batch.options].mean(),
         captioned=(captioned - batch.captioned).square().sum(-1)[batch.options].mean(),
         taste=(taste - batch.tastes[:, None]).square().mean(),
-        number=_number_loss(heads.number(option_hidden), batch.options),
+        number=_number_loss(heads.number(option_hidden), batch),
         gained=_gained(answer, batch),
     )
 
 
-def _number_loss(logits: Tensor, options: Tensor) -> Tensor:
+def _number_loss(logits: Tensor, batch: Batch) -> Tensor:
     """How well an option's end knows the option's number; logits (N, K, 40)."""
-    numbers = torch.arange(options.shape[1]).expand_as(options)
-    return functional.cross_entropy(logits[options], numbers[options])
+    return functional.cross_entropy(logits[batch.options], batch.numbers[batch.options])
 
 
 def hidden_states(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:

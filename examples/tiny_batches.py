@@ -19,6 +19,9 @@ _MOST_CHOICES = 96
 _LINES_BEFORE_THEMES = 1  # the instruction
 _OPTION = re.compile(r"\d+\. ")
 _LONG_OPTIONS = 12
+# Choices whose options are numbered from somewhere else than 1. In a catalogue numbers over 12 are seldom there to be
+# answered with, and those of 30 and more nearly never: a model that met them only there does not answer with them.
+_MOVED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class _EncodedContext:
 @dataclass(frozen=True)
 class _EncodedChoice:
     ids: np.ndarray
+    option_starts: np.ndarray  # the place of each option's number
     option_ends: np.ndarray  # the place of each option's line break
     captioned: np.ndarray
 
@@ -53,8 +57,9 @@ class Batch:
 
     contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are before padding. `line_ends` (C, L)
     are the places where lines of the context end, the last one repeated where there are fewer. `options` (N, K) is
-    true where there is an option, `option_ends` (N, K) its line break's place, `captioned` (N, K, 19) what its caption
-    tells, `liking` (N, K) what that is worth to the user, and `tastes` (C, 18) what the users like.
+    true where there is an option, `numbers` (N, K) says which number it has, counted from 0, `option_ends` (N, K) its
+    line break's place, `captioned` (N, K, 19) what its caption tells, `liking` (N, K) what that is worth to the user,
+    and `tastes` (C, 18) what the users like.
     """
 
     contexts: Tensor
@@ -63,6 +68,7 @@ class Batch:
     choices: Tensor
     choice_lengths: Tensor
     options: Tensor
+    numbers: Tensor
     option_ends: Tensor
     captioned: Tensor
     liking: Tensor
@@ -70,13 +76,17 @@ class Batch:
 
 
 class Batches:
-    """Draws batches from one service's texts. Contexts of a batch are of like length, and so are its choices."""
+    """Draws batches from one service's texts. Contexts of a batch are of like length, and so are its choices.
 
-    def __init__(self, texts: Texts, encode: Callable[[str], list[int]]) -> None:
-        self._tastes = texts.tastes
+    Half of the choices come with their options numbered as in the text, the others from a number drawn evenly from
+    those that leave room for all. `labels` are the token ids of the option numbers.
+    """
+
+    def __init__(self, texts: Texts, encode: Callable[[str], list[int]], labels: list[int]) -> None:
+        self._tastes, self._labels = texts.tastes, np.array(labels)
         self._contexts = [_encoded_context(text, encode) for text in texts.contexts]
         self._by_length = np.argsort([len(context.ids) for context in self._contexts], kind="stable")
-        encoded = [_encoded(choice.text, choice.captioned, encode) for choice in texts.choices]
+        encoded = [_encoded(choice.text, choice.captioned, encode, self._labels) for choice in texts.choices]
         encoded.sort(key=lambda choice: len(choice.ids))
         self._usual = [choice for choice in encoded if len(choice.option_ends) <= _LONG_OPTIONS]
         self._long = [choice for choice in encoded if len(choice.option_ends) > _LONG_OPTIONS]
@@ -98,10 +108,13 @@ class Batches:
         line_ends = np.where(
             np.arange(line_ends.shape[1]) < line_counts[:, None], line_ends, context_lengths[:, None] - 1
         )
-        ids, lengths = _padded([choice.ids for choice in choices])
+        first = [self._first_number(len(choice.option_ends), rng) for choice in choices]
+        ids, lengths = _padded([self._numbered(choice, start) for choice, start in zip(choices, first, strict=True)])
         captioned = _stacked([choice.captioned for choice in choices])
         option_ends = _stacked([choice.option_ends for choice in choices])
-        options = np.arange(captioned.shape[1]) < np.array([[len(choice.option_ends)] for choice in choices])
+        places = np.arange(captioned.shape[1])
+        options = places < np.array([[len(choice.option_ends)] for choice in choices])
+        numbers = np.where(options, np.array(first)[:, None] + places, 0)
         liking = expected_liking(np.repeat(tastes, CHOICES_PER_CONTEXT, axis=0)[:, None], captioned)
         return Batch(
             contexts=torch.from_numpy(contexts),
@@ -110,11 +123,20 @@ class Batches:
             choices=torch.from_numpy(ids),
             choice_lengths=torch.from_numpy(lengths),
             options=torch.from_numpy(options),
+            numbers=torch.from_numpy(numbers),
             option_ends=torch.from_numpy(option_ends),
             captioned=torch.from_numpy(captioned).float(),
             liking=torch.from_numpy(liking).float(),
             tastes=torch.from_numpy(tastes).float(),
         )
+
+    def _first_number(self, options: int, rng: np.random.Generator) -> int:
+        return int(rng.integers(len(self._labels) - options + 1)) if rng.random() < _MOVED_SHARE else 0
+
+    def _numbered(self, choice: _EncodedChoice, first: int) -> np.ndarray:
+        ids = choice.ids.copy()
+        ids[choice.option_starts] = self._labels[first : first + len(choice.option_starts)]
+        return ids
 
 
 def _draw_choices(
@@ -135,15 +157,21 @@ def _encoded_context(text: str, encode: Callable[[str], list[int]]) -> _EncodedC
     )
 
 
-def _encoded(text: str, captioned: np.ndarray, encode: Callable[[str], list[int]]) -> _EncodedChoice:
+def _encoded(
+    text: str, captioned: np.ndarray, encode: Callable[[str], list[int]], labels: np.ndarray
+) -> _EncodedChoice:
     lines = text.splitlines(keepends=True)
     ids = [encode(line) for line in lines]
-    ends = np.cumsum([len(line) for line in ids]) - 1
+    ends = np.cumsum([len(line) for line in ids])
     is_option = [_OPTION.match(line) is not None for line in lines]
-    option_ends = ends[is_option]
-    if len(option_ends) != len(captioned):
-        raise ValueError(f"{len(option_ends)} options found where there are {len(captioned)}: {text!r}")
-    return _EncodedChoice(np.concatenate(ids), option_ends, captioned)
+    choice = _EncodedChoice(
+        np.concatenate(ids), (ends - [len(line) for line in ids])[is_option], ends[is_option] - 1, captioned
+    )
+    if len(choice.option_ends) != len(captioned):
+        raise ValueError(f"{len(choice.option_ends)} options found where there are {len(captioned)}: {text!r}")
+    if not np.array_equal(choice.ids[choice.option_starts], labels[: len(captioned)]):
+        raise ValueError(f"options that do not begin with the tokens of their numbers: {text!r}")
+    return choice
 
 
 def _first(ordered: np.ndarray, share: float) -> np.ndarray:

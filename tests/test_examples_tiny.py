@@ -61,7 +61,7 @@ def test_a_made_checkpoint_may_score(made: Path) -> None:
 
 def test_a_context_read_once_gives_what_whole_prompts_give(made: Path, model: LlamaForCausalLM) -> None:
     tokens = Tokens(read_checkpoint(made))
-    batch = Batches(made_up_texts(), tokens.ids).draw(np.random.default_rng(1), 1)
+    batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(1), 1)
     _, choice_hidden = hidden_states(model, batch)
     for row in range(len(batch.choices)):
         context = batch.contexts[row // CHOICES_PER_CONTEXT]
@@ -73,7 +73,7 @@ def test_a_context_read_once_gives_what_whole_prompts_give(made: Path, model: Ll
 
 def test_losses_are_near_those_of_knowing_nothing_before_training(made: Path, model: LlamaForCausalLM) -> None:
     tokens = Tokens(read_checkpoint(made))
-    batch = Batches(made_up_texts(), tokens.ids).draw(np.random.default_rng(1), 1)
+    batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(1), 1)
     found = losses(model, Heads(model.config.hidden_size), batch, torch.tensor(tokens.labels))
     assert found.answer.item() == pytest.approx(np.log(model.config.vocab_size), rel=0.3)
     assert found.number.item() == pytest.approx(np.log(MAX_ARTWORKS), rel=0.3)
@@ -82,7 +82,7 @@ def test_losses_are_near_those_of_knowing_nothing_before_training(made: Path, mo
 
 def test_option_ends_are_line_breaks_and_padding_is_no_option(made: Path) -> None:
     tokens = Tokens(read_checkpoint(made))
-    batch = Batches(made_up_texts(), tokens.ids).draw(np.random.default_rng(2), 1)
+    batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(2), 1)
     line_break, colon_and_break = tokens.ids("\n")[0], tokens.ids("Watched, latest first:\n")[-1]
     ends = batch.choices.gather(1, batch.option_ends)
     assert (ends[batch.options] == line_break).all()
@@ -94,7 +94,48 @@ def test_options_that_are_not_found_in_the_text_are_told() -> None:
     texts = made_up_texts(titles=1)
     texts = replace(texts, choices=[replace(texts.choices[0], captioned=np.zeros((30, _COLUMNS)))])
     with pytest.raises(ValueError, match="options found where there are 30"):
-        Batches(texts, lambda text: [ord(letter) for letter in text])
+        Batches(texts, lambda text: [ord(letter) for letter in text], list(range(MAX_ARTWORKS)))
+
+
+def test_numbers_that_are_no_single_tokens_are_told() -> None:
+    with pytest.raises(ValueError, match="do not begin with the tokens of their numbers"):
+        Batches(made_up_texts(), lambda text: [ord(letter) for letter in text], list(range(MAX_ARTWORKS)))
+
+
+def test_every_number_is_met_and_options_bear_the_numbers_that_are_told(made: Path) -> None:
+    tokens = Tokens(read_checkpoint(made))
+    labels = torch.tensor(tokens.labels)
+    batches, rng = Batches(made_up_texts(), tokens.ids, tokens.labels), np.random.default_rng(3)
+    met: set[int] = set()
+    from_one = choices = 0
+    for _ in range(20):
+        batch = batches.draw(rng, 1)
+        before = batch.options.roll(1, dims=1)
+        before[:, 0] = False
+        # A number follows the line break of the option before it.
+        starts = batch.option_ends.roll(1, dims=1)[before] + 1
+        rows = torch.arange(len(batch.choices))[:, None].expand_as(before)[before]
+        inner = before & batch.options
+        assert (batch.choices[rows, starts] == labels[batch.numbers[before]])[inner[before]].all()
+        assert (batch.numbers.diff(dim=1)[batch.options[:, 1:]] == 1).all()
+        met.update(batch.numbers[batch.options].tolist())
+        from_one += int((batch.numbers[:, 0] == 0).sum())
+        choices += len(batch.choices)
+    assert met == set(range(MAX_ARTWORKS))
+    assert 0.4 < from_one / choices < 0.65
+
+
+def test_the_answer_is_learned_under_the_numbers_that_are_told(made: Path, model: LlamaForCausalLM) -> None:
+    tokens = Tokens(read_checkpoint(made))
+    batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(4), 1)
+    sure = replace(batch, liking=100.0 * (torch.arange(batch.liking.shape[1]) == 1).expand_as(batch.liking))
+    labels = torch.tensor(tokens.labels)
+    _, hidden = hidden_states(model, batch)
+    last = hidden[torch.arange(len(hidden)), batch.choice_lengths - 1]
+    logprobs = model.lm_head(last).log_softmax(-1)
+    of_second = logprobs[torch.arange(len(hidden)), labels[batch.numbers[:, 1]]]
+    found = losses(model, Heads(model.config.hidden_size), sure, labels)
+    assert found.answer.item() == pytest.approx(-of_second.mean().item(), rel=1e-4)
 
 
 def test_liking_is_taste_for_the_themes_and_the_style() -> None:
