@@ -12,11 +12,10 @@ from pyspark.sql import functions as F
 
 from evaluation.log import of_shown
 from schemas.words import LEFT_EARLY_MARK, VIEWING
+from spark_jobs.signals import ARTWORK_SPREAD, TITLE_SPREAD, drawn_to_prior
 
 MOST_THEMES = 24
 """Themes that count: those of the most artworks. Their products are features, so there are at most 24 × 24 of those."""
-PRIOR_IMPRESSIONS = 10
-"""At the title's play rate, added to each artwork's own; and at the overall rate, to each title's."""
 
 
 def vocabulary(artworks: DataFrame) -> list[str]:
@@ -69,26 +68,21 @@ def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
 
 
 def play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
-    """artwork_id, play_rate: smoothed towards the title's rate, and that towards the rate of all impressions."""
-    shown = training.select("title_id", "reward", of_shown(F.col("artwork_ids")).alias("artwork_id"))
-    overall = shown.agg(F.coalesce(F.avg("reward"), F.lit(0.0)).alias("overall"))
-    titles = shown.groupBy("title_id").agg(F.sum("reward").alias("plays"), F.count(F.lit(1)).alias("impressions"))
-    own = shown.groupBy("artwork_id").agg(
-        F.sum("reward").alias("own_plays"), F.count(F.lit(1)).alias("own_impressions")
-    )
+    """artwork_id, play_rate: drawn to the title's rate, and that to the rate of all, as the signal of that name is."""
+    rows = training.select("title_id", "reward", of_shown(F.col("artwork_ids")).alias("artwork_id"))
+    plays, shown = F.coalesce(F.sum("reward"), F.lit(0.0)), F.count(F.lit(1))
+    overall = rows.agg(((plays + 1) / (shown + 2)).alias("overall"))
+    titles = rows.groupBy("title_id").agg(plays.alias("title_plays"), shown.alias("title_shown"))
+    own = rows.groupBy("artwork_id").agg(plays.alias("own_plays"), shown.alias("own_shown"))
     return (
         artworks.select("artwork_id", "title_id")
         .join(titles, "title_id", how="left")
         .join(own, "artwork_id", how="left")
+        .fillna(0, ["title_plays", "title_shown", "own_plays", "own_shown"])
         .crossJoin(F.broadcast(overall))
-        .withColumn("title_rate", _smoothed("plays", "impressions", F.col("overall")))
-        .select("artwork_id", _smoothed("own_plays", "own_impressions", F.col("title_rate")).alias("play_rate"))
+        .withColumn("title_rate", drawn_to_prior("title_plays", "title_shown", "overall", TITLE_SPREAD))
+        .select("artwork_id", drawn_to_prior("own_plays", "own_shown", "title_rate", ARTWORK_SPREAD).alias("play_rate"))
     )
-
-
-def _smoothed(plays: str, impressions: str, rate: Column) -> Column:
-    known_plays, known = (F.coalesce(F.col(name), F.lit(0)) for name in (plays, impressions))
-    return (known_plays + PRIOR_IMPRESSIONS * rate) / (known + PRIOR_IMPRESSIONS)
 
 
 def crossed() -> Column:

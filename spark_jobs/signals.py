@@ -49,10 +49,9 @@ def daily_plays(impressions: DataFrame, settings: Settings) -> DataFrame:
 def play_rate_bands(daily: DataFrame, asked: DataFrame, settings: Settings) -> DataFrame:
     """title_id, artwork_id, day, band: a row for each such three in `asked`. Band is null for an artwork never shown.
 
-    A rate is (plays + m · prior) / (shown + m): an artwork's prior is its title's rate, a title's the rate of all.
-    m = 1 / (σ² prior (1 − prior)) is what a normal prior of deviation σ in log-odds weighs: for artworks 20 impressions
-    where half is played, 104 where a twentieth is. A band is where the log-odds of the artwork's rate less those of its
-    title's fall.
+    A rate is drawn to its prior: an artwork's is its title's rate, a title's the rate of all. The weight of the prior
+    is what a normal one of deviation σ in log-odds has: for artworks 20 impressions where half is played, 104 where a
+    twentieth is. A band is where the log-odds of the artwork's rate less those of its title's fall.
     """
     none = F.lit(0).cast("long")
     questions = asked.select(
@@ -76,8 +75,8 @@ def play_rate_bands(daily: DataFrame, asked: DataFrame, settings: Settings) -> D
         )
         .where("asked")
         .join(F.broadcast(overall_rates(daily, asked, settings)), "day", how="inner")
-        .withColumn("title_rate", _drawn("title_plays", "title_shown", "overall", TITLE_SPREAD))
-        .withColumn("rate", _drawn("own_plays", "own_shown", "title_rate", ARTWORK_SPREAD))
+        .withColumn("title_rate", drawn_to_prior("title_plays", "title_shown", "overall", TITLE_SPREAD))
+        .withColumn("rate", drawn_to_prior("own_plays", "own_shown", "title_rate", ARTWORK_SPREAD))
         .select(
             "title_id",
             "artwork_id",
@@ -143,8 +142,8 @@ def _before(count: str, of: list[str], settings: Settings) -> Column:
     return F.coalesce(F.sum(count).over(days), F.lit(0))
 
 
-def _drawn(plays: str, shown: str, prior: str, spread: float) -> Column:
-    """The rate of `plays`, drawn to `prior` as far as few were shown."""
+def drawn_to_prior(plays: str, shown: str, prior: str, spread: float) -> Column:
+    """The rate (plays + m · prior) / (shown + m), m = 1 / (spread² prior (1 − prior)); `prior` within 0 and 1."""
     weight = 1 / (spread**2 * F.col(prior) * (1 - F.col(prior)))
     return (F.col(plays) + weight * F.col(prior)) / (F.col(shown) + weight)
 

@@ -93,9 +93,18 @@ def test_play_rates_lean_on_the_title(spark: SparkSession) -> None:
     rates = play_rates(
         training(examples(spark, *log)), artworks(spark, ("t1-1", None), ("t1-2", None), ("t1-3", None), ("t2-1", None))
     )
+    weight = 1 / (0.45**2 * 0.25)  # impressions that the title's rate counts as
     assert {row[0]: row[1] for row in rates.collect()} == pytest.approx(
-        {"t1-1": (5 + 5) / 15, "t1-2": 5 / 15, "t1-3": 0.5, "t2-1": 0.5}
+        {"t1-1": (5 + weight / 2) / (5 + weight), "t1-2": weight / 2 / (5 + weight), "t1-3": 0.5, "t2-1": 0.5}
     )
+
+
+def test_play_rates_are_known_where_nothing_was_played_or_shown(spark: SparkSession) -> None:
+    nothing = training(examples(spark, example("u1", "t1", ["t1-1", "t1-2"], 1, False, split="training")))
+    catalogue = artworks(spark, ("t1-1", None), ("t1-2", None))
+    found = {row[0]: row[1] for row in play_rates(nothing, catalogue).collect()}
+    assert 0 < found["t1-1"] < found["t1-2"] < 1 / 3
+    assert {row[1] for row in play_rates(nothing.limit(0), catalogue).collect()} == {0.5}
 
 
 def test_arrays_keep_the_order_of_the_options(spark: SparkSession) -> None:

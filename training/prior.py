@@ -1,7 +1,7 @@
 """How much a checkpoint likes each option number, whatever stands there: see inference/prior.py for the formula.
 
-Measured on a few training questions for each number of options. Each is asked in rotations spread evenly over its
-options, so that every option stands about as often at each number.
+Measured on a few training questions for each number of options, each asked in all rotations of its options: every
+option stands once at each number, so what the options are worth adds the same to all numbers and cancels out.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
     from training.stage import Stage
 
-QUESTIONS = 8
-"""Questions for each number of options."""
-ROTATIONS = 8
-"""Orders at most in which each is asked."""
+PROMPTS = 64
+"""Prompts for each number of options, about: as many questions as make that many in all their rotations."""
+LEAST_QUESTIONS = 2
 _BATCH = 16
 _NUMBER = re.compile(r"\d+\. ")
 
@@ -49,31 +48,30 @@ def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
     """The content of `label_prior.json`: b_K by K, and how it was measured."""
     prior = {}
     for options, questions in sorted(questions_by_options(stage).items()):
-        shifts = sorted({options * turn // min(options, ROTATIONS) for turn in range(min(options, ROTATIONS))})
-        prompts = asked(questions, options, shifts, stage.tokens, stage.limit)
+        prompts = asked(questions, options, stage.tokens, stage.limit)
         if prompts:
             mean = label_logprobs(model, prompts, stage.tokens.labels[:options]).mean(axis=0)
             prior[str(options)] = [round(float(value), 6) for value in mean - mean.mean()]
-    return {"questions": QUESTIONS, "rotations": ROTATIONS, "prior": prior}
+    return {"prompts": PROMPTS, "prior": prior}
 
 
 def questions_by_options(stage: Stage) -> dict[int, list[tuple[str, str]]]:
-    """The first QUESTIONS (context, choice) of training examples for each number of options."""
+    """The first few (context, choice) of training examples for each number of options K: PROMPTS / K."""
     found: dict[int, list[tuple[str, str]]] = defaultdict(list)
     for row in stage.source.training(["context", "choice", "artwork_ids"]):
-        known = found[len(row["artwork_ids"])]
-        if len(known) < QUESTIONS:
+        options = len(row["artwork_ids"])
+        known = found[options]
+        if len(known) < max(LEAST_QUESTIONS, PROMPTS // options):
             known.append((row["context"], row["choice"]))
     return found
 
 
-def asked(
-    questions: list[tuple[str, str]], options: int, shifts: list[int], tokens: Tokens, limit: int
-) -> list[list[int]]:
+def asked(questions: list[tuple[str, str]], options: int, tokens: Tokens, limit: int) -> list[list[int]]:
+    """The questions in all rotations, as token ids; a question that is too long even without history is left out."""
     prompts = [
         prompt_ids(tokens, context, rotated(choice, options, shift), limit)
         for context, choice in questions
-        for shift in shifts
+        for shift in range(options)
     ]
     return [prompt for prompt in prompts if prompt is not None]
 
