@@ -307,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m examples.make_tiny_llama", description="Make the tiny Llama from nothing."
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--users", type=int, default=16_000, help="simulated users to learn from")
     parser.add_argument("--titles", type=int, default=2_400, help="titles of each of the two services")
     parser.add_argument("--seed", type=int, default=1000)
