@@ -29,6 +29,10 @@ class EndlessCache:
         self._block_size = block_size
         self._seen: set[int] = set()
 
+    def __len__(self) -> int:
+        """Blocks held."""
+        return len(self._seen)
+
     def ask(self, prompt: list[int]) -> int:
         """Tokens of the prompt that are held already; afterwards all its whole blocks are."""
         ends = range(self._block_size, len(prompt) + 1, self._block_size)

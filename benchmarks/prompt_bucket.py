@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -34,6 +34,8 @@ _SEED = 7
 _CATALOGUE = 100
 # Of the simulated service's texts, this many come to the tokens that the module promises.
 _VIEWINGS, _OPTIONS = 18, 3
+ROTATIONS = _OPTIONS
+"""The orders in which a title's options can be asked."""
 _ROWS_AT_ONCE = 1000
 # Three options of five times as many tokens, and the tiny Llama reads 4,096.
 _LONG_WORDS = 1000
@@ -44,20 +46,30 @@ PROMPTS = pa.schema(
 
 
 def make_nights(
-    warehouse: Path, users: int, titles_per_user: int = TITLES_PER_USER, buckets: int = 1, too_long_every: int = 0
+    warehouse: Path,
+    users: int,
+    titles_per_user: int = TITLES_PER_USER,
+    buckets: int = 1,
+    too_long_every: int = 0,
+    orderings: int = 1,
 ) -> None:
     """Make both nights in a new folder: MEASURED with `users` users, WARM_UP with a few others.
 
-    Of every `too_long_every` users the last has, in the place of its last pair, one for which the title's choice alone
-    is longer than any prompt may be.
+    `title_choices` has so many `orderings`, up to all ROTATIONS; every pair wants the first. Of every `too_long_every`
+    users the last has, in the place of its last pair, one for which the title's choice alone is longer than any prompt
+    may be.
     """
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
-    choices = [row for title in titles if (row := choice_row(title))]
+    rotated = [
+        [row for title in titles if (row := choice_row(title, ordering))]
+        for ordering in range(min(orderings, ROTATIONS))
+    ]
+    choices = rotated[0]
     for table in (USER_CONTEXTS, TITLE_CHOICES, ARTWORK_SELECTIONS):
         table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
     (warehouse / "prompts").mkdir()
     for ds, first, count in ((WARM_UP, users, WARM_UP_USERS), (MEASURED, 0, users)):
-        _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in (*choices, too_long_choice())])
+        _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in (*chain(*rotated), too_long_choice())])
         # By user_id, as a night's job writes a bucket.
         user_ids = sorted(f"u{number}" for number in range(first, first + count))
 
@@ -78,15 +90,16 @@ def prompts_file(warehouse: Path, ds: date) -> Path:
     return warehouse / "prompts" / f"{ds}.parquet"
 
 
-def choice_row(title: Title) -> dict[str, Any] | None:
+def choice_row(title: Title, ordering: int = 0) -> dict[str, Any] | None:
     """A row of `title_choices` without its ds; None where the title has too few artworks."""
     artworks = make_artworks(_SEED, title, WARM_UP, MEASURED)[:_OPTIONS]
     if len(artworks) < _OPTIONS:
         return None
+    artworks = artworks[ordering:] + artworks[:ordering]
     options = "".join(f"{number}. {artwork.caption}\n" for number, artwork in enumerate(artworks, 1))
     return {
         "title_id": title.title_id,
-        "ordering": 0,
+        "ordering": ordering,
         "artwork_ids": [artwork.artwork_id for artwork in artworks],
         "choice": f"Title: {_line(title)}\n{options}{ANSWER}",
         "choice_hash": 0,

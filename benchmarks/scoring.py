@@ -15,6 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -26,7 +27,7 @@ from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
 from benchmarks.random_llama import make_random_llama
 from benchmarks.repeats import rate
-from benchmarks.sides import OURS, Run, measure
+from benchmarks.sides import OURS, Run, measure, run_side
 from inference.checkpoint import read_checkpoint
 from inference.questions import Choices, Question, questions
 from inference.tokens import Tokens
@@ -123,7 +124,8 @@ def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance:
     )
     large, small = (cache_blocks(bucket.context_tokens, share, job.settings.block_size) for share in (LARGE, SMALL))
     print(f"the script's caches: {large:,} and {small:,} blocks, which the prompts of a step have to fit in too")
-    measured = measure(sides, job, folder, repeats, tolerance)
+    runs = {side: partial(run_side, side, job, folder) for side in sides}
+    measured = measure(runs, repeats, dict.fromkeys(sides, tolerance))
     for side, reason in measured.failed.items():
         print(f"{side}: FAILED, left out: {reason}")
     print(f"the same probabilities as {OURS}'s, within {tolerance}, in every repeat:")

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,29 +47,36 @@ class Run:
     peak_rss_mb: int
 
 
-def run_side(side: str, job: Job, folder: Path) -> tuple[Run, list[dict[str, Any]]]:
-    """Run a side in a process of its own; its scores come along.
+type_ran = tuple[Run, list[dict[str, Any]]]
+"""A side's run and its scores."""
+
+
+def run_side(
+    side: str, job: Job, folder: Path, settings: Mapping[str, str] | None = None, processors: str | None = None
+) -> type_ran:
+    """Run a side in a process of its own, with further `settings` in its environment and on `processors` alone (as
+    `taskset -c` has them) where they are given.
 
     Raises RuntimeError, with the end of what it said, where it fails.
     """
     into = Path(tempfile.mkdtemp(prefix=f"{side}-", dir=folder))
-    Job(job.warehouse, job.model, str(into / "scores"), job.context_tokens).write(into / "job.json")
+    replace(job, into=str(into / "scores")).write(into / "job.json")
     (into / "scores").mkdir()
-    with (into / "log").open("w+") as log:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.peers", side, into / "job.json", into / "result.json"],
-            env=environment(job),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        log.seek(0)
-        said = log.read()
-    if done.returncode:
-        raise RuntimeError(f"ended with status {done.returncode}; the end of {into / 'log'}:\n{said[-1500:]}")
+    pinned = [] if processors is None else ["taskset", "-c", processors]
+    files = [str(into / name) for name in ("job.json", "result.json")]
+    command = [*pinned, sys.executable, "-m", "benchmarks.peers", side, *files]
+    run_to_its_end(command, {**environment(job), **(settings or {})}, into / "log")
     result = json.loads((into / "result.json").read_text())
     scores = result.pop("scores")
     return Run(**result), scores
+
+
+def run_to_its_end(command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """Run a process. Raises RuntimeError, with the end of what it said to `log`, where it fails."""
+    with log.open("w") as said:
+        done = subprocess.run(command, env=environment, stdout=said, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise RuntimeError(f"ended with status {done.returncode}; the end of {log}:\n{log.read_text()[-1500:]}")
 
 
 @dataclass
@@ -80,23 +88,25 @@ class Measured:
     failed: dict[str, str]
 
 
-def measure(sides: list[str], job: Job, folder: Path, repeats: int, tolerance: float) -> Measured:
-    """Run the sides, ours first. Raises ContractError at once where a side's scores are not the first of ours."""
+def measure(sides: Mapping[str, Callable[[], type_ran]], repeats: int, tolerances: Mapping[str, float]) -> Measured:
+    """Run the sides, ours first. Raises ContractError at once where a side's scores are not the first of ours, within
+    its tolerance.
+    """
     measured = Measured({}, {}, {})
     reference: list[dict[str, Any]] = []
-    for order in alternating(sides, repeats):
+    for order in alternating(list(sides), repeats):
         for side in order:
             if side in measured.failed:
                 continue
             try:
-                run, scores = run_side(side, job, folder)
+                run, scores = sides[side]()
             except RuntimeError as error:
                 measured.failed[side] = str(error)
                 measured.runs.pop(side, None)
                 measured.agreements.pop(side, None)
                 continue
             reference = reference or scores
-            measured.agreements[side] = compare(side, reference, scores, tolerance)
+            measured.agreements[side] = compare(side, reference, scores, tolerances[side])
             measured.runs.setdefault(side, []).append(run)
             print(f"  {side}: {run.seconds:.2f} s, after {run.start_seconds:.0f} s to start", flush=True)
         if OURS in measured.failed:

@@ -32,6 +32,7 @@ from benchmarks.repeats import alternating, rate
 from benchmarks.report import markdown
 from benchmarks.scoring import GOALS, count
 from benchmarks.selections_table import make_selections
+from benchmarks.tried import ways as ways_tried
 from benchmarks.work_lost import Killed, Survived
 from inference.checkpoint import Checkpoint
 from inference.tokens import Tokens
@@ -61,8 +62,9 @@ def test_a_rate_is_that_of_the_median_time() -> None:
     assert (found.median, found.low, found.high) == (40, 2, 60)
 
 
-def test_every_side_has_a_goal_or_none() -> None:
-    assert SIDES.keys() == GOALS.keys()
+def test_every_side_is_measured() -> None:
+    tried = {way.side for way in ways_tried(Settings(), {0}).values()}
+    assert SIDES.keys() == GOALS.keys() | tried
 
 
 def scored(probabilities: list[float] | None, answer: int | None = None, title: str = "t1") -> dict[str, Any]:

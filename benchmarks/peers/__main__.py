@@ -1,7 +1,7 @@
 """python -m benchmarks.peers SIDE JOB.json RESULT.json
 
 Runs one side once, in this process: make ready, score the warm-up night, then score the measured night by the clock.
-benchmarks/scoring.py starts it.
+benchmarks/sides.py starts it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from benchmarks.peers import ceiling, marquee, ray_data, text_script, text_sorted, transformers_batched
+from benchmarks.peers import (
+    ceiling,
+    choices_first,
+    classify,
+    marquee,
+    ray_data,
+    text_script,
+    text_sorted,
+    transformers_batched,
+)
 from benchmarks.peers.job import Job, Scored
 from benchmarks.prompt_bucket import MEASURED, WARM_UP
 
@@ -26,6 +35,8 @@ SIDES: dict[str, Callable[[Job], Callable[[date], Scored]]] = {
     "text_script_small_cache": text_script.start_small,
     "ray_data": ray_data.start,
     "transformers_batched": transformers_batched.start,
+    "choices_first": choices_first.start,
+    "classify": classify.start,
 }
 
 
