@@ -67,7 +67,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class _Request(Generic[Key, Said]):
+class Request(Generic[Key, Said]):
     """A prompt, how vLLM is to sample after it, and how its output is read."""
 
     key: Key
@@ -128,10 +128,10 @@ class Engine:
         A None among the questions says that what is asked next depends on an answer that has not come yet.
         """
 
-        def request(key: Key, prompt: list[int], options: int) -> _Request[Key, Answer]:
-            return _Request(key, prompt, self._sampling[options - 1], partial(_read_answer, options=options))
+        def request(key: Key, prompt: list[int], options: int) -> Request[Key, Answer]:
+            return Request(key, prompt, self._sampling[options - 1], partial(_read_answer, options=options))
 
-        return self._said(None if question is None else request(*question) for question in questions)
+        return self.said(None if question is None else request(*question) for question in questions)
 
     def texts(
         self, prompts: Iterable[tuple[Key, list[int]]], most: int, ends: Iterable[int]
@@ -140,16 +140,16 @@ class Engine:
         it is done: up to a token of `ends`, of `most` tokens at most.
         """
         sampling = self._greedy(max_tokens=most, stop_token_ids=sorted(ends))
-        return self._said(_Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
+        return self.said(Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
 
-    def _said(self, requests: Iterable[_Request[Key, Said] | None]) -> Iterator[tuple[Key, Said | Refusal]]:
+    def said(self, requests: Iterable[Request[Key, Said] | None]) -> Iterator[tuple[Key, Said | Refusal]]:
         """What the engine says to each request, as it is done.
 
         Begins with an empty prefix cache and takes requests before every step until the engine has enough, waiting for
         them if need be: so the same requests make the same steps, and the same bits come out whenever they are made.
         """
         self._engine.reset_prefix_cache()
-        waiting: dict[str, _Request[Key, Said]] = {}
+        waiting: dict[str, Request[Key, Said]] = {}
         more = iter(requests)
         try:
             while True:

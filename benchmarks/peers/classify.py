@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.peers.job import Job, Scored
 from benchmarks.peers.marquee import scoring
-from inference.engine import Answer, Engine, Key, Refusal, _Request
+from inference.engine import Answer, Engine, Key, Refusal, Request
 from inference.results import softmax
 
 
@@ -29,10 +29,10 @@ class Classifier(Engine):
 
         pooling = PoolingParams(task="classify", use_activation=False)
 
-        def request(key: Key, prompt: list[int], options: int) -> _Request[Key, Answer]:
-            return _Request(key, prompt, pooling, partial(_read, options=options))
+        def request(key: Key, prompt: list[int], options: int) -> Request[Key, Answer]:
+            return Request(key, prompt, pooling, partial(_read, options=options))
 
-        return self._said(None if question is None else request(*question) for question in questions)
+        return self.said(None if question is None else request(*question) for question in questions)
 
 
 def start(job: Job) -> Callable[[date], Scored]:
