@@ -125,24 +125,39 @@ def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, sett
     """`sample` with context, context_key, themes and history_titles, from each user's viewings before shown_at and the
     taste group that it has.
     """
-    sample = sample.withColumn("moment", F.concat("user_id", F.lit("@"), F.unix_micros("shown_at").cast("string")))
-    moments = sample.select("moment", "user_id", "shown_at", "taste_group").distinct()
-    oldest = F.date_sub(F.to_date("shown_at"), settings.history_days)
+    sample = with_moment(sample, history)
+    moments = sample.select("moment", "user_id", "ds", "latest", "taste_group").distinct()
+    oldest = F.date_sub("ds", settings.history_days)
     before = (
         moments.join(history, "user_id", how="inner")
-        .where((F.col("watched_at") < F.col("shown_at")) & (F.col("watch_date") >= oldest))
+        .where((F.col("watched_at") <= F.col("latest")) & (F.col("watch_date") >= oldest))
         .select(F.col("moment").alias("user_id"), "title_id", "watched_at", "completion")
     )
     users = moments.select(F.col("moment").alias("user_id"), "taste_group")
-    texts = user_context_texts(users, before, titles, settings)
-    return sample.join(texts.withColumnRenamed("user_id", "moment"), "moment", how="inner").select(
-        *sample.columns,
+    texts = user_context_texts(users, before, titles, settings).withColumnRenamed("user_id", "moment")
+    return sample.join(texts, "moment", how="inner").select(
+        *(name for name in sample.columns if name != "latest"),
         "themes",
         "context",
         F.col("watched").alias("history_titles"),
         # A user's impressions between two viewings share a context, and so the scorer's work on it.
         F.concat("user_id", F.lit("@"), F.hex(F.xxhash64("context"))).alias("context_key"),
     )
+
+
+def with_moment(sample: DataFrame, history: DataFrame) -> DataFrame:
+    """`sample` with latest, the time of the user's last viewing before shown_at, and moment, which names what is known
+    of the user then. Between two viewings of a day that stays the same, and is gathered once: whole histories for every
+    impression are a hundred times as many rows.
+    """
+    shown = sample.select("user_id", "shown_at").distinct()
+    latest = (
+        shown.join(history.select("user_id", "watched_at"), "user_id", how="left")
+        .groupBy("user_id", "shown_at")
+        .agg(F.max(F.when(F.col("watched_at") < F.col("shown_at"), F.col("watched_at"))).alias("latest"))
+    )
+    moment = F.concat_ws("@", "user_id", F.col("ds").cast("string"), F.unix_micros("latest").cast("string"))
+    return sample.join(latest, ["user_id", "shown_at"], how="inner").withColumn("moment", moment)
 
 
 def set_choices(sample: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
