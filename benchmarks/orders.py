@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from inference.checkpoint import read_checkpoint
 from inference.orders import averaged
 from inference.warehouse import Night
 from schemas.contract import ContractError
+from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES, SCORING_RUNS
 
@@ -133,17 +135,10 @@ def lines(
         yield line
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.orders", description=str(__doc__).split("\n\n")[1])
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
-    parser.add_argument("--model", required=True, help="a model's version, or its checkpoint's folder")
-    parser.add_argument("--orders", type=int, required=True, help="what inference.held_out was given as --orders")
-    parser.add_argument("--margins", type=float, nargs="+", default=[0, 0.05, 0.1, 0.2, 1], help="default: %(default)s")
-    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
-    parsed = parser.parse_args(arguments)
+def tell(parsed: argparse.Namespace) -> None:
+    """Print what the command line asks for. Raises ContractError where the scores cannot be compared."""
     config = settings().model_copy(update={"warehouse": parsed.warehouse})
     version = read_checkpoint(parsed.model).version if Path(parsed.model).is_dir() else parsed.model
-
     once, took = scores(config, parsed.ds, version)
     in_all, took_all = scores(config, parsed.ds, averaged(version, parsed.orders))
     if took["asked_again"]:
@@ -154,6 +149,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     keys = [(row["user_id"], (row["context_key"], row["choice_key"])) for row in examples]
     impressions = [(user_id, asked[key]) for user_id, key in keys if key in asked]
+    if not impressions:
+        raise ContractError(
+            f"{version}: of {len(keys):,} held-out impressions of ds={parsed.ds} none was scored both once and in "
+            f"{parsed.orders} orders; run inference.held_out again both ways"
+        )
     truth = read_truth(Path(parsed.warehouse)) if Path(parsed.warehouse, FOLDER).is_dir() else None
     print(f"{version}: {len(asked):,} questions of {len(impressions):,} held-out impressions")
     for name, run in (("once", took), (f"in {parsed.orders} orders", took_all)):
@@ -162,5 +162,16 @@ def main(arguments: list[str] | None = None) -> None:
     print(*lines(asked, impressions, truth, parsed.margins), sep="\n")
 
 
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.orders", description=str(__doc__).split("\n\n")[1])
+    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--model", required=True, help="a model's version, or its checkpoint's folder")
+    parser.add_argument("--orders", type=int, required=True, help="what inference.held_out was given as --orders")
+    parser.add_argument("--margins", type=float, nargs="+", default=[0, 0.05, 0.1, 0.2, 1], help="default: %(default)s")
+    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    parsed = parser.parse_args(arguments)
+    return exit_status("orders", lambda: tell(parsed))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -73,7 +73,10 @@ class Evaluation:
     """Policies that differences are printed to, besides `reference`."""
 
     def examples(self) -> DataFrame:
-        """The examples of ds, at most as many of each split as set now: what would fewer have told?"""
+        """The examples of ds, at most as many of each split as set now, so that it can be asked what fewer would tell.
+
+        Raises ContractError where none is held out.
+        """
         rows = self.warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(self.ds))
         # Sorted to find the first ones, and read for nearly everything below.
         rows = first_of_splits(rows, self.warehouse.settings).persist(StorageLevel.MEMORY_AND_DISK)
@@ -135,7 +138,7 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     limit = evaluation.warehouse.settings.rejected_share_limit
     print(f"{answered:,} of {asked:,} held-out impressions are known to every policy", flush=True)
     if asked - answered > limit * asked:
-        models = ", ".join(evaluation.models)
+        models = ", ".join((*evaluation.models, *(other.policy for other in evaluation.beside)))
         raise ContractError(
             f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack scores of {models} "
             f"or have an artwork that left the catalogue; at most {limit:.0%} may. Score the same ds with each model"

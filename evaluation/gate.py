@@ -34,8 +34,11 @@ def verdict(estimates: Iterable[Mapping[str, Any]], candidate: str, settings: Se
     overall = next((row for row in of_candidate if row["slice_by"] == ALL), None)
     if overall is None:
         return Verdict(False, (f"there is no {settings.gate_estimator} estimate of {candidate}",))
-    if overall["refused"] is not None or overall["difference_low"] is None:
+    if overall["refused"] is not None:
         return Verdict(False, (f"the log cannot support an answer: {overall['refused']}",))
+    if overall["difference_low"] is None:
+        # The rows do not say which of their policies the champion is.
+        return Verdict(False, ("the log cannot support an answer about the champion: its own row of the run says why",))
     against = [*_overall_fault(overall, settings), *_slice_faults(of_candidate, settings)]
     return Verdict(False, tuple(against)) if against else Verdict(True, (_told(overall),))
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError
 from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 MODEL_NAME = "marquee"
 """Of the registered model whose versions are Marquee's checkpoints."""
@@ -53,13 +57,23 @@ def champion(settings: Settings) -> Checkpoint | None:
         if error.error_code in _ABSENT:
             return None
         raise
-    checkpoint = read_checkpoint(str(registered.source))
+    return _as_registered(registered, settings.registry)
+
+
+def _as_registered(registered: ModelVersion, registry: str) -> Checkpoint:
+    who = f"the champion, version {registered.version} in {registry},"
+    try:
+        checkpoint = read_checkpoint(str(registered.source))
+    except ContractError as error:
+        raise ContractError(
+            f"{who} cannot score: {error}. Or promote it from where it is now, or roll back "
+            "(python -m training.registry promote FOLDER | rollback)"
+        ) from error
     expected = registered.tags.get(VERSION_TAG)
     if checkpoint.version != expected:
         raise ContractError(
-            f"the champion, version {registered.version} in {settings.registry}, was registered as {expected}, but the "
-            f"checkpoint at {registered.source} is {checkpoint.version}: put that checkpoint back, or roll back "
-            "(python -m training.registry rollback)"
+            f"{who} was registered as {expected}, but the checkpoint at {registered.source} is "
+            f"{checkpoint.version}: put that checkpoint back, or roll back (python -m training.registry rollback)"
         )
     return checkpoint
 

@@ -20,6 +20,7 @@ from typing import Any
 from inference.prior import LABEL_PRIOR
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
+from schemas.settings import SIGNALS
 from schemas.words import PROMPT_FORMAT
 
 MANIFEST = "marquee.json"
@@ -100,7 +101,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def _folder(path: str | Path) -> Path:
     folder = Path(path)
     if not folder.is_dir():
-        raise ContractError(f"{folder}: there is no checkpoint folder here; set MARQUEE_MODEL to one")
+        raise ContractError(
+            f"{folder}: there is no checkpoint folder here; set MARQUEE_MODEL, or what the command names, to one"
+        )
     return folder
 
 
@@ -147,12 +150,13 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
     if changed:
         raise ContractError(
             f"{folder}: {', '.join(changed)} changed since {MANIFEST} was written, so its scores need another version; "
-            f"write it again with `{_command(folder, manifest.get('name', '<name>'))}`"
+            f"write it again with `{_command(folder, manifest.get('name', '<name>'), manifest.get('signals', ()))}`"
         )
 
 
-def _command(folder: Path, name: str) -> str:
-    return f"python -m inference.checkpoint {folder} --name {name}"
+def _command(folder: Path, name: str, signals: Sequence[str] = ()) -> str:
+    told = f" --signals {' '.join(signals)}" if signals else ""
+    return f"python -m inference.checkpoint {folder} --name {name}{told}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -161,7 +165,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="a Llama in the Hugging Face format")
     parser.add_argument("--name", required=True, help="the name that its scores are published under")
-    parser.add_argument("--signals", nargs="*", default=[], help="the setting `signals` that it was trained with")
+    parser.add_argument(
+        "--signals", nargs="*", choices=SIGNALS, default=[], help="the setting `signals` that it was trained with"
+    )
     parsed = parser.parse_args(arguments)
     return exit_status("checkpoint", lambda: print(write_manifest(parsed.folder, parsed.name, parsed.signals).version))
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ROOT = Path(__file__).resolve().parent.parent
+
+type_signal = Literal["play_rate", "taste_group"]
+SIGNALS: tuple[str, ...] = get_args(type_signal)
+"""What the setting `signals` may name."""
 
 
 class Settings(BaseSettings):
@@ -42,7 +46,7 @@ class Settings(BaseSettings):
     name_characters: int = Field(80, ge=1, description="characters kept of a title's name")
     caption_characters: int = Field(200, ge=1, description="characters kept of a caption")
     synopsis_characters: int = Field(160, ge=0, description="characters kept of a synopsis; 0 leaves it out")
-    signals: tuple[Literal["play_rate", "taste_group"], ...] = Field(
+    signals: tuple[type_signal, ...] = Field(
         (),
         description="what a prompt tells beside history and catalogue, as a JSON list: `play_rate`, how often each "
         "artwork was played up to the day before; `taste_group`, which of a few groups of viewers, found by ALS, the "

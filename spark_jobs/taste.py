@@ -13,7 +13,6 @@ recommends by, else contexts or examples.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date, timedelta
 
 from pyspark import StorageLevel
@@ -53,7 +52,7 @@ def taste_groups(night: Night, days: Iterable[date]) -> DataFrame:
     warehouse.create_missing((TASTE_GROUPS,))
     kept = {row["ds"] for row in warehouse.read(TASTE_GROUPS).select("ds").distinct().collect()}
     for sunday in sorted({fit_day(day) for day in days} - kept):
-        then = replace(night, ds=sunday)
+        then = night.on(sunday)
         viewed = viewed_pairs(good_history(then), good_artworks(then)).persist(StorageLevel.MEMORY_AND_DISK)
         if not viewed.isEmpty():
             keep_groups(then, fitted(viewed))

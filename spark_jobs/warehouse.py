@@ -126,6 +126,10 @@ class Night:
             self._noted = {row["source_table"]: row["version"] for row in rows}
         return self._noted
 
+    def on(self, day: date) -> Night:
+        """The night of another day that reads its inputs at this one's versions."""
+        return Night(self.warehouse, day, self.noted_versions())
+
     def note_model(self, model: Checkpoint) -> None:
         """Note the model that scores this night; every later step uses it."""
         row = {"ds": self.ds, "model_version": model.version, "checkpoint": str(model.path.resolve())}

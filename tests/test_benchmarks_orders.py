@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.orders import Question, compared, costs, gain, main
 from examples.truth import Truth, write_truth
 from inference.orders import averaged
-from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES, SCORING_RUNS
 from tests.inference_data import DS, append
 
@@ -86,7 +87,8 @@ def warehouse(tmp_path: Path) -> Path:
 
 
 def test_the_table_is_printed(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--ds", str(DS), "--model", "m@1", "--orders", "4", "--warehouse", str(warehouse), "--margins", "0", "0.1"])
+    asked = ["--ds", str(DS), "--model", "m@1", "--orders", "4", "--warehouse", str(warehouse)]
+    assert main([*asked, "--margins", "0", "0.1"]) == 0
     printed = capsys.readouterr().out
     assert "m@1: 1 questions of 1 held-out impressions" in printed
     assert "| 0 | 0.0% | 1.00 | 0.0% |" in printed
@@ -95,8 +97,22 @@ def test_the_table_is_printed(warehouse: Path, capsys: pytest.CaptureFixture[str
     assert "| +0.1994 ± " in printed
 
 
-def test_scores_in_which_pairs_were_asked_again_are_no_scores_of_one_order(warehouse: Path) -> None:
+def test_scores_in_which_pairs_were_asked_again_are_no_scores_of_one_order(
+    warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     scores = warehouse / "post_training" / "scores"
     (scores / "m@1").rename(scores / averaged(averaged("m@1", 4), 4))
-    with pytest.raises(ContractError, match="pairs were asked again"):
-        main(["--ds", str(DS), "--model", averaged("m@1", 4), "--orders", "4", "--warehouse", str(warehouse)])
+    asked = ["--ds", str(DS), "--model", averaged("m@1", 4), "--orders", "4", "--warehouse", str(warehouse)]
+    assert main(asked) == REFUSED
+    assert "pairs were asked again" in capsys.readouterr().err
+
+
+def test_impressions_that_were_not_scored_both_ways_are_told(
+    warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = warehouse / "post_training" / "scores" / averaged("m@1", 4) / ARTWORK_SCORES.name
+    shutil.rmtree(scores)
+    append(scores.parent, ARTWORK_SCORES, [score_row("u@1", "another", [0.3, 0.6, 0.1])])
+    asked = ["--ds", str(DS), "--model", "m@1", "--orders", "4", "--warehouse", str(warehouse)]
+    assert main(asked) == REFUSED
+    assert "of 1 held-out impressions of ds=2026-01-05 none was scored both" in capsys.readouterr().err

@@ -56,6 +56,9 @@ def test_a_slice_that_the_log_cannot_judge_decides_nothing() -> None:
 def test_without_an_answer_nobody_is_promoted() -> None:
     refused = estimate(difference_low=None, refused="effective size 2")
     assert str(verdict([refused], "new@1", SETTINGS)) == "refused: the log cannot support an answer: effective size 2"
+    # A difference is null where either side is refused; the champion's reason is in the champion's row.
+    against = verdict([estimate(difference=0.03) | {"difference": None, "difference_low": None}], "new@1", SETTINGS)
+    assert str(against).startswith("refused: the log cannot support an answer about the champion")
     assert "no dr estimate of new@1" in str(verdict([estimate(policy="other")], "new@1", SETTINGS))
     assert not verdict([estimate(estimator="ips")], "new@1", SETTINGS).promoted
 

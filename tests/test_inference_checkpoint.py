@@ -57,8 +57,25 @@ def test_files_that_changed_since_are_named(folder: Path) -> None:
     write_manifest(folder, "tiny")
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
-    with pytest.raises(ContractError, match=r"model\.safetensors changed since .* --name tiny"):
+    with pytest.raises(ContractError, match=r"model\.safetensors changed since .* --name tiny`$"):
         read_checkpoint(folder)
+
+
+def test_the_command_that_is_told_keeps_the_signals(folder: Path) -> None:
+    """Without them a night would score prompts that lack what the model was trained with, and say nothing."""
+    write_manifest(folder, "tiny", ["play_rate", "taste_group"])
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    with pytest.raises(ContractError) as told:
+        read_checkpoint(folder)
+    _, _, command = str(told.value).partition("python -m inference.checkpoint ")
+    assert checkpoint.main(command.rstrip("`").split()) == 0
+    assert read_checkpoint(folder).signals == ("play_rate", "taste_group")
+
+
+def test_a_signal_that_no_setting_knows_is_refused(folder: Path) -> None:
+    with pytest.raises(SystemExit):
+        checkpoint.main([str(folder), "--name", "tiny", "--signals", "play_rates"])
+    assert not (folder / "marquee.json").exists()
 
 
 def test_what_is_missing_is_named_with_what_to_do(folder: Path, tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def test_a_nights_contexts_tell_the_groups_of_the_latest_sunday(spark: SparkSess
     assert groups["horror 1"].startswith("viewers of horror")
     (steps,) = made.warehouse.read(NIGHT_STEPS).where("step = 'contexts'").collect()
     assert steps["counts"]["users_with_taste_group"] == 20
+    # Also where a night has read nothing yet, a Sunday is read at the versions that the night noted.
+    made.warehouse.delta(TASTE_GROUPS).delete()
+    taste_groups(made.night(), [DAY])
+    assert {row["user_id"]: row["taste_group"] for row in kept(made)} == groups
 
 
 def test_on_a_sunday_the_fit_that_recommends_makes_the_groups(

@@ -86,6 +86,20 @@ def test_a_champion_that_is_not_what_was_registered_is_told(settings: Settings, 
         model_of_tonight(settings)
 
 
+def test_a_champion_that_was_moved_scores_again_when_it_is_promoted_from_there(
+    settings: Settings, checkpoints: list[Path], tmp_path: Path
+) -> None:
+    promote(settings, checkpoints[1])
+    moved = checkpoints[1].rename(tmp_path / "moved")
+    with pytest.raises(ContractError, match=r"the champion, version 1 .*second: there is no checkpoint.*promote"):
+        model_of_tonight(settings)
+    promote(settings, moved)
+    assert tonight(settings) == "moved"
+    # It is not its own predecessor, whose folder is gone.
+    Registry(settings.registry).rollback()
+    assert tonight(settings) == "first"
+
+
 def test_a_model_does_not_score_prompts_without_the_signals_that_it_was_trained_with(
     settings: Settings, checkpoints: list[Path]
 ) -> None:

@@ -104,7 +104,10 @@ def tokenized(
     schema: pa.Schema,
     finish: Callable[[dict[str, Any], list[int]], dict[str, Any]],
 ) -> Tokenized:
-    """`finish(example, prompt ids)` of every example, as rows of `schema`. `limit` is in tokens of a prompt."""
+    """`finish(example, prompt ids)` of every example, as rows of `schema`. `limit` is in tokens of a prompt.
+
+    Raises ContractError where no row comes of them.
+    """
     from datasets import Dataset
 
     batches, batch, too_long, longest = [], [], 0, 0
@@ -121,7 +124,11 @@ def tokenized(
     batches.append(pa.RecordBatch.from_pylist(batch, schema=schema))
     table = pa.Table.from_batches(batches, schema=schema)
     if table.num_rows == 0:
-        raise ContractError("post_training_examples: no example is left to learn from; are there plays in the log?")
+        raise ContractError(
+            f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: {too_long:,} prompts are of more than {limit:,} "
+            "tokens even without history, and there are no others; "
+            + ("take a --base that reads longer ones" if too_long else "have serving log plays, and run examples again")
+        )
     return Tokenized(Dataset(table), too_long, longest)
 
 
@@ -202,18 +209,24 @@ def preference_rows(
 
     Weights are the pairs' own, an example's kinds alike, times `counts_of_play`, over the mean of their sums:
     examples of less weight are those where much of what was not played was the very artwork
-    (spark_jobs/preferences.py). Raises ContractError, before the first of them, where pairs are of no example.
+    (spark_jobs/preferences.py). Raises ContractError, before the first of them, where there are no such pairs or pairs
+    are of no example.
     """
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for pair in source.rows(PREFERENCE_PAIRS, [*EXAMPLE, "chosen", "rejected", "negative", "weight"], wanted):
         pairs.setdefault(key_of(pair), []).append(pair)
+    if not pairs:
+        raise ContractError(
+            f"{PREFERENCE_PAIRS.name}: no pairs of {' or '.join(negatives)} for ds={source.ds}; name other --negatives "
+            "or another --ds: pairs take titles of which one artwork was played and another was shown and not played"
+        )
     propensities = _propensities(source, pairs.keys())
     scales = {
         key: counts_of_play(propensities[key], propensity_clip) / len({pair["negative"] for pair in found})
         for key, found in pairs.items()
     }
-    mean = sum(scales[key] * pair["weight"] for key, found in pairs.items() for pair in found) / max(1, len(pairs))
+    mean = sum(scales[key] * pair["weight"] for key, found in pairs.items() for pair in found) / len(pairs)
     having = (row for row in source.training([*EXAMPLE, "context", "choice"]) if key_of(row) in pairs)
     for example in islice(having, limit or None):
         key = key_of(example)

@@ -53,12 +53,14 @@ class Registry:
         return str(run)
 
     def register(self, folder: Path, run: str | None = None, tags: Mapping[str, str] | None = None) -> ModelVersion:
-        """The registered version of a checkpoint; made where there is none of its version yet. `tags` are its tags of
-        now: what an earlier judgement said of it is in that judgement's run.
+        """The registered version of a checkpoint; made where there is none of its version in its folder yet. `tags` are
+        its tags of now: what an earlier judgement said of it is in that judgement's run.
         """
         checkpoint = read_checkpoint(folder)
+        source = str(checkpoint.path.resolve())
         for known in self.versions():
-            if known.tags.get(VERSION_TAG) == checkpoint.version:
+            # What was moved has a source of its own: a registered one cannot be changed, and nights read it there.
+            if (known.tags.get(VERSION_TAG), known.source) == (checkpoint.version, source):
                 for key, value in (tags or {}).items():
                     self._client.set_model_version_tag(MODEL_NAME, known.version, key, value)
                 return self._client.get_model_version(MODEL_NAME, known.version)
@@ -66,17 +68,17 @@ class Registry:
             self._client.create_registered_model(MODEL_NAME)
         return self._client.create_model_version(
             MODEL_NAME,
-            source=str(checkpoint.path.resolve()),
+            source=source,
             run_id=run,
             tags={VERSION_TAG: checkpoint.version, **(tags or {})},
         )
 
     def promote(self, version: ModelVersion) -> None:
-        """Make `version` the champion. Promoting the champion again changes nothing."""
+        """Make `version` the champion. Promoting the champion again changes nothing, but for its folder."""
         champion = self.aliased(CHAMPION)
         if champion and champion.version == version.version:
             return
-        if champion:
+        if champion and champion.tags.get(VERSION_TAG) != version.tags.get(VERSION_TAG):
             self._client.set_registered_model_alias(MODEL_NAME, PREVIOUS, champion.version)
         self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
 

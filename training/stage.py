@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,9 @@ class Stage:
     def work(self) -> Path:
         return self.out / "trainer"
 
-    @property
+    @cached_property
     def tokens(self) -> Tokens:
+        """Of the base. Kept: a Llama 3's takes a second to read, and the label prior asks for it many times."""
         return Tokens(self.base)
 
     @property
@@ -90,13 +92,23 @@ def begin(stage: Stage) -> Stage | None:
     found = json.loads(record.read_text())
     versions = found.pop("versions")
     if found != wanted:
-        differing = ", ".join(key for key in wanted if found.get(key) != wanted[key])
         raise ContractError(
-            f"{stage.out}: holds a run that differs in {differing} ({record}); give another --out or remove it"
+            f"{stage.out}: holds a run that differs in {_differing(found, wanted)} ({record}); give another --out or "
+            "remove it"
         )
     if (stage.out / MANIFEST).exists():
         return None
     return replace(stage, source=replace(stage.source, versions=versions))
+
+
+def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What two records differ in, and each one's value; of settings only those that differ."""
+    there, now = (
+        {**record, "settings": None, **{f"settings.{name}": value for name, value in record["settings"].items()}}
+        for record in (found, wanted)
+    )
+    keys = [key for key in dict.fromkeys([*now, *there]) if there.get(key) != now.get(key)]
+    return ", ".join(f"{key} ({there.get(key)!r} there, {now.get(key)!r} now)" for key in keys)
 
 
 def last_checkpoint(work: Path) -> str | None:
