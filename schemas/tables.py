@@ -180,7 +180,7 @@ WANTED_PAIRS = Table(
 TASTE_GROUPS = Table(
     "taste_groups",
     "The group of viewers that a user is nearest to, found once a week where the setting `signals` has `taste_group`. "
-    "A week that is kept is not found again: delete its rows to have it so.",
+    "A week that is kept is found again by a rerun of its own Sunday only, or where its rows are deleted.",
     (
         Column("ds", "date", "a Sunday: viewings up to its end count, and it holds for nights up to the next"),
         _user,
@@ -347,14 +347,16 @@ POST_TRAINING_EXAMPLES = Table(
         _title,
         Column("shown_at", "timestamp", "when the artwork was shown, UTC"),
         Column("context_key", "string", "names the context: the `user_id` under which the scorer is asked"),
-        Column("context", "string", "the user's context from the viewings before shown_at"),
+        Column("context", "string", "the user's context as it stood just before shown_at"),
         Column(
             "choice_key",
             "string",
             "names title, eligible artworks and what is told of them: the `title_id` under which the scorer is asked",
         ),
         Column("choice", "string", "the title with its eligible artworks, in the order of artwork_ids"),
-        Column("artwork_ids", array("string"), "the eligible artworks; which comes first is a hash of the impression"),
+        Column(
+            "artwork_ids", array("string"), "the eligible artworks; which comes first is a hash of user and artworks"
+        ),
         Column("shown", "integer", "the option number, from 1, of the artwork that was shown"),
         Column("propensity", "double", "the logged probability with which it was"),
         Column("played", "boolean", "whether the user played"),
@@ -411,7 +413,12 @@ POLICY_ESTIMATES = Table(
     (
         _ds,
         Column("candidate", "string", "the model version that the run judges"),
-        Column("policy", "string", "the policy: `logging`, `random`, `most_popular`, `bandit`, or a model's version"),
+        Column(
+            "policy",
+            "string",
+            "the policy: `logging`, `random`, `most_popular`, `bandit`, or a model's version, "
+            "with `+ordersN` where it was asked in N orders and with `in FOLDER` where by another warehouse's prompts",
+        ),
         Column("slice_by", "string", "what the impressions were split by; `all` for all of them"),
         Column("slice", "string", "the part of them"),
         Column(
