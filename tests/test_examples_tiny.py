@@ -110,13 +110,10 @@ def test_every_number_is_met_and_options_bear_the_numbers_that_are_told(made: Pa
     from_one = choices = 0
     for _ in range(20):
         batch = batches.draw(rng, 1)
-        before = batch.options.roll(1, dims=1)
-        before[:, 0] = False
+        after_another = batch.options[:, 1:]
         # A number follows the line break of the option before it.
-        starts = batch.option_ends.roll(1, dims=1)[before] + 1
-        rows = torch.arange(len(batch.choices))[:, None].expand_as(before)[before]
-        inner = before & batch.options
-        assert (batch.choices[rows, starts] == labels[batch.numbers[before]])[inner[before]].all()
+        told = batch.choices.gather(1, batch.option_ends[:, :-1] + 1)
+        assert (told == labels[batch.numbers[:, 1:]])[after_another].all()
         assert (batch.numbers.diff(dim=1)[batch.options[:, 1:]] == 1).all()
         met.update(batch.numbers[batch.options].tolist())
         from_one += int((batch.numbers[:, 0] == 0).sum())
