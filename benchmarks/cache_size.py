@@ -28,12 +28,12 @@ from benchmarks.peers.small_cache import BY_TITLE, BY_USER, IN_ROTATIONS
 from benchmarks.prompt_bucket import MEASURED, ROTATIONS, TITLES_PER_USER, make_nights
 from benchmarks.report import markdown, ratio, told_run
 from benchmarks.sides import environment, run_to_its_end
-from inference.questions import Choices, Question, questions
+from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
-from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import USER_CONTEXTS
 
 _TOLERANCES = {BY_USER: 1e-3, BY_TITLE: 1e-3, IN_ROTATIONS: math.inf}
 # Of what the blocks allow: where less is found, contexts were computed twice.
@@ -99,7 +99,7 @@ def prompts_in(order: str, asked: list[Question]) -> type_prompts:
 def read_questions(job: Job) -> list[Question]:
     """The measured night's questions as Marquee asks them, each with all its rotations."""
     night, tokens = Night(job.warehouse, MEASURED), Tokens(job.checkpoint)
-    choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    choices = read_choices(night, tokens)
     contexts = night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"])
     asked = chain.from_iterable(questions(contexts, choices, tokens, job.checkpoint.max_model_len - 1, ROTATIONS - 1))
     return [each for each in asked if isinstance(each, Question)]

@@ -13,13 +13,13 @@ import sys
 from datetime import date
 
 from inference.engine import max_model_len
-from inference.questions import Choices, Question, questions
+from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
-from schemas.tables import SCORING_RUNS, TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import SCORING_RUNS, USER_CONTEXTS
 
 
 class EndlessCache:
@@ -67,7 +67,7 @@ def told(night: Night, config: Settings) -> str:
     """What the night's prompts allow and what its cache had. Raises ContractError where it asked nothing."""
     checkpoint = night.model()
     tokens = Tokens(checkpoint)
-    choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    choices = read_choices(night, tokens)
     pairs = prompt_tokens = most = 0
     for number in range(night.buckets):
         # Each bucket begins with an empty cache.

@@ -21,12 +21,10 @@ from benchmarks.agreement import compare
 from benchmarks.peers.job import Job
 from benchmarks.peers.marquee import scores
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
-from benchmarks.random_llama import SHAPES, make_random_llama
+from benchmarks.random_llama import SHAPES, TINY, model_called
 from benchmarks.repeats import alternating
 from benchmarks.report import markdown, told_run
 from benchmarks.scoring_process import Scoring, score_night
-from inference.checkpoint import read_checkpoint
-from schemas.settings import settings
 
 _BUCKETS = 16
 _TOLERANCE = 1e-3
@@ -83,7 +81,7 @@ def main() -> None:
     )
     parser.add_argument("--users", type=int, default=500, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--model", choices=("tiny", *SHAPES), default="tiny", help="default: %(default)s")
+    parser.add_argument("--model", choices=(TINY, *SHAPES), default=TINY, help="default: %(default)s")
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
     arguments = parser.parse_args()
     processors = os.cpu_count() or 1
@@ -92,9 +90,7 @@ def main() -> None:
     print(told_run(), flush=True)
     with tempfile.TemporaryDirectory(prefix="marquee-engines-", dir=arguments.scratch) as scratch:
         folder = Path(scratch)
-        checkpoint = read_checkpoint(settings().model)
-        if arguments.model != "tiny":
-            checkpoint = make_random_llama(folder / "model", checkpoint, arguments.model)
+        checkpoint = model_called(arguments.model, folder)
         make_nights(folder / "night", arguments.users, buckets=_BUCKETS)
         by_name = ways(processors)
         found: dict[str, list[Scoring]] = {name: [] for name in by_name}

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.cached_share import EndlessCache
-from inference.questions import Choices, Question, questions
+from inference.questions import Choices, Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError, Table
@@ -60,7 +60,7 @@ class ByteCounts:
 
 def token_counts(night: Night, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
     """Count the night's prompts as scoring would ask them. Raises ContractError where it asked none."""
-    choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    choices = read_choices(night, tokens)
     context_lengths: dict[str, int] = {}
     prompt_tokens = computed = pairs = 0
     for number in range(night.buckets):

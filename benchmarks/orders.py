@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.models import version_of
 from examples.truth import FOLDER, Truth, read_truth
-from inference.checkpoint import read_checkpoint
 from inference.orders import averaged
 from inference.warehouse import Night
 from schemas.contract import ContractError
@@ -138,7 +138,7 @@ def lines(
 def tell(parsed: argparse.Namespace) -> None:
     """Print what the command line asks for. Raises ContractError where the scores cannot be compared."""
     config = settings().model_copy(update={"warehouse": parsed.warehouse})
-    version = read_checkpoint(parsed.model).version if Path(parsed.model).is_dir() else parsed.model
+    version = version_of(parsed.model)
     once, took = scores(config, parsed.ds, version)
     in_all, took_all = scores(config, parsed.ds, averaged(version, parsed.orders))
     if took["asked_again"]:

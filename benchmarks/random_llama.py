@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from inference.checkpoint import Checkpoint, write_manifest
+from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
+from schemas.settings import settings
 
+TINY = "tiny"
+"""What benchmarks call the checkpoint of the settings, which is the tiny Llama unless one is named."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 SHAPES = {
     # 7 layers of 1.27 M and 2,560 embeddings, tied: 9.7 M in all.
@@ -28,6 +31,12 @@ SHAPES = {
         "head_dim": 32,
     },
 }
+
+
+def model_called(name: str, folder: Path) -> Checkpoint:
+    """The checkpoint of the settings where `name` is `tiny`, else the one of SHAPES, made below `folder`."""
+    checkpoint = read_checkpoint(settings().model)
+    return checkpoint if name == TINY else make_random_llama(folder / name, checkpoint, name)
 
 
 def make_random_llama(folder: Path, like: Checkpoint, shape: str) -> Checkpoint:

@@ -25,17 +25,15 @@ from benchmarks.cached_share import EndlessCache
 from benchmarks.peers.job import Job
 from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
-from benchmarks.random_llama import make_random_llama
+from benchmarks.random_llama import TINY, model_called
 from benchmarks.repeats import rate
 from benchmarks.sides import OURS, Run, measure, run_side
-from inference.checkpoint import read_checkpoint
-from inference.questions import Choices, Question, questions
+from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
-from schemas.settings import settings
-from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import USER_CONTEXTS
 from serving.tables import wide_console
 
 GOALS: dict[str, float | None] = {
@@ -48,7 +46,7 @@ GOALS: dict[str, float | None] = {
     "transformers_batched": 3.0,
 }
 """Every side, and how many times as fast as it Marquee is to be."""
-MODELS = ("tiny", "random-10m")
+MODELS = (TINY, "random-10m")
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Bucket:
 def count(job: Job) -> Bucket:
     """Count the bucket as Marquee asks it."""
     night, tokens = Night(job.warehouse, MEASURED), Tokens(job.checkpoint)
-    choices = Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    choices = read_choices(night, tokens)
     cache = EndlessCache(job.settings.block_size)
     contexts = list(night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"]))
     context_tokens = sum(len(tokens.context(row["context"]).ids) for row in contexts)
@@ -109,9 +107,7 @@ def told(runs: dict[str, list[Run]], bucket: Bucket, title: str) -> Table:
 
 def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance: float, folder: Path) -> None:
     """Measure one model and print what came out."""
-    checkpoint = read_checkpoint(settings().model)
-    if model != "tiny":
-        checkpoint = make_random_llama(folder / model, checkpoint, model)
+    checkpoint = model_called(model, folder)
     warehouse = folder / f"warehouse-{model}"
     make_nights(warehouse, users)
     bucket = count(Job(str(warehouse), str(checkpoint.path), "", 0))

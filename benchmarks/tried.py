@@ -23,12 +23,12 @@ from zlib import crc32
 
 from benchmarks.peers.job import Job
 from benchmarks.prompt_bucket import MEASURED, ROTATIONS, TITLES_PER_USER, make_nights
-from benchmarks.random_llama import make_random_llama
+from benchmarks.random_llama import TINY, model_called
 from benchmarks.repeats import rate
 from benchmarks.report import markdown, ratio, told_run
 from benchmarks.scoring import MODELS
 from benchmarks.sides import OURS, Measured, Run, measure, run_side
-from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.checkpoint import Checkpoint
 from inference.warehouse import Night
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -149,7 +149,7 @@ def main() -> int:
     )
     parser.add_argument("--users", type=int, default=300, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--model", choices=MODELS, default="tiny", help="default: %(default)s")
+    parser.add_argument("--model", choices=MODELS, default=TINY, help="default: %(default)s")
     names = [name for name in everything if name != OURS]
     told_names = f"of {', '.join(names)}; default: all"
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=told_names)
@@ -160,9 +160,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="marquee-tried-", dir=arguments.scratch) as scratch:
 
         def run() -> None:
-            checkpoint = read_checkpoint(settings().model)
-            if arguments.model != "tiny":
-                checkpoint = make_random_llama(Path(scratch) / "model", checkpoint, arguments.model)
+            checkpoint = model_called(arguments.model, Path(scratch))
             benchmark(tried, checkpoint, arguments.users, arguments.repeats, Path(scratch))
 
         return exit_status("tried", run)

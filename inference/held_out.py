@@ -29,7 +29,7 @@ def score_held_out(ds: date, model: Checkpoint, config: Settings, orders: int | 
     name = model.version
     if orders is not None:
         name = averaged(name, orders)
-        config = config.model_copy(update={"further_orders": orders - 1, "close_margin": 1.0})
+        config = config.in_orders(orders)
     score_shard(ds, 0, 1, config.of_questions(), model=model.path, into=config.of_scores(name).warehouse)
 
 

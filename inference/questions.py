@@ -12,7 +12,8 @@ from typing import Any
 
 from inference.orders import spread
 from inference.tokens import Tokens
-from schemas.tables import MAX_ARTWORKS
+from inference.warehouse import Night
+from schemas.tables import MAX_ARTWORKS, TITLE_CHOICES
 
 _PAIRS_AT_ONCE = 64
 _DIGEST_BYTES = 16
@@ -94,6 +95,11 @@ class Choices:
         first = self.get(title_id, ordering)
         others = spread(ordering, self._orderings[title_id], further)[1:] if first else []
         return [choice for choice in (first, *(self.get(title_id, other) for other in others)) if choice]
+
+
+def read_choices(night: Night, tokens: Tokens) -> Choices:
+    """The night's `title_choices`."""
+    return Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
 
 
 def questions(

@@ -30,14 +30,14 @@ from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.engine import Engine, max_model_len
 from inference.prior import read_prior
 from inference.progress import ScoringProgress, log_to_stderr
-from inference.questions import Choices, fingerprint, questions
+from inference.questions import Choices, fingerprint, questions, read_choices
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
-from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
 
 log = logging.getLogger("marquee.score")
 
@@ -70,7 +70,7 @@ class Shard:
             log.info("nothing to score: the shard's %d buckets are done", len(self.numbers))
             return
         tokens = Tokens(self.checkpoint)
-        choices = Choices(self.night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+        choices = read_choices(self.night, tokens)
         pairs = sum(bucket.pairs for bucket in todo)
         if pairs and not choices:
             raise ContractError(f"title_choices has no row for ds={self.night.ds}; run the step contexts first")

@@ -137,6 +137,10 @@ class Settings(BaseSettings):
         """These settings on the warehouse that holds a model's scores of those questions."""
         return self._elsewhere(f"post_training/scores/{model_version}")
 
+    def in_orders(self, orders: int) -> Self:
+        """These settings, with every pair asked in so many rotations (or all that it has), close or not."""
+        return self.model_copy(update={"further_orders": orders - 1, "close_margin": 1.0})
+
     def _elsewhere(self, below: str) -> Self:
         return self.model_copy(update={"warehouse": f"{self.warehouse.rstrip('/')}/{below}"})
 

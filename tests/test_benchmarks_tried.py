@@ -21,11 +21,11 @@ from benchmarks.peers.small_cache import BY_TITLE, BY_USER, IN_ROTATIONS, ORDERS
 from benchmarks.peers.title_by_title import title_by_title
 from benchmarks.prompt_bucket import MEASURED, ROTATIONS, TITLES_PER_USER, make_nights
 from benchmarks.sides import OURS, Measured, Run, run_to_its_end, type_ran
-from inference.questions import Choice, Choices, Question
+from inference.questions import Choice, Question, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.settings import Settings
-from schemas.tables import TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import USER_CONTEXTS
 from tests.test_benchmarks_told import cells, row
 
 USERS = 3
@@ -83,7 +83,7 @@ def test_a_night_has_all_rotations_and_wants_the_first(night: Path) -> None:
 def test_title_by_title_asks_the_same_pairs(night: Path) -> None:
     job = Job(str(night), Settings().model, "", 0)
     opened, tokens = Night(str(night), MEASURED), Tokens(job.checkpoint)
-    choices = Choices(opened.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
+    choices = read_choices(opened, tokens)
     contexts = opened.rows(USER_CONTEXTS, ["user_id", "context", "pairs"])
     groups = list(title_by_title(contexts, choices, tokens, 4095))
     assert all(len({each.title_id for each in group if isinstance(each, Question)}) == 1 for group in groups)

@@ -45,8 +45,7 @@ def by_title(job: Job, engine: Engine) -> Callable[[date], Scored]:
 
 
 def in_rotations(job: Job, engine: Engine) -> Callable[[date], Scored]:
-    config = job.settings.model_copy(update={"further_orders": ROTATIONS - 1, "close_margin": 1.0})
-    return scoring(job, engine, config)
+    return scoring(job, engine, job.settings.in_orders(ROTATIONS))
 
 
 ORDERS: dict[str, Callable[[Job, Engine], Callable[[date], Scored]]] = {
