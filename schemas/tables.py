@@ -362,6 +362,7 @@ POST_TRAINING_EXAMPLES = Table(
         Column("played", "boolean", "whether the user played"),
         Column("play_seconds", "double", "for how long"),
         Column("history_titles", "integer", "titles that the user had watched before shown_at"),
+        Column("signals", array("string"), "what context and choice tell by the setting `signals`; all rows the same"),
     ),
     key=("ds", "user_id", "title_id", "shown_at"),
     partitioned_by=("ds", "split"),

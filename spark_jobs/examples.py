@@ -229,7 +229,9 @@ def make_examples(night: Night) -> Made:
     sample = with_taste_groups(with_bands(usable, night), night).persist(StorageLevel.MEMORY_AND_DISK)
     choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
     rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
-    return Made(rows.withColumn("ds", F.lit(night.ds)).persist(StorageLevel.MEMORY_AND_DISK), choices, counts)
+    signals = F.array(*(F.lit(name) for name in settings.signals)).cast("array<string>")
+    rows = rows.withColumns({"ds": F.lit(night.ds), "signals": signals}).persist(StorageLevel.MEMORY_AND_DISK)
+    return Made(rows, choices, counts)
 
 
 def examples(night: Night) -> None:

@@ -75,7 +75,14 @@ def warehouse(tmp_path: Path) -> Path:
     write_truth(truth(), tmp_path)
     example = {"ds": DS, "split": "held_out", "user_id": "u", "title_id": "t", "context_key": "u@1", "choice_key": "t"}
     shown = {"shown_at": datetime(2026, 1, 5, tzinfo=UTC), "shown": 1, "propensity": 0.5, "played": False}
-    others = {"context": "", "choice": "", "artwork_ids": ["a", "b", "c"], "play_seconds": 0.0, "history_titles": 0}
+    others = {
+        "signals": [],
+        "context": "",
+        "choice": "",
+        "artwork_ids": ["a", "b", "c"],
+        "play_seconds": 0.0,
+        "history_titles": 0,
+    }
     append(tmp_path, POST_TRAINING_EXAMPLES, [{**example, **shown, **others}])
     run = {"ds": DS, "bucket": 0, "pairs": 1, "rejected": 0, "shortened": 0, "prompt_tokens": 100, "cached_tokens": 0}
     run |= {"seconds": 1.0, "model_version": "m@1", "input_fingerprint": "f", "asked_again": 0}

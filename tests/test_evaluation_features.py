@@ -46,6 +46,7 @@ def example(
         "played": played,
         "play_seconds": 0.0,
         "history_titles": 0,
+        "signals": [],
         **other,
     }
     return tuple(row[name] for name in POST_TRAINING_EXAMPLES.column_names)

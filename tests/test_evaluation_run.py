@@ -75,6 +75,7 @@ def example_rows(service: Service) -> list[dict[str, Any]]:
                 "played": shown.played,
                 "play_seconds": shown.play_seconds,
                 "history_titles": len(history),
+                "signals": [],
             }
         )
     return rows

@@ -91,6 +91,7 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, si
     before = made_examples(made)
     for column, words in (("choice", "; played "), ("context", "\nTaste group: viewers of ")):
         assert any(words in row[column] for row in before) == bool(signals)
+    assert {tuple(row["signals"]) for row in before} == {signals}
     if signals:
         # As if the groups were found only now, when more is known.
         made.warehouse.delta(TASTE_GROUPS).delete()

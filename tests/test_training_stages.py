@@ -32,7 +32,7 @@ FEW: dict[str, Any] = {"batch": 4, "save_steps": 4, "rank": 4, "alpha": 8, "lear
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    examples = [example(number, played=number % 4 != 3) for number in range(48)]
+    examples = [example(number, played=number % 4 != 3, signals=["play_rate"]) for number in range(48)]
     pairs = [pair(of, weight=0.75) for of in examples if of["played"]]
     pairs += [pair(of, after=2, weight=0.25) for of in examples if of["played"] and of["shown"] != 2]
     return make_source(tmp_path_factory.mktemp("warehouse"), examples, pairs)
@@ -203,7 +203,7 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
     recipe = Sft(epochs=6, **FEW)
-    stage = Stage("sft", random_checkpoint, tmp_path / "sft", recipe, source, signals=("play_rate",))
+    stage = Stage("sft", random_checkpoint, tmp_path / "sft", recipe, source)
     begin(stage)
     trainer = sft.train(stage, recipe)
     kept: dict[str, Any] = {}
@@ -280,8 +280,9 @@ def test_the_record_of_a_run_tells_what_it_reads(random_checkpoint: Checkpoint, 
     record = json.loads((stage.work / RECORD).read_text())
     assert record["versions"] == source.versions
     assert record["base"] == random_checkpoint.version
-    with pytest.raises(ContractError, match="differs in signals"):
-        begin(replace(stage, signals=("play_rate",)))
+    without = make_source(tmp_path / "without", [example(1)])
+    with pytest.raises(ContractError, match=r"differs in signals \(\['play_rate'\] there, \[\] now\)"):
+        begin(replace(stage, source=without))
 
 
 def test_steps_that_are_added_up_count_as_one_larger_step(

@@ -38,6 +38,7 @@ def example(number: int, options: int = 4, played: bool = True, **changes: Any) 
         "played": played,
         "play_seconds": 60.0 if played else 0.0,
         "history_titles": 1 + number % 3,
+        "signals": [],
     }
     return {**row, **changes}
 

@@ -46,7 +46,7 @@ def command(
         base = read_checkpoint(parsed.base)
         source = open_source(settings().warehouse, parsed.ds, tables)
         chosen = from_arguments(parsed, recipe)
-        stage = Stage(name, base, parsed.out, chosen, source, settings().signals, called=parsed.name)
+        stage = Stage(name, base, parsed.out, chosen, source, called=parsed.name)
         going_on = begin(stage)
         if going_on is None:
             done_already(stage)

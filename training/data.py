@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,12 @@ class Source:
     warehouse: str
     ds: date
     versions: dict[str, int]
+
+    @cached_property
+    def signals(self) -> tuple[str, ...]:
+        """What the texts of the examples tell by the setting `signals`, as it was when they were made."""
+        first = next(self.rows(POST_TRAINING_EXAMPLES, ["signals"]), {"signals": ()})
+        return tuple(first["signals"])
 
     def rows(self, table: Table, columns: list[str], wanted: pc.Expression | None = None) -> Iterator[dict[str, Any]]:
         """The day's rows of a table, or all rows of one that has no days."""

@@ -42,8 +42,6 @@ class Stage:
     out: Path
     recipe: Common
     source: Source
-    signals: tuple[str, ...] = ()
-    """Those that the texts of the examples tell."""
     called: str | None = None
     """The name that its scores are published under, where it is not the base's with the stage's."""
 
@@ -79,7 +77,7 @@ def begin(stage: Stage) -> Stage | None:
         "base": stage.base.version,
         "ds": str(stage.source.ds),
         "settings": as_record(stage.recipe),
-        "signals": list(stage.signals),
+        "signals": list(stage.source.signals),
     }
     if not record.exists():
         if (stage.out / MANIFEST).exists():
@@ -207,7 +205,7 @@ def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any
     merged = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     merged.eval()
     prior = measure(merged)
-    return write_merged(merged, stage.base, stage.out, stage.published, before + losses, prior, stage.signals)
+    return write_merged(merged, stage.base, stage.out, stage.published, before + losses, prior, stage.source.signals)
 
 
 def printer(stage: Stage) -> TrainerCallback:
