@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from inference.engine import Answer, Engine, Refusal
+from inference.engine import Answer, Engine, Prompt, Refusal
 from inference.progress import ScoringProgress
 from inference.questions import Question, Rejected
 from inference.results import Results
@@ -14,13 +14,12 @@ from inference.results import Results
 Asked = Question | Rejected
 type_key = tuple[Question, tuple[Answer | Refusal, ...]]
 """A question, and what was answered to the orders before the one that is asked."""
-type_request = tuple[type_key, list[int], int]
 
 
 class Asking:
     """What a bucket's pairs are asked, given to an engine and taken from it.
 
-    The next order of a close pair goes before all new questions, while its context is still in the prefix cache.
+    The next order of a close pair goes before all other questions, while its context is still in the prefix cache.
     """
 
     def __init__(self, asked: Iterator[Asked], results: Results, progress: ScoringProgress) -> None:
@@ -30,23 +29,23 @@ class Asking:
 
     def scores(self, engine: Engine | None) -> Iterator[dict[str, Any]]:
         """Rows of `artwork_scores`, in the order in which the engine answers; none where nothing is asked of one."""
-        for (question, earlier), answer in engine.answers(self._requests()) if engine else ():
+        for (question, earlier), answer in engine.answers(self._prompts()) if engine else ():
             row = self._take(question, (*earlier, answer))
             if row is not None:
                 yield row
 
-    def _requests(self) -> Iterator[type_request | None]:
+    def _prompts(self) -> Iterator[Prompt[type_key] | None]:
         for item in self._asked:
             while self._again:
-                yield _request(self._again.popleft())
+                yield _prompt(self._again.popleft())
             if isinstance(item, Rejected):
                 self._results.reject(item)
                 self._progress.add(1)
             else:
                 self._undecided += 1
-                yield _request((item, ()))
+                yield _prompt((item, ()))
         while self._undecided:
-            yield _request(self._again.popleft()) if self._again else None
+            yield _prompt(self._again.popleft()) if self._again else None
 
     def _take(self, question: Question, answers: tuple[Answer | Refusal, ...]) -> dict[str, Any] | None:
         """The pair's row, if this answer decides it."""
@@ -61,6 +60,6 @@ class Asking:
         return self._results.take(question, answers)
 
 
-def _request(key: type_key) -> type_request:
+def _prompt(key: type_key) -> Prompt[type_key]:
     question, earlier = key
-    return key, question.prompt_in(len(earlier)), len(question.artwork_ids)
+    return Prompt(key, question.prompt_in(len(earlier)), len(question.artwork_ids), first=bool(earlier))

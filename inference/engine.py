@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from inference.checkpoint import Checkpoint
 from schemas.contract import ContractError
@@ -37,6 +37,15 @@ _ON_CPU = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_NUM_OF_RESERVED_CPU"
 
 class EngineError(Exception):
     """The engine cannot start or has died: what is done stays done, and the shard can be run again."""
+
+
+class Prompt(NamedTuple, Generic[Key]):
+    """A question about `options` options, as token ids, and whether it goes before all that still wait."""
+
+    key: Key
+    ids: list[int]
+    options: int
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,12 +77,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Request(Generic[Key, Said]):
-    """A prompt, how vLLM is to sample after it, and how its output is read."""
+    """A prompt, how vLLM is to sample after it, how its output is read, and whether it goes before those that wait."""
 
     key: Key
     prompt: list[int]
     sampling: Any
     read: Callable[[Any], Said | Refusal]
+    first: bool = False
 
 
 def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
@@ -122,16 +132,17 @@ class Engine:
             for options in range(1, len(labels) + 1)
         ]
 
-    def answers(self, questions: Iterable[tuple[Key, list[int], int] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
-        """Ask each (key, token ids of the prompt, number of options) and yield the answers as they are given.
+    def answers(self, prompts: Iterable[Prompt[Key] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
+        """Yield what the model answers to each prompt, as it does.
 
-        A None among the questions says that what is asked next depends on an answer that has not come yet.
+        A None among the prompts says that what is asked next depends on an answer that has not come yet.
         """
 
-        def request(key: Key, prompt: list[int], options: int) -> Request[Key, Answer]:
-            return Request(key, prompt, self._sampling[options - 1], partial(_read_answer, options=options))
+        def request(prompt: Prompt[Key]) -> Request[Key, Answer]:
+            read = partial(_read_answer, options=prompt.options)
+            return Request(prompt.key, prompt.ids, self._sampling[prompt.options - 1], read, prompt.first)
 
-        return self.said(None if question is None else request(*question) for question in questions)
+        return self.said(None if prompt is None else request(prompt) for prompt in prompts)
 
     def texts(
         self, prompts: Iterable[tuple[Key, list[int]]], most: int, ends: Iterable[int]
@@ -155,7 +166,7 @@ class Engine:
             while True:
                 while len(waiting) < self._in_flight and (request := next(more, None)) is not None:
                     try:
-                        waiting[self._ask(request.prompt, request.sampling)] = request
+                        waiting[self._ask(request)] = request
                     except self._refusals as error:
                         yield request.key, Refusal(str(error))
                 if not waiting:
@@ -167,11 +178,18 @@ class Engine:
             # Where the reader of the answers stopped early, nothing is left for the next one to meet.
             self._engine.abort_request(list(waiting))
 
-    def _ask(self, prompt: list[int], sampling: Any) -> str:
+    def _ask(self, request: Request[Key, Said]) -> str:
         self._asked += 1
-        request = str(self._asked)
-        self._engine.add_request(request, {"type": "token", "prompt_token_ids": prompt}, sampling)
-        return request
+        name = str(self._asked)
+        self._engine.add_request(
+            name,
+            {"type": "token", "prompt_token_ids": request.prompt},
+            request.sampling,
+            # Of equal priority the earlier goes first. A clock may give two the same time, or go back.
+            arrival_time=float(self._asked),
+            priority=0 if request.first else 1,
+        )
+        return name
 
     def _step(self) -> list[Any]:
         try:
@@ -193,6 +211,7 @@ def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict
         "max_model_len": max_model_len(checkpoint, settings),
         "max_num_batched_tokens": settings.max_num_batched_tokens,
         "max_num_seqs": settings.max_num_seqs,
+        "scheduling_policy": "priority",
         "seed": 0,
         "use_tqdm_on_load": False,
     }

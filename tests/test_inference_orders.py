@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from inference import score
 from inference.asking import Asking
 from inference.checkpoint import Checkpoint
-from inference.engine import Answer, Engine, Refusal
+from inference.engine import Answer, Engine, Prompt, Refusal
 from inference.held_out import score_held_out
 from inference.orders import is_close, mean_logprobs, spread
 from inference.prior import LabelPrior
@@ -104,10 +104,11 @@ class OneByOne:
     def __init__(self, *answers: Answer | Refusal) -> None:
         self.answers_by_turn, self.asked = answers, list[tuple[str, int]]()
 
-    def answers(self, asked: Iterable[Any]) -> Iterator[tuple[Any, Answer | Refusal]]:
-        for key, prompt, _ in asked:
-            self.asked.append((key[0].title_id, prompt[3]))
-            yield key, self.answers_by_turn[prompt[3]]
+    def answers(self, prompts: Iterable[Prompt[Any]]) -> Iterator[tuple[Any, Answer | Refusal]]:
+        for prompt in prompts:
+            turn = prompt.ids[3]
+            self.asked.append((prompt.key[0].title_id, turn))
+            yield prompt.key, self.answers_by_turn[turn]
 
 
 def results(pairs: int, margin: float) -> Results:
@@ -228,7 +229,7 @@ def test_a_night_with_rotations_averaged(
     for row, once in zip(scores(night), before, strict=True):
         title = row["title_id"]
         asked = [choice_row(title, TITLES[title], turn) for turn in range(min(TITLES[title], 3))]
-        prompts = [(each["ordering"], text + tokens.ids(each["choice"]), TITLES[title]) for each in asked]
+        prompts = [Prompt(each["ordering"], text + tokens.ids(each["choice"]), TITLES[title]) for each in asked]
         given = dict(engine.answers(prompts))
         orders = [(each["artwork_ids"], given[each["ordering"]].logprobs) for each in asked]
         assert row["probabilities"] == pytest.approx(softmax(mean_logprobs(orders)), abs=1e-5)

@@ -15,7 +15,7 @@ from deltalake.exceptions import CommitFailedError
 
 from inference import score
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
-from inference.engine import Answer, Engine, EngineError, Refusal
+from inference.engine import Answer, Engine, EngineError, Prompt, Refusal
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
 from inference.results import softmax
 from inference.score import score_shard
@@ -206,17 +206,25 @@ def test_a_users_context_is_computed_once(random_checkpoint: Checkpoint, engine:
     tokens = Tokens(random_checkpoint)
     text = context("drama", *(f"Film {number} (1999): drama, comedy" for number in range(12)))
     prompts = [tokens.context(text).ids + tokens.ids(choice(f"title {number}", 3)) for number in range(20)]
-    answers = dict(engine.answers((number, prompt, 3) for number, prompt in enumerate(prompts)))
+    answers = dict(engine.answers(Prompt(number, prompt, 3) for number, prompt in enumerate(prompts)))
     cached = [answer.cached_tokens for answer in answers.values() if isinstance(answer, Answer)]
     # Whole blocks of 32 tokens of what all prompts begin with, in all prompts but the first.
     shared = len(tokens.context(text).ids) // 32 * 32
     assert sum(cached) >= 19 * shared > 0
 
 
+def test_what_goes_first_overtakes_what_waits_and_the_rest_keep_their_order(engine: Engine) -> None:
+    # A step holds 16 of them.
+    asked = [Prompt(number, [0, 5 + number], 2, first=number == 25) for number in range(30)]
+    given = [number for number, _ in engine.answers(asked)]
+    assert given.index(25) < 16
+    given.remove(25)
+    assert given == sorted(given)
+
+
 def test_one_bad_request_does_not_end_the_others(engine: Engine) -> None:
-    answers = dict(
-        engine.answers([("good", [0, 5, 6], 2), ("empty", [], 2), ("long", [5] * 1100, 2), ("best", [0, 7], 3)])
-    )
+    asked = [("good", [0, 5, 6], 2), ("empty", [], 2), ("long", [5] * 1100, 2), ("best", [0, 7], 3)]
+    answers = dict(engine.answers(Prompt(*each) for each in asked))
     scored = {key: len(answer.logprobs) for key, answer in answers.items() if isinstance(answer, Answer)}
     refused = {key: answer.reason for key, answer in answers.items() if isinstance(answer, Refusal)}
     assert scored == {"good": 2, "best": 3}
@@ -250,9 +258,9 @@ def test_the_death_of_the_engine_is_told_and_leaves_no_half_bucket(
 class EqualEngine:
     """Gives every option of every question the same probability."""
 
-    def answers(self, asked: Iterable[tuple[Any, list[int], int]]) -> Iterator[tuple[Any, Answer]]:
-        for key, _, options in asked:
-            yield key, Answer([-math.log(options)] * options, 0)
+    def answers(self, prompts: Iterable[Prompt[Any]]) -> Iterator[tuple[Any, Answer]]:
+        for prompt in prompts:
+            yield prompt.key, Answer([-math.log(prompt.options)] * prompt.options, 0)
 
 
 def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:

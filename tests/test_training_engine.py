@@ -29,7 +29,7 @@ OPTIONS = 6
 ASK = """
 import json, sys
 from inference.checkpoint import read_checkpoint
-from inference.engine import Answer, Engine
+from inference.engine import Answer, Engine, Prompt
 from inference.tokens import Tokens
 from schemas.settings import Settings
 
@@ -37,7 +37,7 @@ if __name__ == "__main__":
     checkpoint = read_checkpoint(sys.argv[1])
     prompts = json.load(open(sys.argv[2]))
     engine = Engine(checkpoint, Settings(cpu_cache_gib=1, max_num_seqs=16), Tokens(checkpoint).labels)
-    found = dict(engine.answers((place, prompt, int(sys.argv[3])) for place, prompt in enumerate(prompts)))
+    found = dict(engine.answers(Prompt(place, prompt, int(sys.argv[3])) for place, prompt in enumerate(prompts)))
     assert all(isinstance(answer, Answer) for answer in found.values())
     json.dump([found[place].logprobs for place in range(len(prompts))], open(sys.argv[4], "w"))
 """

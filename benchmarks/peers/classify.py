@@ -17,22 +17,22 @@ from tokenizers import Tokenizer
 
 from benchmarks.peers.job import Job, Scored
 from benchmarks.peers.marquee import scoring
-from inference.engine import Answer, Engine, Key, Refusal, Request
+from inference.engine import Answer, Engine, Key, Prompt, Refusal, Request
 from inference.results import softmax
 
 
 class Classifier(Engine):
     """Asked as the engine is. Its log-probabilities are over the option numbers, not over the whole vocabulary."""
 
-    def answers(self, questions: Iterable[tuple[Key, list[int], int] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
+    def answers(self, prompts: Iterable[Prompt[Key] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
         from vllm import PoolingParams
 
         pooling = PoolingParams(task="classify", use_activation=False)
 
-        def request(key: Key, prompt: list[int], options: int) -> Request[Key, Answer]:
-            return Request(key, prompt, pooling, partial(_read, options=options))
+        def request(prompt: Prompt[Key]) -> Request[Key, Answer]:
+            return Request(prompt.key, prompt.ids, pooling, partial(_read, options=prompt.options), prompt.first)
 
-        return self.said(None if question is None else request(*question) for question in questions)
+        return self.said(None if prompt is None else request(prompt) for prompt in prompts)
 
 
 def start(job: Job) -> Callable[[date], Scored]:
