@@ -151,6 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--reason-tokens", type=int, default=48, help="the teacher's tokens in a reason at most (default: 48)"
     )
     parsed = parser.parse_args(arguments)
+    if parsed.limit < 0 or parsed.reason_tokens < 1:
+        parser.error("--limit is 0 or more, --reason-tokens 1 or more")
     log_to_stderr()
     return exit_status(
         "teacher",

@@ -12,6 +12,9 @@ CONFIGURATION = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.autoBroadcastJoinThreshold": "64MB",
+    # A plan as text, which Spark's listeners are told, has in it those of all frames that were kept on the way, each
+    # time one is used: hundreds of MB for the step examples, and a driver out of memory.
+    "spark.sql.maxPlanStringLength": "10000",
 }
 
 
