@@ -84,10 +84,21 @@ class Warehouse:
 
     def create_missing(self, tables: Iterable[Table] = (*MADE, *SERVED)) -> None:
         """Make those of `tables` that are not there yet, by contract; by default those of a night."""
-        kept = f"interval {self.settings.retention_days} days"
-        common = {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
         for table in tables:
-            table.create(self.path(table), **common, **buckets_kept(table, self.settings.buckets))
+            table.create(self.path(table), **self._retention(), **buckets_kept(table, self.settings.buckets))
+
+    def keep_versions(self, table: Table) -> None:
+        """Have a table's old versions kept for as long as is set now, whatever was when it was made."""
+        wanted = self._retention()
+        had = deltalake.DeltaTable(self.path(table)).metadata().configuration
+        if any(had.get(name) != value for name, value in wanted.items()):
+            # By Spark: delta-rs writes to no table that has deletion vectors.
+            properties = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({properties})")
+
+    def _retention(self) -> dict[str, str]:
+        kept = f"interval {self.settings.retention_days} days"
+        return {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
 
 
 @dataclass
