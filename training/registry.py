@@ -1,8 +1,8 @@
 """python -m training.registry list | promote FOLDER | rollback
 
 The registry of model versions (MLflow, at MARQUEE_REGISTRY). `promote` makes a checkpoint the champion, which scores
-from the next night on; `rollback` makes the version that was champion before it the champion again; where there was
-none, the setting `model` scores.
+from the next night on; `rollback` makes the version that was champion before it the champion again, a second one the
+version before that, and so on; before the first champion the setting `model` scored.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
 
-PREVIOUS = "previous"
-"""Alias of the version that a rollback goes back to."""
+EARLIER_TAG = "earlier_champions"
+"""Tag of the registered model: the versions that were champion before the present one, the oldest first: `1,2`."""
 
 
 class Registry:
@@ -79,20 +79,24 @@ class Registry:
         if champion and champion.version == version.version:
             return
         if champion and champion.tags.get(VERSION_TAG) != version.tags.get(VERSION_TAG):
-            self._client.set_registered_model_alias(MODEL_NAME, PREVIOUS, champion.version)
+            self._remember([*self._earlier(), str(champion.version)])
         self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
 
     def rollback(self) -> ModelVersion | None:
         """The version that is champion afterwards; None where the champion was the first."""
-        if not self.aliased(CHAMPION):
+        champion = self.aliased(CHAMPION)
+        if not champion:
             raise ContractError("there is no champion to roll back from")
-        previous = self.aliased(PREVIOUS)
-        if previous:
-            self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, previous.version)
-            self._client.delete_registered_model_alias(MODEL_NAME, PREVIOUS)
-        else:
+        earlier = self._earlier()
+        # So where a promotion or a rollback was cut off between its two writes.
+        if earlier[-1:] == [str(champion.version)]:
+            earlier.pop()
+        if not earlier:
             self._client.delete_registered_model_alias(MODEL_NAME, CHAMPION)
-        return previous
+            return None
+        self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, earlier[-1])
+        self._remember(earlier[:-1])
+        return self.aliased(CHAMPION)
 
     def versions(self) -> list[ModelVersion]:
         """All of them, the oldest first."""
@@ -102,6 +106,13 @@ class Registry:
     def aliased(self, alias: str) -> ModelVersion | None:
         number = self._aliases().get(alias)
         return None if number is None else self._client.get_model_version(MODEL_NAME, number)
+
+    def _earlier(self) -> list[str]:
+        told = self._client.get_registered_model(MODEL_NAME).tags.get(EARLIER_TAG, "")
+        return told.split(",") if told else []
+
+    def _remember(self, versions: list[str]) -> None:
+        self._client.set_registered_model_tag(MODEL_NAME, EARLIER_TAG, ",".join(versions))
 
     def _aliases(self) -> dict[str, str]:
         return dict(self._client.get_registered_model(MODEL_NAME).aliases) if self._has_model() else {}
@@ -117,12 +128,15 @@ class Registry:
 
     def told(self) -> str:
         """A line per version."""
-        aliases = {str(number): alias for alias, number in self._aliases().items()}
-        lines = [
-            f"{each.version:>4}  {each.tags[VERSION_TAG]:<40} {aliases.get(str(each.version), ''):<9} {each.source}"
-            for each in self.versions()
-        ]
-        return "\n".join(lines) or "no version is registered"
+        versions = self.versions()
+        if not versions:
+            return "no version is registered"
+        marks = dict.fromkeys(self._earlier(), "earlier")
+        marks |= {str(number): alias for alias, number in self._aliases().items()}
+        return "\n".join(
+            f"{each.version:>4}  {each.tags[VERSION_TAG]:<40} {marks.get(str(each.version), ''):<9} {each.source}"
+            for each in versions
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
