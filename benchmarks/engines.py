@@ -1,8 +1,8 @@
 """python -m benchmarks.engines [--users 500] [--repeats 3] [--model tiny] [--scratch FOLDER]
 
-Several engines: one night scored by one process that has all processors, by one that has one of them, and as two shards
-by two processes at the same time, one processor each. Every run is `python -m inference.score`, in alternating order;
-it is checked that all give the same scores. Two engines can at best do what two processors do.
+Several engines: one night scored by one process that has all processors, by one that has half of them, and as two
+shards by two processes at the same time, half each. Every run is `python -m inference.score`, in alternating order;
+it is checked that all give the same scores. Two engines can at best do what all processors do.
 
 A night's Spark steps on a standalone cluster of two workers are run by scripts/spark_cluster.sh.
 """

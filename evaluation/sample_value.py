@@ -1,7 +1,7 @@
 """python -m evaluation.sample_value --warehouse W --ds D
 
 How good a night's choices are on a sample service, against its truth: the mean true probability of a play over the
-pairs that were scored for ds, under five ways to choose. No other job may read the truth.
+pairs that were scored for ds, under five ways to choose. Only evaluations may read the truth.
 
     random   any of the pair's artworks
     popular  the artwork with the best play rate in the impressions up to ds, smoothed

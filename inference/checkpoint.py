@@ -40,7 +40,6 @@ class Checkpoint:
     path: Path
     name: str
     version: str
-    prompt_format: str
     signals: tuple[str, ...]
     max_model_len: int
     vocab_size: int
@@ -90,7 +89,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path=folder,
         name=manifest["name"],
         version=manifest["version"],
-        prompt_format=manifest["prompt_format"],
         signals=tuple(manifest.get("signals", ())),
         max_model_len=config["max_position_embeddings"],
         vocab_size=config["vocab_size"],

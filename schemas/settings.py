@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         40,
         ge=1,
         description="viewings after which one counts half towards the leading themes; by rank, not by date, so "
-        "that a context changes only when its user watches something",
+        "that contexts do not change from day to day",
     )
     name_characters: int = Field(80, ge=1, description="characters kept of a title's name")
     caption_characters: int = Field(200, ge=1, description="characters kept of a caption")
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         description="a pair is close whose two largest probabilities are at most this far apart; with 1 every pair is",
     )
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
-    scoring_python: str = Field("python", description="the Python that runs the scoring tasks")
+    scoring_python: str = Field("python", description="the Python that runs the tasks of scoring and post-training")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")
     block_size: int = Field(32, ge=1, description="tokens in a block of the prefix cache; a multiple of 32 on a CPU")
     max_model_len: int | None = Field(None, description="longest prompt; the checkpoint's own length where not given")
@@ -117,7 +117,10 @@ class Settings(BaseSettings):
 
     spark_packages: str = Field("io.delta:delta-spark_4.2_2.13:4.4.0", description="JARs that spark-submit fetches")
     retention_days: int = Field(
-        30, ge=7, description="days for which old versions stay readable; no backfill may start longer ago than this"
+        30,
+        ge=7,
+        description="days for which old versions of what Marquee makes stay readable; what is set is applied to tables "
+        "that are there by the weekly maintenance",
     )
 
     @model_validator(mode="after")

@@ -297,7 +297,7 @@ _selection = (
     _user,
     _title,
     Column("artwork_id", "string", "the artwork to show"),
-    Column("probability", "double", "the model's probability for it"),
+    Column("probability", "double", "the model's probability for it; 1 / K of K artworks where no model was asked"),
     Column("propensity", "double", "the probability with which the policy chose it; log it with every impression"),
     Column("ranking", ranking_type, "every artwork of the pair, the most probable first, with both probabilities"),
     Column("source", "string", "model, only_choice (one artwork) or uniform (the exploring slice)"),
@@ -386,8 +386,9 @@ PREFERENCE_PAIRS = Table(
         Column(
             "weight",
             "double",
-            "share of the impressions that put something below it for this reason, each counted 1 / propensity. Those "
-            "of the played artwork itself make no row, but the rest of 1",
+            "share of the impressions that put something below it for this reason, each counted 1 / propensity, at "
+            "most 10 (`never_shown`: each other artwork alike). Those of the played artwork itself make no row, but "
+            "the rest of 1",
         ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),

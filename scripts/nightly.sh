@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One night on this machine, as `make nightly` runs it: sample tables where there are none, the DAG, and what it did.
-# Reads WAREHOUSE, SERVICE, MOVIELENS, DS and LOOKUP_USER from the environment.
+# Reads MARQUEE_WAREHOUSE, SERVICE, MOVIELENS, DS and LOOKUP_USER from the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The paper's table on a sample service: 110,000 training examples, every policy, judged on 5,000 held-out impressions as in
 # the paper and then on as many as the claim needs, each estimate beside the true value. Takes over three hours on two cores.
-# Reads SERVICE, MOVIELENS and WAREHOUSE from the environment; what is done already is not done again.
+# Reads SERVICE, MOVIELENS and MARQUEE_WAREHOUSE from the environment; what is done already is not done again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh

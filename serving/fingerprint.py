@@ -1,4 +1,5 @@
-"""Counts and hashes the rows of every table, whatever their order and files, to tell whether two runs made the same.
+"""Counts and hashes the rows of every table but those that a clock writes, whatever their order and files, to tell
+whether two runs made the same.
 
 python -m serving.fingerprint [--warehouse warehouse] [--other another-warehouse]
 """

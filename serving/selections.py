@@ -19,7 +19,7 @@ from serving.tables import literal, open_table, rows
 
 @dataclass(frozen=True)
 class Selections:
-    """The choices as they were when this was made; `refresh` reads on to the latest night."""
+    """The choices as they were when this was made."""
 
     selections: DeltaTable
     defaults: DeltaTable
@@ -30,10 +30,6 @@ class Selections:
         selections = open_table(warehouse, ARTWORK_SELECTIONS)
         buckets = int(selections.metadata().configuration[BUCKETS_PROPERTY])
         return cls(selections, open_table(warehouse, TITLE_DEFAULTS), buckets)
-
-    def refresh(self) -> None:
-        self.selections.update_incremental()
-        self.defaults.update_incremental()
 
     def of_user(self, user_id: str) -> list[dict[str, Any]]:
         """Every choice for a user, by title."""

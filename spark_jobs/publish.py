@@ -262,7 +262,7 @@ def differ(target: DataFrame, defaults: DataFrame) -> bool:
 def publish(night: Night) -> None:
     """Write the night's log, then merge it into `artwork_selections`, then renew `title_defaults`.
 
-    The log comes first: a run that is killed in between is completed by the next one, from the log's own rows.
+    The log comes first: a run that is killed in between is completed by its rerun, which makes the same rows.
     """
     warehouse = night.warehouse
 

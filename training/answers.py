@@ -1,4 +1,4 @@
-"""The trainer of one-token answers: trl's SFTTrainer, with a weight on every row."""
+"""The trainer of answers, of a token or of a reason and a token: trl's SFTTrainer, with a weight on every row."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Reasoning(Common):
 
 
 class Dpo(Common):
-    """Direct preference optimisation, after SFT: the played artwork above one that was not."""
+    """Direct preference optimisation, after SFT: the played artwork above those that were not."""
 
     # Few large steps: what a pair weighs varies a hundredfold.
     batch: int = Field(64, ge=1, description="examples in one step of one device")

@@ -193,7 +193,7 @@ def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any
     """
     from transformers import PrinterCallback
 
-    # One line a step is told by `printer`.
+    # `printer` tells what is logged.
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]

@@ -22,6 +22,7 @@ def engine_arguments(job: Job) -> dict[str, Any]:
         "max_model_len": max_model_len(job.checkpoint, settings),
         "max_num_batched_tokens": settings.max_num_batched_tokens,
         "max_num_seqs": settings.max_num_seqs,
+        "scheduling_policy": "priority",
         "generation_config": "vllm",
         "seed": 0,
         "enforce_eager": True,
