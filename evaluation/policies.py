@@ -25,7 +25,12 @@ def greedy(scores: Column) -> Column:
         artwork_ids, scores, lambda artwork, score: F.struct(artwork.alias("artwork_id"), score.alias("probability"))
     )
     best = ranked(options)[0]["artwork_id"]
-    return F.transform(artwork_ids, lambda artwork: (artwork == best).cast("double"))
+
+    def target(chosen: Column) -> Column:
+        return F.transform(artwork_ids, lambda artwork: (artwork == chosen).cast("double"))
+
+    # Handed over as an element: Spark works out anew for each artwork whatever else stands within a lambda.
+    return F.transform(F.array(best), target)[0]
 
 
 def uniform() -> Column:
