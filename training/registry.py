@@ -88,9 +88,6 @@ class Registry:
         if not champion:
             raise ContractError("there is no champion to roll back from")
         earlier = self._earlier()
-        # So where a promotion or a rollback was cut off between its two writes.
-        if earlier[-1:] == [str(champion.version)]:
-            earlier.pop()
         if not earlier:
             self._client.delete_registered_model_alias(MODEL_NAME, CHAMPION)
             return None
@@ -108,8 +105,11 @@ class Registry:
         return None if number is None else self._client.get_model_version(MODEL_NAME, number)
 
     def _earlier(self) -> list[str]:
-        told = self._client.get_registered_model(MODEL_NAME).tags.get(EARLIER_TAG, "")
-        return told.split(",") if told else []
+        model = self._client.get_registered_model(MODEL_NAME)
+        told = model.tags.get(EARLIER_TAG, "")
+        versions = told.split(",") if told else []
+        # The champion is the last of them where a promotion or a rollback was cut off between its two writes.
+        return versions[:-1] if versions[-1:] == [str(model.aliases.get(CHAMPION))] else versions
 
     def _remember(self, versions: list[str]) -> None:
         self._client.set_registered_model_tag(MODEL_NAME, EARLIER_TAG, ",".join(versions))
