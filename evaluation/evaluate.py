@@ -250,7 +250,8 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
             f"--beside: two of {', '.join(other.policy for other in beside)} have one name, by which they are told; "
             "give warehouses whose folders' names differ"
         )
-    against = tuple(version_of(name) for name in parsed.against)
+    named = {f"{model} in {Path(folder).name}": f"{version_of(model)} in {Path(folder).name}" for folder, model in parsed.beside}
+    against = tuple(named.get(name) or version_of(name) for name in parsed.against)
     evaluation = Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside, against)
     if unknown := set(against) - {LOGGING, *target_columns(evaluation)}:
         raise ContractError(

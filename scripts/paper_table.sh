@@ -8,7 +8,6 @@ cd "$(dirname "$0")/.."
 
 service=${SERVICE:-simulated}
 warehouse=$MARQUEE_WAREHOUSE
-plain=$warehouse-plain
 export MARQUEE_TRAINING_EXAMPLES=110000 MARQUEE_HELD_OUT_EXAMPLES=90000
 # 5,000 held-out impressions cannot tell 3 % from nothing: as many users are held out as are left by those to learn from.
 case $service in
@@ -57,16 +56,19 @@ for model in "$MARQUEE_MODEL" "$made"/{dpo,sft,reasoning,grpo}; do
     scored "$model"
 done
 
-# The same impressions without what a traditional recommender knows: what the untrained model makes of them.
-in_warehouse "$plain" '[]'
+# The same impressions with less of what a traditional recommender knows, and with other: what the untrained model makes of
+# them. Differences to it without either signal tell what each is worth.
+in_warehouse "$warehouse-plain" '[]'
+scored "$MARQUEE_MODEL"
+in_warehouse "$warehouse-taste" '["taste_group"]'
 scored "$MARQUEE_MODEL"
 
 in_warehouse "$warehouse" '["play_rate"]'
 for most in 5000 "$MARQUEE_HELD_OUT_EXAMPLES"; do
     said "policies on up to $most held-out impressions"
-    # Differences to the untrained model tell, of its answers to the other warehouse's prompts, what play rates are worth.
     MARQUEE_HELD_OUT_EXAMPLES=$most python -m evaluation.evaluate --ds "$ds" --candidate "$made/dpo" --champion logging \
         --model "$made/dpo+orders4" --model "$made/sft" --model "$made/reasoning" --model "$made/grpo" --model "$MARQUEE_MODEL" \
-        --beside "$plain" "$MARQUEE_MODEL" --against most_popular --against "$MARQUEE_MODEL"
+        --beside "$warehouse-plain" "$MARQUEE_MODEL" --beside "$warehouse-taste" "$MARQUEE_MODEL" \
+        --against most_popular --against "$MARQUEE_MODEL" --against "$MARQUEE_MODEL in ${warehouse##*/}-plain"
 done
 python -m evaluation.report --ds "$ds" --candidate "$made/dpo" --champion logging --out "$warehouse/report.html"
