@@ -26,11 +26,11 @@ from evaluation.bootstrap import bootstrap
 from evaluation.estimators import ESTIMATORS, PROMISED, estimates, paired, truth, user_sums
 from evaluation.features import (
     artwork_themes,
-    crossed,
-    matched,
     play_rates,
     rare_themes,
     vocabulary,
+    with_crossed,
+    with_matched,
     with_user_themes,
 )
 from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
@@ -93,13 +93,14 @@ def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFr
     known = artwork_themes(artworks, themes).join(play_rates(training(examples), artworks), "artwork_id", how="inner")
 
     past = with_user_themes(training(examples), themes)
-    learnt = fitted(shown_of(past, "user_themes", "reward").join(known, "artwork_id", how="inner"), crossed())
+    played = shown_of(past, "user_themes", "reward").join(known, "artwork_id", how="inner")
+    learnt = fitted(with_crossed(played, len(themes)))
     log = held_out(examples)
     asked = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
     asked = asked.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
     is_shown = F.col("option") == F.col("shown") - 1
-    scored = cross_fitted(asked.where(is_shown), asked, matched, "q")
-    scored = predicted(learnt, scored, crossed(), "bandit")
+    scored = cross_fitted(with_matched(asked.where(is_shown)), with_matched(asked), "q")
+    scored = predicted(learnt, with_crossed(scored, len(themes)), "bandit")
     names = ["q", "play_rate", "bandit"]
     if evaluation.with_truth:
         scored = with_true_play(scored, evaluation.warehouse.settings.warehouse.rstrip("/"))
@@ -229,7 +230,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--against",
         action="append",
         default=[],
-        help="a model or a policy: differences to it are printed too, but not written",
+        help="a model, a policy or, of --beside, 'MODEL in FOLDER': differences to it are printed too, but not written",
     )
     return parser.parse_args(arguments)
 
@@ -250,8 +251,12 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
             f"--beside: two of {', '.join(other.policy for other in beside)} have one name, by which they are told; "
             "give warehouses whose folders' names differ"
         )
-    named = {f"{model} in {Path(folder).name}": f"{version_of(model)} in {Path(folder).name}" for folder, model in parsed.beside}
-    against = tuple(named.get(name) or version_of(name) for name in parsed.against)
+    # As with --model, a folder stands for the version of the checkpoint in it.
+    as_typed = {
+        f"{model} in {Path(folder).name}": other.policy
+        for (folder, model), other in zip(parsed.beside, beside, strict=True)
+    }
+    against = tuple(as_typed.get(name) or version_of(name) for name in parsed.against)
     evaluation = Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside, against)
     if unknown := set(against) - {LOGGING, *target_columns(evaluation)}:
         raise ContractError(

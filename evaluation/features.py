@@ -6,6 +6,7 @@ when the artwork was shown, and nothing that a model is not told.
 
 from __future__ import annotations
 
+from pyspark.ml.feature import Interaction, VectorAssembler
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -85,17 +86,26 @@ def play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
     )
 
 
-def crossed() -> Column:
-    """The bandit's features: artwork themes, and the product of each user theme with each artwork theme."""
-    products = F.flatten(
-        F.transform("user_themes", lambda user: F.transform("artwork_themes", lambda artwork: user * artwork))
-    )
-    return array_to_vector(F.concat("artwork_themes", products))
+def with_crossed(pairs: DataFrame, themes: int) -> DataFrame:
+    """`pairs` with the bandit's `features`: artwork themes, and the product of each user theme with each artwork theme.
+
+    `themes` is how many of each there are. Most products are 0: Spark ML's own stages keep them sparse.
+    """
+    for name in ("user_themes", "artwork_themes"):
+        each = {f"{name}_{number}": F.get(name, F.lit(number)) for number in range(themes)}
+        vectors = VectorAssembler(inputCols=list(each), outputCol=f"{name}_vector")
+        pairs = vectors.transform(pairs.withColumns(each)).drop(*each)
+    products = Interaction(inputCols=["user_themes_vector", "artwork_themes_vector"], outputCol="products")
+    whole = VectorAssembler(inputCols=["artwork_themes_vector", "products"], outputCol="features")
+    return whole.transform(products.transform(pairs)).drop("user_themes_vector", "artwork_themes_vector", "products")
 
 
-def matched() -> Column:
-    """q̂'s features: user themes, artwork themes, their products theme by theme, and the log-odds of the play rate."""
+def with_matched(pairs: DataFrame) -> DataFrame:
+    """`pairs` with q̂'s `features`: user themes, artwork themes, their products theme by theme, and the log-odds of the
+    play rate.
+    """
     products = F.zip_with("user_themes", "artwork_themes", lambda user, artwork: user * artwork)
     rate = F.least(F.greatest("play_rate", F.lit(0.001)), F.lit(0.999))
     odds = F.array(F.log(rate / (1 - rate)))
-    return array_to_vector(F.concat("user_themes", "artwork_themes", products, odds))
+    whole = F.concat("user_themes", "artwork_themes", products, odds)
+    return pairs.withColumn("features", array_to_vector(whole))

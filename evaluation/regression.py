@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pyspark import StorageLevel
 from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
 from pyspark.ml.functions import vector_to_array
@@ -14,18 +12,18 @@ FOLDS = 2
 PENALTY = 1e-3  # of the squares of the coefficients, over features of one deviation
 
 
-def fitted(shown: DataFrame, features: Column) -> LogisticRegressionModel:
+def fitted(shown: DataFrame) -> LogisticRegressionModel:
     """A regression of `reward` on `features` over impressions."""
     regression = LogisticRegression(featuresCol="features", labelCol="reward", regParam=PENALTY, maxIter=50)
-    data = shown.select("reward", features.alias("features")).persist(StorageLevel.MEMORY_AND_DISK)
+    data = shown.select("reward", "features").persist(StorageLevel.MEMORY_AND_DISK)
     model: LogisticRegressionModel = regression.fit(data)
     data.unpersist()
     return model
 
 
-def predicted(model: LogisticRegressionModel, options: DataFrame, features: Column, name: str) -> DataFrame:
-    """`options` with the model's probability of a play as `name`."""
-    scored = model.transform(options.withColumn("features", features))
+def predicted(model: LogisticRegressionModel, options: DataFrame, name: str) -> DataFrame:
+    """`options` with the model's probability of a play as `name`, for their `features`."""
+    scored = model.transform(options)
     return scored.withColumn(name, F.get(vector_to_array(F.col("probability")), F.lit(1))).drop(
         "features", "rawPrediction", "probability", "prediction"
     )
@@ -35,15 +33,16 @@ def fold_of(user_id: Column) -> Column:
     return F.pmod(F.xxhash64(user_id, F.lit("fold")), F.lit(FOLDS)).cast("int")
 
 
-def cross_fitted(shown: DataFrame, options: DataFrame, features: Callable[[], Column], name: str) -> DataFrame:
-    """`options` with `name`, predicted for each user by a regression that saw none of the user's fold.
+def cross_fitted(shown: DataFrame, options: DataFrame, name: str) -> DataFrame:
+    """`options` with `name`, predicted from their `features` for each user by a regression that saw none of the user's
+    fold.
 
     Chernozhukov et al., 2018: a q̂ that had seen the rewards it corrects would make doubly robust intervals too narrow.
     """
     parts = []
     for fold in range(FOLDS):
-        model = fitted(shown.where(fold_of(F.col("user_id")) != fold), features())
-        parts.append(predicted(model, options.where(fold_of(F.col("user_id")) == fold), features(), name))
+        model = fitted(shown.where(fold_of(F.col("user_id")) != fold))
+        parts.append(predicted(model, options.where(fold_of(F.col("user_id")) == fold), name))
     united = parts[0]
     for part in parts[1:]:
         united = united.unionByName(part)

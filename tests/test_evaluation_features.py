@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from evaluation.features import artwork_themes, play_rates, rare_themes, vocabulary, with_user_themes
+from evaluation.features import artwork_themes, play_rates, rare_themes, vocabulary, with_crossed, with_user_themes
 from evaluation.log import gathered, held_out, options_of, training
 from evaluation.regression import FOLDS, cross_fitted, fold_of
 from evaluation.slices import popularity, with_slices
@@ -127,18 +128,21 @@ def test_q_is_predicted_by_the_other_folds(spark: SparkSession) -> None:
     """A reward that is the user's fold can't be learnt from the other fold: there, it is never seen."""
     users = spark.range(60).select(F.concat(F.lit("u"), "id").alias("user_id"))
     fold = fold_of(F.col("user_id"))
-    rows = users.select("user_id", fold.cast("double").alias("reward"))
-
-    def features() -> Any:
-        from pyspark.ml.functions import array_to_vector
-
-        return array_to_vector(F.array(fold.cast("double"), F.lit(1.0)))
-
-    found = cross_fitted(rows, rows, features, "q").withColumn("fold", fold)
+    features = array_to_vector(F.array(fold.cast("double"), F.lit(1.0)))
+    rows = users.select("user_id", fold.cast("double").alias("reward"), features.alias("features"))
+    found = cross_fitted(rows, rows, "q").withColumn("fold", fold)
     means = {row["fold"]: row["mean"] for row in found.groupBy("fold").agg(F.avg("q").alias("mean")).collect()}
     assert len(means) == FOLDS
     assert means[0] > 0.9
     assert means[1] < 0.1
+
+
+def test_the_bandit_knows_each_product_of_a_user_theme_and_an_artwork_theme(spark: SparkSession) -> None:
+    pairs = spark.createDataFrame(
+        [([0.5, 0.25], [0.0, 1.0])], "user_themes array<double>, artwork_themes array<double>"
+    )
+    [row] = with_crossed(pairs, 2).collect()
+    assert row["features"].toArray().tolist() == [0.0, 1.0, 0.0, 0.5, 0.0, 0.25]
 
 
 def test_thirds_of_impressions(spark: SparkSession) -> None:
