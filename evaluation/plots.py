@@ -56,7 +56,7 @@ def spans(title: str, rows: Sequence[Span], unit: str) -> str:
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     # Under the whole drawing: under the axes alone, beside long names, it would be cut off.
-    figure.supxlabel(unit, fontsize=_STYLE["font.size"])
+    figure.supxlabel(unit, fontsize=_STYLE["font.size"], color=_TEXT)
     axes.tick_params(axis="y", length=0)
     return _inline(figure, title)
 

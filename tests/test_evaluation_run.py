@@ -243,7 +243,9 @@ def test_a_refused_candidate_is_said_first(page: Page) -> None:
 
 def test_text_of_plots_follows_the_page() -> None:
     svg = spans("A title", [Span("one", 0.1, 0.0, 0.2, 0.15)], "plays") + curves("B", {"x": ([1, 2], [3, 4])}, "x", "y")
-    assert "currentColor" in svg
+    texts = re.findall(r"<text[^>]*>", svg)
+    assert len(texts) > 8
+    assert all("currentColor" in text for text in texts)  # black would not be seen in a dark room
     assert "var(--mark-1)" in svg
     assert "<?xml" not in svg
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
