@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -98,8 +98,8 @@ def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFr
     log = held_out(examples)
     asked = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
     asked = asked.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
-    is_shown = F.col("option") == F.col("shown") - 1
-    scored = cross_fitted(with_matched(asked.where(is_shown)), with_matched(asked), "q")
+    matched = with_matched(asked)
+    scored = cross_fitted(matched.where(F.col("option") == F.col("shown") - 1), matched, "q")
     scored = predicted(learnt, with_crossed(scored, len(themes)), "bandit")
     names = ["q", "play_rate", "bandit"]
     if evaluation.with_truth:
@@ -252,10 +252,8 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
             "give warehouses whose folders' names differ"
         )
     # As with --model, a folder stands for the version of the checkpoint in it.
-    as_typed = {
-        f"{model} in {Path(folder).name}": other.policy
-        for (folder, model), other in zip(parsed.beside, beside, strict=True)
-    }
+    typed = zip(parsed.beside, beside, strict=True)
+    as_typed = {replace(other, model=model).policy: other.policy for (_, model), other in typed}
     against = tuple(as_typed.get(name) or version_of(name) for name in parsed.against)
     evaluation = Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside, against)
     if unknown := set(against) - {LOGGING, *target_columns(evaluation)}:

@@ -19,8 +19,8 @@ _MARKS = ("#010205", "#010206", "#010207", "#010208", "#010209", "#01020a")
 _WIDTH = 4.6  # inches: narrow, so that letters stay readable where a phone shrinks it
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "marquee",
     "font.size": 9,
+    "figure.labelsize": "medium",
     "text.color": _TEXT,
     "axes.labelcolor": _TEXT,
     "axes.edgecolor": _GRID,
@@ -42,6 +42,7 @@ class Span:
     known: float | None = None
 
 
+@mpl.rc_context(_STYLE)
 def spans(title: str, rows: Sequence[Span], unit: str) -> str:
     """Values with intervals, one below the other, about a line at 0; nothing where there are none."""
     if not rows:
@@ -56,11 +57,12 @@ def spans(title: str, rows: Sequence[Span], unit: str) -> str:
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     # Under the whole drawing: under the axes alone, beside long names, it would be cut off.
-    figure.supxlabel(unit, fontsize=_STYLE["font.size"], color=_TEXT)
+    figure.supxlabel(unit)
     axes.tick_params(axis="y", length=0)
     return _inline(figure, title)
 
 
+@mpl.rc_context(_STYLE)
 def curves(
     title: str,
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
@@ -79,23 +81,22 @@ def curves(
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if len(series) > 1:
-        figure.legend(loc="outside upper center", frameon=False, fontsize=8, labelcolor=_TEXT)
+        figure.legend(loc="outside upper center", frameon=False, fontsize=8)
     return _inline(figure, title)
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.grid(axis="both", color=_GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(axis="both", color=_GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
     return figure, axes
 
 
 def _inline(figure: Figure, title: str) -> str:
     page = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"marquee {title}"}):
+    with mpl.rc_context({"svg.hashsalt": f"marquee {title}"}):
         figure.savefig(page, format="svg", transparent=True, metadata=nothing)
     svg = page.getvalue()[page.getvalue().index("<svg") :]
     svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', svg)

@@ -56,8 +56,8 @@ for model in "$MARQUEE_MODEL" "$made"/{dpo,sft,reasoning,grpo}; do
     scored "$model"
 done
 
-# The same impressions with less of what a traditional recommender knows, and with other: what the untrained model makes of
-# them. Differences to it without either signal tell what each is worth.
+# The same impressions with neither signal and with taste groups alone: what the untrained model makes of them tells, as
+# differences to its answers with neither, what each signal is worth.
 in_warehouse "$warehouse-plain" '[]'
 scored "$MARQUEE_MODEL"
 in_warehouse "$warehouse-taste" '["taste_group"]'
