@@ -18,15 +18,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
 
 from benchmarks.files_read import OpenedFiles, bytes_read
 from benchmarks.prompt_bucket import TITLES_PER_USER
 from benchmarks.recipes import recipes, run_recipe
+from benchmarks.report import markdown, told_run
 from benchmarks.selections_table import USERS_A_BUCKET, buckets_for, make_selections, titles_of
 from schemas.tables import ARTWORK_SELECTIONS
 from serving.selections import Selections
-from serving.tables import wide_console
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -114,9 +113,8 @@ def main() -> None:
         from spark_jobs.session import spark_session
 
         spark = spark_session("lookups", **{"spark.master": "local[2]"})
-    shown = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("rows", "buckets", "MB", "reader", "ms", "slowest", "data files", "log files", "KiB read"):
-        shown.add_column(column, justify="left" if column == "reader" else "right")
+    print(told_run())
+    shown = []
     for rows in arguments.rows:
         buckets = arguments.buckets or buckets_for(rows)
         with tempfile.TemporaryDirectory(prefix="marquee-lookups-", dir=arguments.scratch) as folder:
@@ -127,18 +125,21 @@ def main() -> None:
             pairs = some_pairs(rows, _WARM_UPS + arguments.lookups)
             for reader, lookup in lookups_of(warehouse, arguments.readers, spark).items():
                 found = measure(lookup, pairs, table)
-                shown.add_row(
-                    f"{rows:,}",
-                    f"{buckets:,}",
-                    f"{size / 2**20:,.0f}",
-                    reader,
-                    f"{found.milliseconds:,.1f}",
-                    f"{found.slowest:,.1f}",
-                    f"{found.data_files:g}",
-                    f"{found.log_files:g}",
-                    f"{found.kilobytes:,.0f}",
+                shown.append(
+                    [
+                        reader,
+                        f"{rows:,}",
+                        f"{buckets:,}",
+                        f"{size / 2**20:,.0f}",
+                        f"{found.milliseconds:,.1f}",
+                        f"{found.slowest:,.1f}",
+                        f"{found.data_files:g}",
+                        f"{found.log_files:g}",
+                        f"{found.kilobytes:,.0f}",
+                    ]
                 )
-    wide_console().print(shown)
+    columns = ("reader", "rows", "buckets", "MB", "ms", "slowest", "data files", "log files", "KiB read")
+    print(markdown(columns, shown))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,8 @@ import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-
-from rich.table import Table
 
 from benchmarks.agreement import Agreement
 from benchmarks.cached_share import EndlessCache
@@ -27,6 +24,7 @@ from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
 from benchmarks.random_llama import TINY, model_called
 from benchmarks.repeats import rate
+from benchmarks.report import markdown, ratio, told_run
 from benchmarks.sides import OURS, Run, measure, run_side
 from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
@@ -34,7 +32,6 @@ from inference.warehouse import Night
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.tables import USER_CONTEXTS
-from serving.tables import wide_console
 
 GOALS: dict[str, float | None] = {
     OURS: None,
@@ -46,6 +43,8 @@ GOALS: dict[str, float | None] = {
     "transformers_batched": 3.0,
 }
 """Every side, and how many times as fast as it Marquee is to be."""
+STARTS_EACH_TIME = {"ray_data"}
+"""Sides whose engine starts within the clock, for each night that they score."""
 MODELS = (TINY, "random-10m")
 
 
@@ -80,29 +79,31 @@ def told_agreement(side: str, agreement: Agreement) -> str:
     )
 
 
-def told(runs: dict[str, list[Run]], bucket: Bucket, title: str) -> Table:
-    """Pairs per second of each side, and how many times as fast Marquee is, by medians."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    table.add_column("side")
-    for column in ("pairs/s", "lowest", "highest", "Marquee is", "goal", "computed / prompt", "start s", "peak MB"):
-        table.add_column(column, justify="right")
+def told(runs: dict[str, list[Run]], bucket: Bucket) -> str:
+    """Pairs per second of each side, and how many times as fast Marquee is, by medians.
+
+    A side that starts its engine anew for every night (STARTS_EACH_TIME) has a second line, as if it had not: without
+    what the warm-up took.
+    """
+    lines = []
     ours = rate(bucket.pairs, [run.seconds for run in runs[OURS]]).median
     for side, goal in GOALS.items():
         if side not in runs:
             continue
-        found = rate(bucket.pairs, [run.seconds for run in runs[side]])
         run = runs[side][0]
-        share = "not told" if run.computed_tokens is None else f"{run.computed_tokens / run.prompt_tokens:.3f}"
-        table.add_row(
-            side,
-            *(f"{value:,.1f}" for value in (found.median, found.low, found.high)),
-            f"{ours / found.median:.2f} ×",
+        shared = (
             "" if goal is None else f"{goal:.2f} ×",
-            share,
-            f"{run.start_seconds:.0f}",
+            "not told" if run.computed_tokens is None else f"{run.computed_tokens / run.prompt_tokens:.3f}",
             f"{max(each.peak_rss_mb for each in runs[side]):,}",
         )
-    return table
+        took = {side: [each.seconds for each in runs[side]]}
+        if side in STARTS_EACH_TIME:
+            took[f"{side}, its start taken off"] = [each.seconds - each.warm_up_seconds for each in runs[side]]
+        for name, seconds in took.items():
+            found = rate(bucket.pairs, seconds)
+            rates = f"{found.median:,.1f} ({found.low:,.1f}–{found.high:,.1f})"
+            lines.append([name, rates, f"{ratio(ours, found.median)} ×", *shared])
+    return markdown(["side", "pairs/s (range)", "Marquee is", "goal", "computed / prompt", "peak MB"], lines)
 
 
 def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance: float, folder: Path) -> None:
@@ -127,7 +128,7 @@ def benchmark(model: str, sides: list[str], users: int, repeats: int, tolerance:
     print(f"the same probabilities as {OURS}'s, within {tolerance}, in every repeat:")
     for side, agreement in measured.agreements.items():
         print(told_agreement(side, agreement))
-    wide_console().print(told(measured.runs, bucket, f"{checkpoint.name}: medians of {repeats} repeats"))
+    print(f"medians of {repeats} repeats:\n{told(measured.runs, bucket)}")
     ours = measured.runs[OURS][0]
     found = ours.prompt_tokens - (ours.computed_tokens or 0)
     print(
@@ -150,8 +151,8 @@ def main() -> int:
     sides = [OURS, *(side for side in GOALS if side in arguments.sides and side != OURS)]
     if "ray_data" in sides and importlib.util.find_spec("ray") is None:
         sides.remove("ray_data")
-        print("ray_data: left out, for the package ray is not installed here (pip install 'ray[llm]')")
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {' '.join(sys.orig_argv[1:])}")
+        print("ray_data: left out, for the package ray is not installed here (docs/performance.md, Scoring)")
+    print(told_run())
     with tempfile.TemporaryDirectory(prefix="marquee-scoring-", dir=arguments.scratch) as folder:
         for model in arguments.models:
             try:

@@ -38,10 +38,11 @@ def environment(job: Job) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Run:
-    """One side, once."""
+    """One side, once. `start_seconds` hold `warm_up_seconds`."""
 
     seconds: float
     start_seconds: float
+    warm_up_seconds: float
     prompt_tokens: int
     computed_tokens: int | None
     peak_rss_mb: int

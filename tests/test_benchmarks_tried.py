@@ -106,8 +106,8 @@ def test_each_way_is_told_and_a_failure_says_how() -> None:
     ways = tried.ways(Settings(), {0})
     shown = {name: ways[name] for name in (OURS, "bfloat16", "classify")}
     runs = {
-        OURS: [Run(2.0, 9.0, 400, 100, 1), Run(4.0, 9.0, 400, 100, 1), Run(3.0, 9.0, 400, 100, 1)],
-        "bfloat16": [Run(1.5, 9.0, 400, 120, 1)],
+        OURS: [Run(2.0, 9.0, 1.0, 400, 100, 1), Run(4.0, 9.0, 1.0, 400, 100, 1), Run(3.0, 9.0, 1.0, 400, 100, 1)],
+        "bfloat16": [Run(1.5, 9.0, 1.0, 400, 120, 1)],
     }
     agreements = {name: Agreement(60, difference, 0, 0) for name, difference in ((OURS, 0.0), ("bfloat16", 0.02))}
     table = tried.told(shown, Measured(runs, agreements, {"classify": "ended with status 1:\nValueError: no"}), 60)
@@ -167,7 +167,8 @@ def test_everything_tried_ends_in_a_table(
         if side == "classify":
             raise RuntimeError("ended with status 1; the end of log:\nno such task")
         pairs = [{"user_id": row["user_id"], "title_id": row["title_id"]} for row in job.prompts(MEASURED)]
-        return Run(2.0, 1.0, 100, 40, 1), [{**pair, "probabilities": [1.0, 0.0, 0.0], "answer": None} for pair in pairs]
+        scores = [{**pair, "probabilities": [1.0, 0.0, 0.0], "answer": None} for pair in pairs]
+        return Run(2.0, 1.0, 0.5, 100, 40, 1), scores
 
     monkeypatch.setattr(tried, "run_side", ran)
     monkeypatch.setattr("sys.argv", ["tried", "--users", "2", "--repeats", "2", "--scratch", str(tmp_path)])

@@ -44,12 +44,14 @@ def main() -> None:
     side, job, result = sys.argv[1:]
     began = time.perf_counter()
     run = SIDES[side](Job.read(Path(job)))
+    started = time.perf_counter()
     run(WARM_UP)
     ready = time.perf_counter()
     scored = run(MEASURED)
     seconds = time.perf_counter() - ready
     found = {
         "start_seconds": ready - began,
+        "warm_up_seconds": ready - started,
         "seconds": seconds,
         "prompt_tokens": scored.prompt_tokens,
         "computed_tokens": scored.computed_tokens,

@@ -1,6 +1,7 @@
 """Ray Data's LLM processor with its vLLM stage, given the CPU, on the flat table in its own order.
 
-Ray is no requirement of this project: install `ray[llm]` beside it to measure this side.
+A dataset starts its actors when it is run, so the engine starts within the clock. Ray is no requirement of this
+project: docs/performance.md says how to install it beside it.
 """
 
 from __future__ import annotations
