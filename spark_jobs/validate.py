@@ -189,8 +189,8 @@ def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Se
     rules = ", ".join(f"{rule} {number:,}" for rule, number in sorted(broken.items()))
     raise ContractError(
         f"{table_name}: {count:,} of {rows:,} rows were rejected ({count / rows:.1%}), over the limit of "
-        f"{settings.rejected_share_limit:.1%} (MARQUEE_REJECTED_SHARE_LIMIT): {rules}. Mend the source, or look at "
-        f"them in rejected_rows where ds = '{ds}'"
+        f"{settings.rejected_share_limit:.1%} (MARQUEE_REJECTED_SHARE_LIMIT): {rules}. Mend the source; the "
+        f"night's step validate puts them in rejected_rows, where ds = '{ds}'"
     )
 
 
