@@ -35,6 +35,7 @@ Lookup = Callable[[str, str], list[dict[str, Any]]]
 READERS = ("deltalake", "Polars", "DuckDB", "PySpark")
 KEPT_OPEN = "deltalake, kept open"
 _TASK = "One pair"
+_COLUMNS = ("reader", "rows", "buckets", "MB", "ms", "slowest", "data files", "log files", "KiB read")
 # The first ones import, compile and fill the page cache.
 _WARM_UPS = 3
 
@@ -138,8 +139,7 @@ def main() -> None:
                         f"{found.kilobytes:,.0f}",
                     ]
                 )
-    columns = ("reader", "rows", "buckets", "MB", "ms", "slowest", "data files", "log files", "KiB read")
-    print(markdown(columns, shown))
+        print(f"\n{markdown(_COLUMNS, shown)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -134,8 +134,9 @@ def main() -> None:
                 runs = [merge_once(spark, Path(folder), share) for _ in range(arguments.repeats)]
                 found[rows, buckets, share] = runs
                 print(f"  {share:.0%} of the users: {[round(run.seconds, 1) for run in runs]} s", flush=True)
+        print(f"\n{told(found, sizes)}\n", flush=True)
     spark.stop()
-    print(f"\n{told(found, sizes)}\n\nUsers: those who changed. Written / changed: of rows.")
+    print("Users: those who changed. Written / changed: of rows.")
 
 
 if __name__ == "__main__":
