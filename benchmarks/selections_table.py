@@ -1,4 +1,6 @@
-"""`artwork_selections` of any size, as it is after maintenance: one file a bucket, its rows in no order."""
+"""`artwork_selections` of any size, as it is after maintenance: one file a bucket, its rows in no order, and a checkpoint
+of its log.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from benchmarks.prompt_bucket import TITLES_PER_USER
 from schemas.buckets import bucket_of
@@ -34,8 +36,11 @@ def make_selections(warehouse: Path, rows: int, buckets: int) -> None:
         by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")
     for table in (TITLE_DEFAULTS, ARTWORK_SELECTIONS):
         table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
+    path = str(warehouse / ARTWORK_SELECTIONS.name)
     for bucket, users in sorted(by_bucket.items()):
-        write_deltalake(str(warehouse / ARTWORK_SELECTIONS.name), bucket_rows(bucket, users), mode="append")
+        write_deltalake(path, bucket_rows(bucket, users), mode="append")
+    # Spark writes one with every tenth commit.
+    DeltaTable(path).create_checkpoint()
 
 
 def titles_of(user_id: str) -> np.ndarray:

@@ -28,6 +28,8 @@ def query(sql: str, **tables: DeltaTable) -> pa.Table:
     QueryBuilder reads deletion vectors, which `DeltaTable.to_pyarrow_table` refuses.
     """
     builder = QueryBuilder()
+    # Else it would read every column of every row of a file, most of it rankings, to find the few rows of one user.
+    builder.execute("SET datafusion.execution.parquet.pushdown_filters = true").read_all()
     for name, table in tables.items():
         builder.register(name, table)
     return pa.table(builder.execute(sql).read_all())
