@@ -1,6 +1,4 @@
-"""`artwork_selections` of any size, as it is after maintenance: one file a bucket, its rows in no order, and a checkpoint
-of its log.
-"""
+"""`artwork_selections` of any size, as it is after maintenance: one file a bucket, its rows in no order, a checkpoint."""
 
 from __future__ import annotations
 
