@@ -1,4 +1,4 @@
-"""`artwork_selections` of any size, as it is after maintenance: one file a bucket, its rows in no order, a checkpoint."""
+"""`artwork_selections` of any size, as it is after maintenance: a file a bucket, rows in no order, a checkpoint."""
 
 from __future__ import annotations
 
