@@ -50,6 +50,15 @@ class Measured:
     log_files: float
     kilobytes: float
 
+    def cells(self) -> list[str]:
+        return [
+            f"{self.milliseconds:,.1f}",
+            f"{self.slowest:,.1f}",
+            f"{self.data_files:g}",
+            f"{self.log_files:g}",
+            f"{self.kilobytes:,.0f}",
+        ]
+
 
 def measure(lookup: Lookup, pairs: list[tuple[str, str]], table: Path) -> Measured:
     """Look up each pair by the clock, after the first few. Raises LookupError where a pair has not one row."""
@@ -109,12 +118,12 @@ def main() -> None:
     parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS), help="default: all")
     parser.add_argument("--scratch", type=Path, help="an existing folder for the tables; default: a temporary one")
     arguments = parser.parse_args()
+    print(told_run(), flush=True)
     spark = None
     if "PySpark" in arguments.readers:
         from spark_jobs.session import spark_session
 
         spark = spark_session("lookups", **{"spark.master": "local[2]"})
-    print(told_run())
     shown = []
     for rows in arguments.rows:
         buckets = arguments.buckets or buckets_for(rows)
@@ -124,21 +133,10 @@ def main() -> None:
             table = warehouse / ARTWORK_SELECTIONS.name
             size = sum(file.stat().st_size for file in table.rglob("*.parquet"))
             pairs = some_pairs(rows, _WARM_UPS + arguments.lookups)
+            sizes = (f"{rows:,}", f"{buckets:,}", f"{size / 2**20:,.0f}")
             for reader, lookup in lookups_of(warehouse, arguments.readers, spark).items():
                 found = measure(lookup, pairs, table)
-                shown.append(
-                    [
-                        reader,
-                        f"{rows:,}",
-                        f"{buckets:,}",
-                        f"{size / 2**20:,.0f}",
-                        f"{found.milliseconds:,.1f}",
-                        f"{found.slowest:,.1f}",
-                        f"{found.data_files:g}",
-                        f"{found.log_files:g}",
-                        f"{found.kilobytes:,.0f}",
-                    ]
-                )
+                shown.append([reader, *sizes, *found.cells()])
         print(f"\n{markdown(_COLUMNS, shown)}\n", flush=True)
 
 

@@ -23,6 +23,9 @@ class Rate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.median:,.1f} ({self.low:,.1f}–{self.high:,.1f})"
+
 
 def rate(things: int, seconds: Sequence[float]) -> Rate:
     """The rate of `things` done in each of `seconds`; its median is that of the median time."""

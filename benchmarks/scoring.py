@@ -101,8 +101,7 @@ def told(runs: dict[str, list[Run]], bucket: Bucket) -> str:
             took[f"{side}, its start taken off"] = [each.seconds - each.warm_up_seconds for each in runs[side]]
         for name, seconds in took.items():
             found = rate(bucket.pairs, seconds)
-            rates = f"{found.median:,.1f} ({found.low:,.1f}–{found.high:,.1f})"
-            lines.append([name, rates, f"{ratio(ours, found.median)} ×", *shared])
+            lines.append([name, str(found), f"{ratio(ours, found.median)} ×", *shared])
     return markdown(["side", "pairs/s (range)", "Marquee is", "goal", "computed / prompt", "peak MB"], lines)
 
 
@@ -152,7 +151,7 @@ def main() -> int:
     if "ray_data" in sides and importlib.util.find_spec("ray") is None:
         sides.remove("ray_data")
         print("ray_data: left out, for the package ray is not installed here (docs/performance.md, Scoring)")
-    print(told_run())
+    print(told_run(), flush=True)
     with tempfile.TemporaryDirectory(prefix="marquee-scoring-", dir=arguments.scratch) as folder:
         for model in arguments.models:
             try:

@@ -104,7 +104,7 @@ def told(tried: dict[str, Way], measured: Measured, pairs: int) -> str:
         rows.append(
             [
                 way.told,
-                f"{found.median:,.1f} ({found.low:,.1f}–{found.high:,.1f})",
+                str(found),
                 f"{ratio(median(base), median(_seconds(runs)))} ×",
                 _told_tokens(runs[0]),
                 f"{measured.agreements[name].largest or 0:.1e}",
