@@ -9,7 +9,6 @@ sides give the same probabilities. Settings: MARQUEE_…, for every side alike.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.agreement import Agreement
 from benchmarks.cached_share import EndlessCache
+from benchmarks.peers import ray_data
 from benchmarks.peers.job import Job
 from benchmarks.peers.text_script import LARGE, SMALL, cache_blocks
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, make_nights
@@ -148,7 +148,7 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
     arguments = parser.parse_args()
     sides = [OURS, *(side for side in GOALS if side in arguments.sides and side != OURS)]
-    if "ray_data" in sides and importlib.util.find_spec("ray") is None:
+    if "ray_data" in sides and not ray_data.installed():
         sides.remove("ray_data")
         print("ray_data: left out, for the package ray is not installed here (docs/performance.md, Scoring)")
     print(told_run(), flush=True)

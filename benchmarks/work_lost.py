@@ -1,31 +1,35 @@
-"""python -m benchmarks.work_lost [--users 1000] [--buckets 16] [--scratch FOLDER]
+"""python -m benchmarks.work_lost [--users 1000] [--buckets 16] [--sides marquee text_sorted …] [--scratch FOLDER]
 
 What a scoring process that is killed half-way costs, and what a prompt that is too long does: Marquee against all text
-prompts in one sorted `LLM.generate` (the strongest simple rival). Each side scores the night once undisturbed, then
-once more with a kill (SIGKILL, when its engine has answered half of the pairs) and a second run; the tokens computed by
-both, over those of the undisturbed one. Then a night in which one pair in a thousand is longer than the model reads:
-which pairs are scored, which are told as rejected, and which are lost.
+prompts in one sorted `LLM.generate` (the strongest simple rival) and against Ray Data, as it comes and with its
+checkpoints. Each side scores the night once undisturbed, then once more with a kill (SIGKILL, when its engine has
+answered half of the pairs), of the process that holds the engine and, where there are others, of all of them; a side
+that does not come to its end by itself is run again. Told are the tokens computed by all that, over those of the
+undisturbed run. Then a night in which one pair in a thousand is longer than the model reads: which pairs are scored,
+which are told as rejected, and which are lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.agreement import compare
+from benchmarks.peers import ray_data
 from benchmarks.peers.job import Job
-from benchmarks.peers.watched import Counts, new_progress, read_progress
+from benchmarks.peers.progress import Counts, new_progress, read_progress
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, TOO_LONG, make_nights
 from benchmarks.report import markdown, told_run
 from benchmarks.sides import OURS, environment
@@ -33,7 +37,15 @@ from inference.warehouse import Night
 from schemas.settings import settings
 from schemas.tables import ARTWORK_SCORES, REJECTED_ROWS
 
-SIDES = (OURS, "text_sorted")
+ENGINE, ALL = "its engine", "all of it"
+KILLS: dict[str, tuple[str, ...]] = {
+    OURS: (ENGINE,),
+    "text_sorted": (ENGINE,),
+    "ray_data": (ENGINE, ALL),
+    "ray_data_resuming": (ENGINE, ALL),
+}
+"""What is killed of each side: the process that holds its engine, or every process where that is not the only one."""
+OF_RAY = {"ray_data", "ray_data_resuming"}
 GOAL = 1.1
 _TOO_LONG_EVERY = 1000 // TITLES_PER_USER
 _TOLERANCE = 1e-3
@@ -41,47 +53,73 @@ _LOOKED_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
+class Kill:
+    """Kill `what` of a side as soon as its engine has answered `after` pairs."""
+
+    what: str
+    after: int
+
+
+@dataclass(frozen=True)
 class Watched:
-    """One process of a side: what its engine answered, how it ended, and its scores if it came to the end."""
+    """One run of a side: what its engine answered, how it ended, and its scores if it came to the end.
+
+    `then`: what had been answered when it was killed; `kept`: pairs whose scores were on disk then.
+    """
 
     counts: Counts
     status: int
     scores: list[dict[str, Any]]
     said: str
+    then: Counts
+    kept: int
 
 
-def run_watched(side: str, job: Job, folder: Path, kill_at: int | None = None) -> Watched:
-    """Run a side; kill it as soon as its engine has answered `kill_at` pairs. `folder` is new, job.into may not be."""
+def run_watched(side: str, job: Job, folder: Path, kill: Kill | None = None) -> Watched:
+    """Run a side. `folder` is new, job.into may not be. Raises RuntimeError where it ends before it is killed."""
     folder.mkdir()
     job.write(folder / "job.json")
     new_progress(folder / "progress")
     files = [folder / name for name in ("job.json", "progress", "scores.json")]
+    then, kept = Counts(), 0
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.peers.watched", side, *map(str, files)],
             env=environment(job),
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
         try:
-            while process.poll() is None:
-                if kill_at is not None and read_progress(files[1]).pairs >= kill_at:
-                    break
+            while kill and read_progress(files[1]).pairs < kill.after:
+                if process.poll() is not None:
+                    raise RuntimeError(f"{side} ended before it was killed: take more --users; see {folder / 'log'}")
                 time.sleep(_LOOKED_SECONDS)
+            if kill:
+                _kill(process.pid if kill.what == ALL else read_progress(files[1]).process)
+                then, kept = read_progress(files[1]), kept_pairs(side, job)
+            process.wait()
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                _kill(process.pid)
         status = process.wait()
     scores = json.loads(files[2].read_text()) if files[2].exists() else []
-    return Watched(read_progress(files[1]), status, scores, (folder / "log").read_text())
+    return Watched(read_progress(files[1]), status, scores, (folder / "log").read_text(), then, kept)
+
+
+def _kill(pid: int) -> None:
+    """A process and all that it has started."""
+    process = psutil.Process(pid)
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 @dataclass(frozen=True)
 class Killed:
-    """A side that was killed half-way: tokens computed by one pass, by the killed run (at most), and by the next.
+    """A side that was killed half-way: tokens computed by one pass, till the kill (at most), and after it.
 
-    `answered`: pairs that the killed run's engine had answered; `kept`: pairs whose scores were on disk afterwards.
+    `answered`: pairs that its engine had answered; `kept`: pairs whose scores were on disk; `again`: whether it had to
+    be run again.
     """
 
     one_pass: int
@@ -89,42 +127,53 @@ class Killed:
     after: int
     answered: int
     kept: int
+    again: bool = True
 
     @property
     def passes(self) -> float:
         return (self.before + self.after) / self.one_pass
 
 
-def killed(side: str, warehouse: Path, pairs: int, folder: Path) -> Killed:
-    """Raises ContractError where the scores after the kill are not those of the undisturbed run."""
-
-    def job(name: str) -> Job:
-        into = folder / f"{side}-{name}"
-        into.mkdir(exist_ok=True)
-        return Job(str(warehouse), settings().model, str(into), 0)
-
+def killed(side: str, warehouse: Path, pairs: int, folder: Path) -> dict[str, Killed]:
+    """By what was killed. Raises ContractError where the scores after a kill are not those of the undisturbed run."""
+    found = {}
     print(f"{side}: one pass", flush=True)
-    whole = _ended(run_watched(side, job("whole"), folder / f"{side}-pass"), side)
-    print(f"{side}: killed after {pairs // 2:,} pairs", flush=True)
-    first = run_watched(side, job("killed"), folder / f"{side}-first", kill_at=pairs // 2)
-    if first.status != -signal.SIGKILL:
-        raise RuntimeError(f"{side} ended before it was killed: take more --users")
-    kept = kept_pairs(side, job("killed"))
-    print(f"{side}: run again", flush=True)
-    second = _ended(run_watched(side, job("killed"), folder / f"{side}-second"), side)
-    compare(side, whole.scores, second.scores, _TOLERANCE)
-    # The step that ran when the kill came is not told: it may have computed as many tokens as a step may have.
-    unknown = settings().max_num_batched_tokens
-    counts = (whole.counts, first.counts, second.counts)
-    one_pass, before, after = (each.computed_tokens for each in counts)
-    return Killed(one_pass, before + unknown, after, first.counts.pairs, kept)
+    whole = _ended(run_watched(side, _job(warehouse, folder / f"{side}-whole"), folder / f"{side}-pass"), side)
+    for number, what in enumerate(KILLS[side]):
+        job = _job(warehouse, folder / f"{side}-killed-{number}")
+        print(f"{side}: {what} killed after {pairs // 2:,} pairs", flush=True)
+        first = run_watched(side, job, folder / f"{side}-first-{number}", Kill(what, pairs // 2))
+        last, after = first, first.counts.computed_tokens - first.then.computed_tokens
+        if first.status:
+            print(f"{side}: run again", flush=True)
+            last = _ended(run_watched(side, job, folder / f"{side}-second-{number}"), side)
+            after += last.counts.computed_tokens
+        compare(side, whole.scores, last.scores, _TOLERANCE)
+        # The step that ran when the kill came is not told: it may have computed as many tokens as a step may have.
+        before = first.then.computed_tokens + settings().max_num_batched_tokens
+        one_pass = whole.counts.computed_tokens
+        found[what] = Killed(one_pass, before, after, first.then.pairs, first.kept, again=first.status != 0)
+    return found
+
+
+def _job(warehouse: Path, into: Path) -> Job:
+    into.mkdir()
+    return Job(str(warehouse), settings().model, str(into), 0)
 
 
 def kept_pairs(side: str, job: Job) -> int:
     """Pairs whose scores are on disk."""
     if side == OURS:
         return sum(1 for _ in Night(job.warehouse, MEASURED, job.into).rows(ARTWORK_SCORES, ["user_id"]))
-    return sum(pq.read_metadata(file).num_rows for file in Path(job.into).glob("*.parquet"))
+    into = Path(job.into)
+    return sum(map(_rows, (*into.glob(f"{MEASURED}.parquet"), *into.glob(f"{MEASURED}/*.parquet"))))
+
+
+def _rows(file: Path) -> int:
+    """Of a file that may not be whole yet: none then."""
+    with suppress(pa.ArrowInvalid):
+        return int(pq.read_metadata(file).num_rows)
+    return 0
 
 
 def _ended(run: Watched, side: str) -> Watched:
@@ -147,23 +196,26 @@ class Survived:
 
 
 def survived(side: str, warehouse: Path, folder: Path) -> Survived:
-    into = folder / f"{side}-too-long"
-    into.mkdir()
     print(f"{side}: one prompt in a thousand too long", flush=True)
-    run = run_watched(side, Job(str(warehouse), settings().model, str(into), 0), folder / f"{side}-long")
-    told = 0
+    job = _job(warehouse, folder / f"{side}-too-long")
+    run = run_watched(side, job, folder / f"{side}-long")
+    if run.status:
+        reasons = [line.split("Error: ")[0].split()[-1] for line in run.said.splitlines() if "Error: " in line]
+        ended = f"status {run.status}, {reasons[-1]}Error" if reasons else f"status {run.status}"
+        return Survived(kept_pairs(side, job), 0, ended)
     if side == OURS:
-        rejected = list(Night(str(warehouse), MEASURED, str(into)).rows(REJECTED_ROWS, ["rule"]))
-        told = sum(row["rule"] == "prompt_too_long" for row in rejected)
-    lines = [line for line in run.said.splitlines() if line.strip()]
-    ended = "well" if run.status == 0 else f"status {run.status}: {lines[-1][:80] if lines else ''}"
-    return Survived(len(run.scores), told, ended)
+        rejected = list(Night(str(warehouse), MEASURED, job.into).rows(REJECTED_ROWS, ["rule"]))
+        return Survived(len(run.scores), sum(row["rule"] == "prompt_too_long" for row in rejected), "well")
+    told = sum(row["probabilities"] is None for row in run.scores)
+    return Survived(len(run.scores) - told, told, "well")
 
 
-def told_killed(found: dict[str, Killed]) -> str:
+def told_killed(found: dict[str, dict[str, Killed]]) -> str:
     rows = [
         [
             side,
+            what,
+            "was run again" if each.again else "by itself",
             f"{each.one_pass:,}",
             f"{each.answered:,}",
             f"{each.kept:,}",
@@ -171,18 +223,21 @@ def told_killed(found: dict[str, Killed]) -> str:
             f"{each.after:,}",
             f"{each.passes:.3f}",
         ]
-        for side, each in found.items()
+        for side, kills in found.items()
+        for what, each in kills.items()
     ]
     columns = (
         "side",
+        "killed",
+        "came to its end",
         "tokens of one pass",
         "killed after pairs",
-        "pairs kept",
+        "pairs on disk",
         "computed",
-        "run again",
+        "after it",
         "all / one pass",
     )
-    return markdown(columns, rows)
+    return markdown(columns, rows, texts=3)
 
 
 def told_survived(found: dict[str, Survived], pairs: int, too_long: int) -> str:
@@ -210,18 +265,22 @@ def main() -> None:
         "--users", type=int, default=1000, help=f"of {TITLES_PER_USER} pairs each; default: %(default)s"
     )
     parser.add_argument("--buckets", type=int, default=16, help="default: %(default)s")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="default: both")
+    parser.add_argument("--sides", nargs="+", choices=KILLS, default=list(KILLS), help="default: all")
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
     arguments = parser.parse_args()
     users, pairs = arguments.users, arguments.users * TITLES_PER_USER
+    sides = arguments.sides
+    if not ray_data.installed() and any(side in OF_RAY for side in sides):
+        sides = [side for side in sides if side not in OF_RAY]
+        print("Ray Data: left out, for the package ray is not installed here (docs/performance.md, Scoring)")
     print(told_run(), flush=True)
     with tempfile.TemporaryDirectory(prefix="marquee-work-lost-", dir=arguments.scratch) as scratch:
         folder = Path(scratch)
         make_nights(folder / "night", users, buckets=arguments.buckets)
         make_nights(folder / "too-long", users, buckets=arguments.buckets, too_long_every=_TOO_LONG_EVERY)
-        killed_sides = {side: killed(side, folder / "night", pairs, folder) for side in arguments.sides}
+        killed_sides = {side: killed(side, folder / "night", pairs, folder) for side in sides}
         too_long = users // _TOO_LONG_EVERY
-        survivors = {side: survived(side, folder / "too-long", folder) for side in arguments.sides}
+        survivors = {side: survived(side, folder / "too-long", folder) for side in sides}
     print(f"\n{users:,} users of {TITLES_PER_USER} pairs, {arguments.buckets} buckets; the scores of both runs agree\n")
     print(told_killed(killed_sides))
     print(f"\nGoal: {GOAL} passes. Computed till the kill: with the most that the step in progress may have had.\n")

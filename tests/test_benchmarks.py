@@ -24,8 +24,8 @@ from benchmarks.night_counts import ByteCounts, byte_counts, token_counts, watch
 from benchmarks.peers.__main__ import SIDES
 from benchmarks.peers.job import Job
 from benchmarks.peers.llm import token_counts as counted_outputs
+from benchmarks.peers.progress import Counts, new_progress, read_progress
 from benchmarks.peers.text_script import cache_blocks, parsed
-from benchmarks.peers.watched import Counts, new_progress, read_progress
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, TOO_LONG, WARM_UP, make_nights, prompts_file
 from benchmarks.recipes import recipes
 from benchmarks.repeats import alternating, rate
@@ -33,7 +33,7 @@ from benchmarks.report import markdown
 from benchmarks.scoring import GOALS, count
 from benchmarks.selections_table import make_selections
 from benchmarks.tried import ways as ways_tried
-from benchmarks.work_lost import Killed, Survived
+from benchmarks.work_lost import KILLS, Killed, Survived
 from inference.checkpoint import Checkpoint
 from inference.tokens import Tokens
 from inference.warehouse import Night
@@ -64,7 +64,7 @@ def test_a_rate_is_that_of_the_median_time() -> None:
 
 def test_every_side_is_measured() -> None:
     tried = {way.side for way in ways_tried(Settings(), {0}).values()}
-    assert SIDES.keys() == GOALS.keys() | tried
+    assert SIDES.keys() == GOALS.keys() | KILLS.keys() | tried
 
 
 def scored(probabilities: list[float] | None, answer: int | None = None, title: str = "t1") -> dict[str, Any]:

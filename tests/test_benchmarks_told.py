@@ -71,8 +71,11 @@ def test_merges_tell_rows_written_over_rows_changed() -> None:
 
 
 def test_work_lost_tells_passes_and_rows() -> None:
-    told = row(work_lost.told_killed({"marquee": Killed(1000, 520, 530, 50, 40)}), 0)
-    assert (told["all / one pass"], told["pairs kept"]) == ("1.050", "40")
+    again, alone = Killed(1000, 520, 530, 50, 40), Killed(1000, 520, 500, 50, 40, again=False)
+    table = work_lost.told_killed({"ray_data": {work_lost.ENGINE: alone, work_lost.ALL: again}})
+    assert [row(table, place)["came to its end"] for place in (0, 1)] == ["by itself", "was run again"]
+    told = row(table, 1)
+    assert (told["all / one pass"], told["pairs on disk"]) == ("1.050", "40")
     told = row(work_lost.told_survived({"marquee": Survived(998, 1, "well")}, 1000, 1), 0)
     assert (told["lost"], told["ended"]) == ("1", "well")
 

@@ -34,6 +34,7 @@ SIDES: dict[str, Callable[[Job], Callable[[date], Scored]]] = {
     "text_script_large_cache": text_script.start_large,
     "text_script_small_cache": text_script.start_small,
     "ray_data": ray_data.start,
+    "ray_data_resuming": ray_data.start_resuming,
     "transformers_batched": transformers_batched.start,
     "choices_first": choices_first.start,
     "classify": classify.start,

@@ -6,11 +6,13 @@ project: docs/performance.md says how to install it beside it.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.peers.job import Job, Scored
@@ -21,10 +23,29 @@ from inference.results import softmax
 # More than there are, for its stages and its own reading and writing all ask for one: with 2 it waits for ever.
 _CPUS = 8
 _BATCH = 256
+# Of a dataset that may resume: as many as benchmarks/work_lost.py gives Marquee buckets.
+_FILES = 16
+_PAIR = "pair"
+
+
+def installed() -> bool:
+    return importlib.util.find_spec("ray") is not None
 
 
 def start(job: Job) -> Callable[[date], Scored]:
+    """As it comes: one file, a row that fails fails the dataset, and a dataset that is run again begins anew."""
+    return _processor(job, resumes=False)
+
+
+def start_resuming(job: Job) -> Callable[[date], Scored]:
+    """From several files, with its checkpoints, and with rows that fail kept as rows of no probabilities."""
+    return _processor(job, resumes=True)
+
+
+def _processor(job: Job, resumes: bool) -> Callable[[date], Scored]:
     import ray
+    from ray.data import DataContext, SaveMode
+    from ray.data.checkpoint import CheckpointConfig
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
     ray.init(num_cpus=_CPUS, include_dashboard=False, log_to_driver=False)
@@ -38,6 +59,7 @@ def start(job: Job) -> Callable[[date], Scored]:
         detokenize_stage=False,
         placement_group_config={"bundles": [{"CPU": 1}]},
         log_engine_metrics=False,
+        should_continue_on_error=resumes,
     )
     labels = job.labels
 
@@ -46,18 +68,46 @@ def start(job: Job) -> Callable[[date], Scored]:
         return {**row, "sampling_params": {**sampling, "logprob_token_ids": labels[: row["options"]]}}
 
     def answered(row: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: row[name] for name in ("user_id", "title_id", _PAIR) if name in row}
         first = row["logprobs"][0]
         found = softmax([first[label]["logprob"] for label in labels[: row["options"]]])
-        pair = {"user_id": row["user_id"], "title_id": row["title_id"]}
-        return {**pair, "probabilities": found, "prompt_tokens": row["num_input_tokens"]}
+        return {**kept, "probabilities": found, "prompt_tokens": row["num_input_tokens"]}
 
     processor = build_processor(config, preprocess=asked, postprocess=answered)
 
     def run(ds: date) -> Scored:
         folder = Path(job.into) / str(ds)
-        processor(ray.data.read_parquet(str(prompts_file(Path(job.warehouse), ds)))).write_parquet(str(folder))
-        tokens = sum(pq.read_table(folder, columns=["prompt_tokens"])["prompt_tokens"].to_pylist())
+        prompts = prompts_file(Path(job.warehouse), ds)
+        if resumes:
+            prompts = _split(prompts, Path(job.into) / f"prompts-{ds}")
+            done = Path(job.into) / f"done-{ds}"
+            DataContext.get_current().checkpoint_config = CheckpointConfig(_PAIR, str(done))
+        mode = SaveMode.APPEND if resumes else SaveMode.OVERWRITE
+        processor(ray.data.read_parquet(str(prompts))).write_parquet(str(folder), mode=mode)
+        # A row that failed has none: `answered` does not see it.
+        tokens = sum(row["prompt_tokens"] or 0 for row in _read(folder, ["prompt_tokens"]))
+        columns = ["user_id", "title_id", "probabilities"]
         # Its outputs do not tell what was cached.
-        return Scored(tokens, None, lambda: [{**row, "answer": None} for row in pq.read_table(folder).to_pylist()])
+        return Scored(tokens, None, lambda: [{**row, "answer": None} for row in _read(folder, columns)])
 
     return run
+
+
+def _read(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(folder, columns=columns).to_pylist()
+    return rows
+
+
+def _split(prompts: Path, into: Path) -> Path:
+    """The flat table as several files, with the one column that tells a row from all others: what checkpoints ask for.
+
+    A file is read as one block, and a block is done or not done.
+    """
+    table = pq.read_table(prompts)
+    pairs = [f"{user_id} {title_id}" for user_id, title_id in zip(table["user_id"], table["title_id"], strict=True)]
+    table = table.append_column(_PAIR, pa.array(pairs))
+    into.mkdir(exist_ok=True)
+    rows = -(-len(pairs) // _FILES)
+    for number in range(_FILES):
+        pq.write_table(table.slice(number * rows, rows), into / f"{number:02}.parquet")
+    return into
