@@ -11,8 +11,10 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from pyarrow.dataset import get_partition_keys
 
 from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError, Table
@@ -94,10 +96,14 @@ class Night:
         missing = sorted(set(columns) - set(dataset.schema.names))
         if missing:
             raise ContractError(f"{self.path(table)}: columns {', '.join(missing)} are missing (schemas/tables.py)")
-        # Read a little ahead, not whole partitions.
-        yield from dataset.to_batches(
-            columns=columns, batch_size=_BATCH_ROWS, batch_readahead=4, fragment_readahead=1, use_threads=False
-        )
+        schema = pa.schema([dataset.schema.field(name) for name in columns])
+        for fragment in dataset.get_fragments():
+            # The dataset's own batches are cut out of a row group that is decoded whole, which may be a whole bucket.
+            with pq.ParquetFile(fragment.open()) as file:
+                stored = [name for name in columns if name in file.schema_arrow.names]
+                values = get_partition_keys(fragment.partition_expression)
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=stored, use_threads=False):
+                    yield _as_declared(batch, schema, values)
 
     def rows(self, table: Table, columns: list[str], **partition: object) -> Iterator[dict[str, Any]]:
         for batch in self.batches(table, columns, **partition):
@@ -152,6 +158,17 @@ class Night:
 
     def _filters(self, partition: dict[str, object]) -> list[tuple[str, str, str]]:
         return [(column, "=", str(value)) for column, value in self._partition(partition).items()]
+
+
+def _as_declared(batch: pa.RecordBatch, schema: pa.Schema, values: dict[str, object]) -> pa.RecordBatch:
+    """A batch as a file has it, in the table's types; what the file lacks is one of `values` in every row, or null."""
+    columns = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.repeat(pa.scalar(values.get(field.name), field.type), batch.num_rows)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _literal(value: object) -> str:
