@@ -63,4 +63,4 @@ def count_answers() -> None:
             more = own - (output.num_cached_tokens or 0)
             shared[:] = _COUNTS.pack(pairs + 1, prompt + own, computed + more, os.getpid())
 
-    RequestOutput.__init__ = counted
+    RequestOutput.__init__ = counted  # type: ignore[method-assign,assignment]
