@@ -23,8 +23,9 @@ from inference.results import softmax
 # More than there are, for its stages and its own reading and writing all ask for one: with 2 it waits for ever.
 _CPUS = 8
 _BATCH = 256
-# Of a dataset that may resume: as many as benchmarks/work_lost.py gives Marquee buckets.
-_FILES = 16
+# Of a dataset that may resume, where a block is done or not done: as many as benchmarks/work_lost.py gives Marquee
+# buckets. Left alone, it reads all prompts as one, however many files they are in.
+_BLOCKS = 16
 _PAIR = "pair"
 
 
@@ -33,12 +34,12 @@ def installed() -> bool:
 
 
 def start(job: Job) -> Callable[[date], Scored]:
-    """As it comes: one file, a row that fails fails the dataset, and a dataset that is run again begins anew."""
+    """As it comes: one block, a row that fails fails the dataset, and a dataset that is run again begins anew."""
     return _processor(job, resumes=False)
 
 
 def start_resuming(job: Job) -> Callable[[date], Scored]:
-    """From several files, with its checkpoints, and with rows that fail kept as rows of no probabilities."""
+    """In several blocks, with its checkpoints, and with rows that fail kept as rows of no probabilities."""
     return _processor(job, resumes=True)
 
 
@@ -79,11 +80,12 @@ def _processor(job: Job, resumes: bool) -> Callable[[date], Scored]:
         folder = Path(job.into) / str(ds)
         prompts = prompts_file(Path(job.warehouse), ds)
         if resumes:
-            prompts = _split(prompts, Path(job.into) / f"prompts-{ds}")
             done = Path(job.into) / f"done-{ds}"
             DataContext.get_current().checkpoint_config = CheckpointConfig(_PAIR, str(done))
-        mode = SaveMode.APPEND if resumes else SaveMode.OVERWRITE
-        processor(ray.data.read_parquet(str(prompts))).write_parquet(str(folder), mode=mode)
+            rows = ray.data.read_parquet(str(_with_pairs(prompts, Path(job.into) / f"prompts-{ds}.parquet")))
+            processor(rows.repartition(_BLOCKS)).write_parquet(str(folder))
+        else:
+            processor(ray.data.read_parquet(str(prompts))).write_parquet(str(folder), mode=SaveMode.OVERWRITE)
         # A row that failed has none: `answered` does not see it.
         tokens = sum(row["prompt_tokens"] or 0 for row in _read(folder, ["prompt_tokens"]))
         columns = ["user_id", "title_id", "probabilities"]
@@ -98,16 +100,9 @@ def _read(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _split(prompts: Path, into: Path) -> Path:
-    """The flat table as several files, with the one column that tells a row from all others: what checkpoints ask for.
-
-    A file is read as one block, and a block is done or not done.
-    """
+def _with_pairs(prompts: Path, into: Path) -> Path:
+    """The flat table with the one column that tells a row from all others, which checkpoints ask for."""
     table = pq.read_table(prompts)
     pairs = [f"{user_id} {title_id}" for user_id, title_id in zip(table["user_id"], table["title_id"], strict=True)]
-    table = table.append_column(_PAIR, pa.array(pairs))
-    into.mkdir(exist_ok=True)
-    rows = -(-len(pairs) // _FILES)
-    for number in range(_FILES):
-        pq.write_table(table.slice(number * rows, rows), into / f"{number:02}.parquet")
+    pq.write_table(table.append_column(_PAIR, pa.array(pairs)), into)
     return into
