@@ -2,9 +2,10 @@
 
 Prompt building: Marquee's step contexts, which writes a context a user and a choice a title, against the flat join,
 which writes one prompt text a pair. Both start from the same history, catalogue and wanted pairs (20 a user, 22
-viewings), in one Spark session, in alternating order; it is checked that both hold the same prompts. Then a skew test
-of Marquee's step: the same users again, with one title that everyone watched and one user with 50,000 viewings; a stage
-is told by its longest task over its median one, and Spark may not merge small partitions, which would hide it.
+viewings), in one Spark session, in alternating order; where both are built, it is checked that they hold the same
+prompts. Then a skew test of Marquee's step: the same users again, with one title that everyone watched and one user
+with 50,000 viewings; a stage is told by its longest task over its median one, and Spark may not merge small partitions,
+which would hide it.
 
 A million users take some 10 GB of scratch for Marquee's tables and inputs, and what 20 million prompts take for the
 flat join.
@@ -196,7 +197,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="marquee-prompts-", dir=arguments.scratch) as folder:
         spark = spark_session("prompts", **{"spark.master": "local[*]", **WITH_INTERFACE})
         log = StageLog(spark)
-        # Compiles, on both sides.
+        # Compiles what each side runs.
         measure(made(spark, Path(folder) / "warm-up", _WARM_UP_USERS, skewed=False), arguments.sides, 1, log)
         found = {}
         for users in arguments.users:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, TOO_LONG, make_n
 from benchmarks.report import markdown, told_run
 from benchmarks.sides import OURS, environment
 from inference.warehouse import Night
+from schemas.contract import ContractError
 from schemas.settings import settings
 from schemas.tables import ARTWORK_SCORES, REJECTED_ROWS
 
@@ -97,11 +99,11 @@ def run_watched(side: str, job: Job, folder: Path, kill: Kill | None = None) -> 
             if kill:
                 _kill(process.pid if kill.what == ALL else read_progress(files[1]).process)
                 then, kept = read_progress(files[1]), kept_pairs(side, job)
-            process.wait()
+            status = process.wait()
         finally:
             if process.poll() is None:
                 _kill(process.pid)
-        status = process.wait()
+                process.wait()
     scores = json.loads(files[2].read_text()) if files[2].exists() else []
     return Watched(read_progress(files[1]), status, scores, (folder / "log").read_text(), then, kept)
 
@@ -127,7 +129,7 @@ class Killed:
     after: int
     answered: int
     kept: int
-    again: bool = True
+    again: bool
 
     @property
     def passes(self) -> float:
@@ -135,7 +137,9 @@ class Killed:
 
 
 def killed(side: str, warehouse: Path, pairs: int, folder: Path) -> dict[str, Killed]:
-    """By what was killed. Raises ContractError where the scores after a kill are not those of the undisturbed run."""
+    """By what was killed of it. Raises RuntimeError where a run fails or ends before its kill, ContractError where the
+    scores after a kill are not those of the undisturbed run.
+    """
     found = {}
     print(f"{side}: one pass", flush=True)
     whole = _ended(run_watched(side, _job(warehouse, folder / f"{side}-whole"), folder / f"{side}-pass"), side)
@@ -148,12 +152,19 @@ def killed(side: str, warehouse: Path, pairs: int, folder: Path) -> dict[str, Ki
             print(f"{side}: run again", flush=True)
             last = _ended(run_watched(side, job, folder / f"{side}-second-{number}"), side)
             after += last.counts.computed_tokens
-        compare(side, whole.scores, last.scores, _TOLERANCE)
+        _same(f"{side}, {what} killed", whole.scores, last.scores)
         # The step that ran when the kill came is not told: it may have computed as many tokens as a step may have.
         before = first.then.computed_tokens + settings().max_num_batched_tokens
         one_pass = whole.counts.computed_tokens
         found[what] = Killed(one_pass, before, after, first.then.pairs, first.kept, again=first.status != 0)
     return found
+
+
+def _same(run: str, undisturbed: list[dict[str, Any]], scores: list[dict[str, Any]]) -> None:
+    """Raises ContractError where `scores` are not those of the undisturbed run, each pair once."""
+    compare(run, undisturbed, scores, _TOLERANCE)
+    if len(scores) != len(undisturbed) or any(row["probabilities"] is None for row in scores):
+        raise ContractError(f"{run}: some of its pairs failed or were written twice, expected each scored once")
 
 
 def _job(warehouse: Path, into: Path) -> Job:
@@ -177,6 +188,7 @@ def _rows(file: Path) -> int:
 
 
 def _ended(run: Watched, side: str) -> Watched:
+    """The run. Raises RuntimeError, with the end of what it said, where it failed."""
     if run.status:
         raise RuntimeError(f"{side} ended with status {run.status}: {run.said[-1500:]}")
     return run
@@ -196,12 +208,13 @@ class Survived:
 
 
 def survived(side: str, warehouse: Path, folder: Path) -> Survived:
+    """Run a side on a night with too long prompts; where it fails, what is on disk counts as scored."""
     print(f"{side}: one prompt in a thousand too long", flush=True)
     job = _job(warehouse, folder / f"{side}-too-long")
     run = run_watched(side, job, folder / f"{side}-long")
     if run.status:
-        reasons = [line.split("Error: ")[0].split()[-1] for line in run.said.splitlines() if "Error: " in line]
-        ended = f"status {run.status}, {reasons[-1]}Error" if reasons else f"status {run.status}"
+        reasons = re.findall(r"(\S+Error): ", run.said)
+        ended = f"status {run.status}, {reasons[-1]}" if reasons else f"status {run.status}"
         return Survived(kept_pairs(side, job), 0, ended)
     if side == OURS:
         rejected = list(Night(str(warehouse), MEASURED, job.into).rows(REJECTED_ROWS, ["rule"]))
@@ -281,7 +294,8 @@ def main() -> None:
         killed_sides = {side: killed(side, folder / "night", pairs, folder) for side in sides}
         too_long = users // _TOO_LONG_EVERY
         survivors = {side: survived(side, folder / "too-long", folder) for side in sides}
-    print(f"\n{users:,} users of {TITLES_PER_USER} pairs, {arguments.buckets} buckets; the scores of both runs agree\n")
+    print(f"\n{users:,} users of {TITLES_PER_USER} pairs, {arguments.buckets} buckets")
+    print("After each kill the scores are those of the undisturbed run.\n")
     print(told_killed(killed_sides))
     print(f"\nGoal: {GOAL} passes. Computed till the kill: with the most that the step in progress may have had.\n")
     print(told_survived(survivors, pairs, too_long))

@@ -334,13 +334,13 @@ def test_buckets_and_prompts_that_are_too_long_are_as_many_as_asked(tmp_path: Pa
 
 def test_progress_is_read_from_outside_the_process(tmp_path: Path) -> None:
     new_progress(tmp_path / "progress")
-    assert read_progress(tmp_path / "progress") == Counts(0, 0, 0)
+    assert read_progress(tmp_path / "progress") == Counts()
 
 
 def test_a_pass_that_was_killed_half_way_and_lost_nothing_costs_one_pass() -> None:
-    assert Killed(one_pass=1000, before=500, after=500, answered=5, kept=4).passes == 1
+    assert Killed(one_pass=1000, before=500, after=500, answered=5, kept=4, again=True).passes == 1
     # Nothing was kept of the first half.
-    assert Killed(one_pass=1000, before=500, after=1000, answered=5, kept=0).passes == 1.5
+    assert Killed(one_pass=1000, before=500, after=1000, answered=5, kept=0, again=True).passes == 1.5
 
 
 def test_what_is_neither_scored_nor_told_is_lost() -> None:

@@ -71,7 +71,7 @@ def test_merges_tell_rows_written_over_rows_changed() -> None:
 
 
 def test_work_lost_tells_passes_and_rows() -> None:
-    again, alone = Killed(1000, 520, 530, 50, 40), Killed(1000, 520, 500, 50, 40, again=False)
+    again, alone = Killed(1000, 520, 530, 50, 40, again=True), Killed(1000, 520, 500, 50, 40, again=False)
     table = work_lost.told_killed({"ray_data": {work_lost.ENGINE: alone, work_lost.ALL: again}})
     assert [row(table, place)["came to its end"] for place in (0, 1)] == ["by itself", "was run again"]
     told = row(table, 1)

@@ -13,22 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_COUNTS = struct.Struct("4q")
-_FILE = "WATCHED_PROGRESS"
+_COUNTS = struct.Struct("3q")
+_VARIABLE = "WATCHED_PROGRESS"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the engines of a side have answered, and the process that holds the last of them (0: none yet)."""
+    """What the engines of a side have answered, and the process that was answered last (0: none yet)."""
 
     pairs: int = 0
-    prompt_tokens: int = 0
     computed_tokens: int = 0
     process: int = 0
 
 
 def new_progress(file: Path) -> None:
-    file.write_bytes(_COUNTS.pack(0, 0, 0, 0))
+    file.write_bytes(_COUNTS.pack(0, 0, 0))
 
 
 def read_progress(file: Path) -> Counts:
@@ -43,14 +42,14 @@ def tell_progress(file: Path) -> None:
     (about / "entry_points.txt").write_text(f"[vllm.general_plugins]\nwatched = {__name__}:{count_answers.__name__}\n")
     sys.path.append(str(file.parent))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(file.parent))))
-    os.environ[_FILE] = str(file)
+    os.environ[_VARIABLE] = str(file)
 
 
 def count_answers() -> None:
     """Count what this process is answered by its engine."""
     from vllm.outputs import RequestOutput
 
-    with Path(os.environ[_FILE]).open("r+b") as opened:
+    with Path(os.environ[_VARIABLE]).open("r+b") as opened:
         # Shared memory outlives a process that is killed.
         shared = mmap.mmap(opened.fileno(), _COUNTS.size)
     made = RequestOutput.__init__
@@ -58,9 +57,8 @@ def count_answers() -> None:
     def counted(output: RequestOutput, *arguments: Any, **named: Any) -> None:
         made(output, *arguments, **named)
         if output.finished:
-            pairs, prompt, computed, _ = _COUNTS.unpack(shared[:])
-            own = len(output.prompt_token_ids or ())
-            more = own - (output.num_cached_tokens or 0)
-            shared[:] = _COUNTS.pack(pairs + 1, prompt + own, computed + more, os.getpid())
+            pairs, computed, _ = _COUNTS.unpack(shared[:])
+            more = len(output.prompt_token_ids or ()) - (output.num_cached_tokens or 0)
+            shared[:] = _COUNTS.pack(pairs + 1, computed + more, os.getpid())
 
     RequestOutput.__init__ = counted  # type: ignore[method-assign,assignment]

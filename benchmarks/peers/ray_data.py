@@ -23,8 +23,8 @@ from inference.results import softmax
 # More than there are, for its stages and its own reading and writing all ask for one: with 2 it waits for ever.
 _CPUS = 8
 _BATCH = 256
-# Of a dataset that may resume, where a block is done or not done: as many as benchmarks/work_lost.py gives Marquee
-# buckets. Left alone, it reads all prompts as one, however many files they are in.
+# Of a dataset that may resume, where a block is done or not done: as many as the buckets that benchmarks/work_lost.py
+# gives Marquee by default. Left alone, Ray reads all prompts as one, however many files they are in.
 _BLOCKS = 16
 _PAIR = "pair"
 
