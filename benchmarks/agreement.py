@@ -26,13 +26,15 @@ class Agreement:
 def compare(side: str, reference: type_scores, scores: type_scores, tolerance: float) -> Agreement:
     """How far `scores` are from `reference`.
 
-    Raises ContractError where other pairs were scored, or probabilities differ by more than `tolerance`. Answers parsed
-    from text are only counted: a text may name any number.
+    Raises ContractError where other pairs were scored, or a pair twice, or probabilities differ by more than
+    `tolerance`. Answers parsed from text are only counted: a text may name any number.
     """
     expected = {(row["user_id"], row["title_id"]): row["probabilities"] for row in reference}
     found = {(row["user_id"], row["title_id"]): row for row in scores}
     if found.keys() != expected.keys():
         raise ContractError(f"{side}: {len(found)} pairs were scored, but not the {len(expected)} of the reference")
+    if len(scores) != len(found):
+        raise ContractError(f"{side}: {len(scores)} scores of {len(found)} pairs, expected one of each")
     differences = [
         abs(ours - theirs)
         for pair, row in found.items()

@@ -147,10 +147,7 @@ def main() -> int:
     parser.add_argument("--tolerance", type=float, default=1e-3, help="of a probability; default: %(default)s")
     parser.add_argument("--scratch", type=Path, help="an existing folder for what is made; default: a temporary one")
     arguments = parser.parse_args()
-    sides = [OURS, *(side for side in GOALS if side in arguments.sides and side != OURS)]
-    if "ray_data" in sides and not ray_data.installed():
-        sides.remove("ray_data")
-        print("ray_data: left out, for the package ray is not installed here (docs/performance.md, Scoring)")
+    sides = ray_data.runnable([OURS, *(side for side in GOALS if side in arguments.sides and side != OURS)])
     print(told_run(), flush=True)
     with tempfile.TemporaryDirectory(prefix="marquee-scoring-", dir=arguments.scratch) as folder:
         for model in arguments.models:

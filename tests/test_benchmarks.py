@@ -79,6 +79,8 @@ def test_sides_agree_within_the_tolerance() -> None:
         compare("side", reference, [scored([0.62, 0.38]), reference[1]], 1e-3)
     with pytest.raises(ContractError, match="1 pairs were scored, but not the 2"):
         compare("side", reference, reference[:1], 1e-3)
+    with pytest.raises(ContractError, match="3 scores of 2 pairs, expected one of each"):
+        compare("side", reference, [*reference, reference[0]], 1e-3)
 
 
 def test_an_answer_is_right_if_it_is_the_best_option_or_as_good() -> None:
