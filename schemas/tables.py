@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from schemas.contract import Column, Rule, Table, array, struct
+from schemas.preferences import COUNT_LIMIT
 
 MAX_ARTWORKS = 40
 """Options in one question: the paper's candidate sets go up to about 40."""
@@ -387,8 +388,8 @@ PREFERENCE_PAIRS = Table(
             "weight",
             "double",
             "share of the impressions that put something below it for this reason, each counted 1 / propensity, at "
-            "most 10 (`never_shown`: each other artwork alike). Those of the played artwork itself make no row, but "
-            "the rest of 1",
+            f"most {COUNT_LIMIT:g} (`never_shown`: each other artwork alike). Those of the played artwork itself make "
+            "no row, but the rest of 1",
         ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),

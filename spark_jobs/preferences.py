@@ -10,23 +10,19 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from schemas.preferences import COUNT_LIMIT, type_negative
 from schemas.tables import IMPRESSIONS
 
-SAME_USER, LIKE_USERS, NEVER_SHOWN = "same_user", "like_users", "never_shown"
-
 _KEY = IMPRESSIONS.key
-
-CLIP = 10.0
-"""An impression counts 1 / propensity, at most this."""
 
 
 def preference_pairs(training: DataFrame, ds: date) -> DataFrame:
     """Rows of `preference_pairs`: of each kind every artwork that is below, weighted by the impressions that say so."""
     played, not_played = training.where("played"), training.where(~F.col("played"))
-    kinds = {
-        SAME_USER: same_user(played, not_played),
-        LIKE_USERS: like_users(played, not_played),
-        NEVER_SHOWN: never_shown(played, training),
+    kinds: dict[type_negative, DataFrame] = {
+        "same_user": same_user(played, not_played),
+        "like_users": like_users(played, not_played),
+        "never_shown": never_shown(played, training),
     }
     rows = [weighted(found).withColumn("negative", F.lit(name)) for name, found in kinds.items()]
     return rows[0].unionByName(rows[1]).unionByName(rows[2]).withColumn("ds", F.lit(ds))
@@ -62,7 +58,7 @@ def never_shown(played: DataFrame, training: DataFrame) -> DataFrame:
 
 
 def _counts() -> Column:
-    return F.least(1 / F.col("propensity"), F.lit(CLIP)).alias("counts")
+    return F.least(1 / F.col("propensity"), F.lit(COUNT_LIMIT)).alias("counts")
 
 
 def _eligible(found: DataFrame) -> DataFrame:

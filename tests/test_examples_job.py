@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from examples.impressions import epoch_of
 from schemas.contract import ContractError
+from schemas.preferences import COUNT_LIMIT
 from schemas.settings import Settings
 from schemas.tables import (
     NIGHT_INPUTS,
@@ -24,7 +25,7 @@ from schemas.tables import (
 )
 from spark_jobs.examples import examples, make_examples, questions_warehouse, split
 from spark_jobs.policy import epoch
-from spark_jobs.preferences import CLIP, preference_pairs, weighted
+from spark_jobs.preferences import preference_pairs, weighted
 from spark_jobs.warehouse import Night
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
@@ -264,7 +265,7 @@ def test_an_artwork_weighs_as_the_impressions_that_put_it_below(spark: SparkSess
     made.history = [viewing(user, "t1", day(-2)) for user in ("u1", *(f"v{n}" for n in range(len(below))))]
     made.write_inputs()
     found = pairs(made)
-    assert found["like_users"] == [("u1", "a11", "a12", 6 / 26), ("u1", "a11", "a13", (5 + CLIP) / 26)]
+    assert found["like_users"] == [("u1", "a11", "a12", 6 / 26), ("u1", "a11", "a13", (5 + COUNT_LIMIT) / 26)]
 
 
 def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.contract import ContractError
+from schemas.preferences import COUNT_LIMIT, type_negative
 
 Recipe = TypeVar("Recipe", bound="Common")
 TEMPLATED = "templated"
 """The teacher that is no model: see training/reasoning.py."""
-type_negative = Literal["same_user", "like_users", "never_shown"]
 
 
 class Common(BaseModel):
@@ -77,7 +77,7 @@ class Dpo(Common):
     # comes there first: at 0.1 the bands of play rates grew to many times their due before themes moved.
     beta: float = Field(1.0, gt=0, description="how strongly the model is held to where it started")
     propensity_clip: float = Field(
-        10.0,
+        COUNT_LIMIT,
         ge=0,
         description="a play counts 1 / propensity, at most this, as what is below it does in preference_pairs",
     )
