@@ -37,7 +37,7 @@ post-training: .airflow/.ready ## Train a model on what users played, judge it, 
 	@scripts/post_training.sh
 
 .PHONY: paper-table
-paper-table: .venv/.ready ## Train and judge every policy on 110,000 examples (hours): WAREHOUSE, SERVICE, MOVIELENS
+paper-table: .venv/.ready ## Train and judge every policy on 110,000 examples (hours): WAREHOUSE=new folder, SERVICE, MOVIELENS
 	@scripts/paper_table.sh
 
 .PHONY: rollback
@@ -49,7 +49,7 @@ lookup: .venv/.ready ## Tell which artworks a user should see: USER=42 [TITLE=â€
 	@$(ENV) python -m serving.lookup $${LOOKUP_USER:+--user "$$LOOKUP_USER"} $${TITLE:+--title "$$TITLE"}
 
 .PHONY: fingerprint
-fingerprint: .venv/.ready ## Count and hash the rows of every table, to compare runs: [OTHER=folder]
+fingerprint: .venv/.ready ## Count and hash the rows of a night's tables, to compare runs: [OTHER=folder]
 	@$(ENV) python -m serving.fingerprint $${OTHER:+--other "$$OTHER"}
 
 .PHONY: airflow

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
 # The paper's table on a sample service: 110,000 training examples, every policy, judged on 5,000 held-out impressions as in
 # the paper and then on as many as the claim needs, each estimate beside the true value. Takes over three hours on two cores.
-# Reads SERVICE, MOVIELENS and MARQUEE_WAREHOUSE from the environment; what is done already is not done again.
+# Reads SERVICE, MOVIELENS and MARQUEE_WAREHOUSE from the environment; what is done already in that warehouse, which
+# must be its own, is not done again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+
+stop() {
+    echo "marquee: $*" >&2
+    exit 1
+}
 
 service=${SERVICE:-simulated}
 warehouse=$MARQUEE_WAREHOUSE
@@ -13,7 +19,7 @@ export MARQUEE_TRAINING_EXAMPLES=110000 MARQUEE_HELD_OUT_EXAMPLES=90000
 case $service in
     simulated) MARQUEE_HELD_OUT_SHARE=0.5 ;;
     movielens) MARQUEE_HELD_OUT_SHARE=0.33 ;;
-    *) echo "marquee: SERVICE is '$service', expected simulated or movielens." >&2; exit 1 ;;
+    *) stop "SERVICE is '$service', expected simulated or movielens." ;;
 esac
 export MARQUEE_HELD_OUT_SHARE MARQUEE_WAREHOUSE MARQUEE_SIGNALS
 
@@ -27,6 +33,10 @@ in_warehouse() { # folder, signals: what follows works there
             simulated) python -m examples simulated --users 1700 --warehouse "$1" ;;
             movielens) python -m examples movielens --folder "$MOVIELENS" --warehouse "$1" ;;
         esac
+        echo "$service" > "$1/.paper-table"
+    elif [ "$(cat "$1/.paper-table" 2> /dev/null)" != "$service" ]; then
+        # A smaller sample, or another, would be trained on and judged as if it were this one.
+        stop "$1 holds tables that make paper-table SERVICE=$service did not make: name another WAREHOUSE."
     fi
     ds=$(python -m examples last-day --warehouse "$1")
     # The tables are there from the job's beginning on: they do not tell that it ended.

@@ -1,4 +1,6 @@
-"""What a person names to `make` reaches the commands whole: spaces, quotes, folders from here and URIs."""
+"""What a person names to `make` reaches the commands whole: spaces, quotes, folders from here and URIs. A folder whose
+tables are another sample's is refused.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +40,16 @@ def test_a_lookups_user_and_title_are_taken_as_they_are() -> None:
     assert shown("USER=4 '2", 'TITLE=a "b"')[2:] == ["4 '2", 'a "b"']
     # Every shell has a USER.
     assert shown()[2:] == ["", ""]
+
+
+@pytest.mark.parametrize("made_for", [None, "movielens"])
+def test_the_papers_table_is_not_made_of_another_sample(tmp_path: Path, made_for: str | None) -> None:
+    (tmp_path / "viewing_history").mkdir()
+    if made_for is not None:
+        (tmp_path / ".paper-table").write_text(f"{made_for}\n")
+    environment = {**os.environ, "MARQUEE_WAREHOUSE": str(tmp_path), "SERVICE": "simulated"}
+    done = subprocess.run(
+        [ROOT / "scripts/paper_table.sh"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"{tmp_path} holds tables that make paper-table SERVICE=simulated did not make" in done.stderr
