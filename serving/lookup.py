@@ -53,7 +53,15 @@ def choices_of(selections: Selections, user_id: str, title_id: str | None) -> li
 def told(choices: list[dict[str, Any]], names: dict[str, str], captions: dict[str, str], heading: str) -> Table:
     """The choices as a table that a person can read."""
     # Names, captions and ids are others' text: what stands in square brackets there is no markup.
-    table = Table(title=escape(heading), title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=escape(heading),
+        title_justify="left",
+        caption="probability: the model's. propensity: the one that the artwork was drawn with; some draws explore.",
+        caption_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for column in ("title", "artwork to show", "probability", "propensity", "source", "night"):
         table.add_column(column, justify="right" if column.startswith("prop") or column == "probability" else "left")
     for choice in choices:
