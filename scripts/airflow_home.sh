@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+. scripts/stop.sh
 
 log=$AIRFLOW_HOME/setup.log
 mkdir -p "$AIRFLOW_HOME"
@@ -13,7 +14,6 @@ echo "Making Airflow's database in .airflow"
         airflow pools set publish 1 "Runs publish one after the other"
 } > "$log" 2>&1 || {
     tail -n 20 "$log" >&2
-    echo "marquee: Airflow's database could not be made; all that was said is in $log." >&2
-    exit 1
+    stop "Airflow's database could not be made; all that was said is in $log."
 }
 touch "$AIRFLOW_HOME/.ready"

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+. scripts/stop.sh
 
 [ -n "${FROM:-}" ] && [ -n "${TO:-}" ] || {
     echo "marquee: name the nights: make backfill FROM=2026-01-05 TO=2026-01-09." >&2
@@ -35,5 +36,4 @@ for try in 1 2 3 4 5 6 7 8; do
     sleep "$try"
 done
 tail -n 3 "$log" >&2
-echo "marquee: the backfill was not created; all that was said is in $log." >&2
-exit 1
+stop "the backfill was not created; all that was said is in $log."

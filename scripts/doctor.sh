@@ -5,14 +5,10 @@
 #     scripts/doctor.sh python     prints the Python 3.11 that it found
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/stop.sh
 
 # .venv is 7.1 GB, the downloads it is made from 1.9 GB (`du -sh .venv ~/.cache/uv` after an install).
 needed_gb=10
-
-stop() {
-    echo "marquee: $*" >&2
-    exit 1
-}
 
 version_of() {
     "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null

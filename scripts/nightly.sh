@@ -4,14 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+. scripts/stop.sh
 
 warehouse=$MARQUEE_WAREHOUSE
 service=${SERVICE:-simulated}
-
-stop() {
-    echo "marquee: $*" >&2
-    exit 1
-}
 
 fill_with_sample() {
     echo "Filling $warehouse with the $service service"

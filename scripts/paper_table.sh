@@ -6,11 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
-
-stop() {
-    echo "marquee: $*" >&2
-    exit 1
-}
+. scripts/stop.sh
 
 service=${SERVICE:-simulated}
 warehouse=$MARQUEE_WAREHOUSE

@@ -9,6 +9,7 @@
 # The steps' seconds are in the table night_steps of each. What the master and the workers say is kept in .cache/cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/stop.sh
 
 [ $# -gt 0 ] || {
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
@@ -47,8 +48,7 @@ done
 for attempt in $(seq 60); do
     workers_alive 2> /dev/null && break
     [ "$attempt" -lt 60 ] || {
-        echo "marquee: the two workers did not register with spark://$address:$port; see $kept/*.log" >&2
-        exit 1
+        stop "the two workers did not register with spark://$address:$port; see $kept/*.log"
     }
     sleep 1
 done
