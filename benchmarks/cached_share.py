@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import date
 
 from inference.engine import max_model_len
 from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -93,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cached_share", description=str(__doc__).split("\n\n")[1]
     )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the night, YYYY-MM-DD")
     parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
     arguments = parser.parse_args()
     config = settings().model_copy(update={"warehouse": arguments.warehouse})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
-from datetime import date
 
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from benchmarks.night_counts import ByteCounts, TokenCounts, byte_counts, token_
 from inference.checkpoint import read_checkpoint
 from inference.tokens import Tokens
 from inference.warehouse import Night
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
@@ -218,7 +218,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--warehouse", default=settings().warehouse, help="where a night has run; default: %(default)s")
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="that night, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="that night, YYYY-MM-DD")
     parser.add_argument("--model", default=settings().model, help="whose tokenizer counts; default: %(default)s")
     parser.add_argument("--block-size", type=int, default=settings().block_size, help="default: %(default)s tokens")
     for name, (value, meaning) in ASSUMED.items():

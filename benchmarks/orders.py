@@ -22,6 +22,7 @@ from evaluation.models import version_of
 from examples.truth import FOLDER, Truth, read_truth
 from inference.orders import averaged
 from inference.warehouse import Night
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -164,7 +165,7 @@ def tell(parsed: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orders", description=str(__doc__).split("\n\n")[1])
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
     parser.add_argument("--model", required=True, help="a model's version, or its checkpoint's folder")
     parser.add_argument("--orders", type=int, required=True, help="what inference.held_out was given as --orders")
     parser.add_argument("--margins", type=float, nargs="+", default=[0, 0.05, 0.1, 0.2, 1], help="default: %(default)s")

@@ -47,13 +47,12 @@ from evaluation.regression import cross_fitted, fitted, predicted
 from evaluation.slices import ALL, with_slices
 from evaluation.true_values import with_true_play
 from examples.truth import FOLDER
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
-from schemas.settings import settings
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.examples import HELD_OUT, first_of_splits
-from spark_jobs.session import spark_session
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.warehouse import Warehouse, open_warehouse
 
 _GROUP = ("policy", "slice_by", "slice")
 
@@ -211,7 +210,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.evaluate", description="What policies are worth on held-out impressions."
     )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
     parser.add_argument("--candidate", required=True, help="what to judge: a model's version, or its folder")
     parser.add_argument(
         "--champion",
@@ -265,11 +264,12 @@ def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _arguments(arguments)
-    warehouse = Warehouse(spark_session("marquee evaluate"), settings())
-    try:
-        return exit_status("evaluate", lambda: judge(parsed, warehouse))
-    finally:
-        warehouse.spark.stop()
+
+    def work() -> None:
+        with open_warehouse("marquee evaluate") as warehouse:
+            judge(parsed, warehouse)
+
+    return exit_status("evaluate", work)
 
 
 if __name__ == "__main__":

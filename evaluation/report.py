@@ -21,13 +21,12 @@ from evaluation.log import held_out
 from evaluation.models import champion_version, is_scored, model_scores, version_of
 from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
-from schemas.settings import settings
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.examples import HELD_OUT, first_of_splits
-from spark_jobs.session import spark_session
-from spark_jobs.warehouse import Warehouse
+from spark_jobs.warehouse import Warehouse, open_warehouse
 
 
 def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, checkpoint: Path | None) -> Page:
@@ -73,16 +72,17 @@ def write_report(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evaluation.report", description="A page on one candidate.")
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
     parser.add_argument("--candidate", required=True, help="what was judged: its version, or its checkpoint's folder")
     parser.add_argument("--champion", help="what it was compared with; default: the model that scores a night now")
     parser.add_argument("--out", type=Path, required=True, help="the page to write")
     parsed = parser.parse_args(arguments)
-    warehouse = Warehouse(spark_session("marquee report"), settings())
-    try:
-        return exit_status("report", lambda: write_report(parsed, warehouse))
-    finally:
-        warehouse.spark.stop()
+
+    def work() -> None:
+        with open_warehouse("marquee report") as warehouse:
+            write_report(parsed, warehouse)
+
+    return exit_status("report", work)
 
 
 if __name__ == "__main__":

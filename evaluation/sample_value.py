@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from examples.truth import FOLDER, Truth, read_truth
+from schemas.arguments import night_date, place
 from schemas.contract import ContractError, Table
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -212,20 +213,19 @@ def _way(means: np.ndarray, mean: float, goal: str) -> float:
     return float((mean - random) / (best - random))
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m evaluation.sample_value", description="A night's choices on a sample service against its truth."
     )
-    parser.add_argument("--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s")
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, as YYYY-MM-DD")
-    arguments = parser.parse_args()
+    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
+    parser.add_argument("--ds", type=night_date, required=True, help="the night, as YYYY-MM-DD")
+    parsed = parser.parse_args(arguments)
 
     def work() -> None:
-        if not (arguments.warehouse / FOLDER).is_dir():
-            raise ContractError(
-                f"{arguments.warehouse} has no {FOLDER}/ folder: only a sample service's truth is known"
-            )
-        print(report(sample_values(arguments.warehouse, arguments.ds, settings())))
+        warehouse = Path(parsed.warehouse or settings().warehouse)
+        if not (warehouse / FOLDER).is_dir():
+            raise ContractError(f"{warehouse} has no {FOLDER}/ folder: only a sample service's truth is known")
+        print(report(sample_values(warehouse, parsed.ds, settings())))
 
     return exit_status("sample_value", work)
 

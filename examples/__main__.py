@@ -9,36 +9,39 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import date
 from pathlib import Path
 
 from examples.movielens import movielens_service
-from examples.service import Service, last_day, refuse_existing, write_service
+from examples.service import Service, last_day, new_folder, write_service
 from examples.simulated import LAST_DAY, simulated_service
+from schemas.arguments import night_date, place
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
 
 SEED = 1
+# What fits in memory, and days that no date falls short of.
+_MOST = 500_000
 
 
-def main() -> int:
-    arguments = _parser().parse_args()
-    return exit_status("examples", lambda: _obey(arguments))
+def main(arguments: list[str] | None = None) -> int:
+    parsed = _parser().parse_args(arguments)
+    return exit_status("examples", lambda: _obey(parsed))
 
 
 def _obey(arguments: argparse.Namespace) -> None:
+    warehouse = arguments.warehouse or settings().warehouse
     if arguments.command == "last-day":
-        print(last_day(arguments.warehouse))
+        print(last_day(warehouse))
     else:
-        _fill(arguments)
+        _fill(arguments, warehouse)
 
 
-def _fill(arguments: argparse.Namespace) -> None:
-    refuse_existing(arguments.warehouse)
+def _fill(arguments: argparse.Namespace, warehouse: str) -> None:
+    folder = new_folder(warehouse)
     service = _service(arguments)
-    for table, rows in write_service(service, arguments.warehouse).items():
+    for table, rows in write_service(service, folder).items():
         print(f"{table:<16} {rows:>9,} rows")
-    print(f"written to {arguments.warehouse}; first day {service.first_day}, last day {service.last_day}")
+    print(f"written to {warehouse}; first day {service.first_day}, last day {service.last_day}")
 
 
 def _service(arguments: argparse.Namespace) -> Service:
@@ -56,23 +59,21 @@ def _parser() -> argparse.ArgumentParser:
     simulated.add_argument("--users", type=_count, default=300)
     simulated.add_argument("--titles", type=_count, default=200)
     simulated.add_argument("--days", type=_count, default=14, help="days of viewing history")
-    simulated.add_argument("--last-day", type=date.fromisoformat, default=LAST_DAY, help="default: %(default)s")
+    simulated.add_argument("--last-day", type=night_date, default=LAST_DAY, help="default: %(default)s")
     movielens = commands.add_parser("movielens", help="the real histories and titles of MovieLens 100K")
     movielens.add_argument("--folder", type=Path, required=True, help="holds u.data, u.item and u.genre")
     last = commands.add_parser("last-day", help="print the last day on which anything was watched")
     for command in (simulated, movielens):
         command.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
-        command.add_argument("--warehouse", type=Path, default=Path(settings().warehouse), help="default: %(default)s")
-    # A sample is made in a folder; looked at is any warehouse, also one of an object store.
-    last.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    for command in (simulated, movielens, last):
+        command.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
     return parser
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return number
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST:,}")
+    return int(text)
 
 
 if __name__ == "__main__":

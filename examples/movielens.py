@@ -52,9 +52,15 @@ def tastes_from_histories(viewings: list[Viewing], titles: list[Title]) -> dict[
 
 
 def _viewings(folder: Path) -> Iterator[Viewing]:
-    for line in (folder / "u.data").read_text("latin-1").splitlines():
-        user_id, title_id, stars, seconds = line.split("\t")
-        yield Viewing(user_id, title_id, datetime.fromtimestamp(int(seconds), UTC), int(stars) / _STARS)
+    for number, line in enumerate((folder / "u.data").read_text("latin-1").splitlines(), start=1):
+        try:
+            user_id, title_id, stars, seconds = line.split("\t")
+            yield Viewing(user_id, title_id, datetime.fromtimestamp(int(seconds), UTC), int(stars) / _STARS)
+        except ValueError as error:
+            raise ContractError(
+                f"{folder / 'u.data'}, line {number}: {line!r} is not user, title, stars and seconds, separated by "
+                "tabs; give the folder of MovieLens 100K"
+            ) from error
 
 
 def _titles(folder: Path, views: Counter[str]) -> Iterator[Title]:

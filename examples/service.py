@@ -16,6 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 from examples.catalogue import Artwork, Title
 from examples.truth import truth_of, write_truth
 from schemas.contract import ContractError, Table
+from schemas.paths import is_uri
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
 
@@ -72,28 +73,45 @@ def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
 
 
 def write_service(service: Service, warehouse: Path) -> dict[str, int]:
-    """Write the input tables and the truth to a new warehouse; rows per table."""
-    refuse_existing(warehouse)
-    # Renamed when whole, so that a run that was killed leaves no half-filled warehouse.
-    part = warehouse.with_name(warehouse.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    rows = {}
-    for table, content in input_tables(service):
-        write_deltalake(str(part / table.name), content, partition_by=list(table.partitioned_by) or None)
-        rows[table.name] = content.num_rows
-    write_truth(truth_of(service.tastes, service.artworks), part)
-    if warehouse.exists():
-        warehouse.rmdir()
-    part.rename(warehouse)
+    """Write the input tables and the truth to a new warehouse, whole or not at all; rows per table."""
+    # Renamed when whole, so that a run that was killed leaves no half-filled warehouse; the next run removes its part.
+    part = warehouse.with_name(f".{warehouse.name}.marquee-part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        rows = _write(service, part)
+        if warehouse.exists():
+            warehouse.rmdir()
+        part.rename(warehouse)
+    except OSError as error:
+        raise ContractError(f"{warehouse} cannot be written: {error}; give another --warehouse") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return rows
 
 
-def refuse_existing(warehouse: Path) -> None:
-    if warehouse.exists() and any(warehouse.iterdir()):
+def _write(service: Service, folder: Path) -> dict[str, int]:
+    rows = {}
+    for table, content in input_tables(service):
+        write_deltalake(str(folder / table.name), content, partition_by=list(table.partitioned_by) or None)
+        rows[table.name] = content.num_rows
+    write_truth(truth_of(service.tastes, service.artworks), folder)
+    return rows
+
+
+def new_folder(warehouse: str) -> Path:
+    """The folder of a warehouse to fill. Raises ContractError where it is none, or holds something already."""
+    if is_uri(warehouse):
+        raise ContractError(f"{warehouse} is an object store: a sample is written to a folder, give one as --warehouse")
+    folder = Path(warehouse)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ContractError(f"{warehouse} is a file or a link: a sample is written to a new folder")
+    if folder.exists() and any(folder.iterdir()):
         raise ContractError(
             f"{warehouse} is not empty and a sample is only written to a new warehouse: "
             "give another --warehouse, or remove that folder first"
         )
+    return folder
 
 
 def last_day(warehouse: str) -> date:

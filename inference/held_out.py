@@ -18,6 +18,7 @@ from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.orders import averaged
 from inference.progress import log_to_stderr
 from inference.score import score_shard
+from schemas.arguments import night_date
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m inference.held_out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", type=Path, help="a checkpoint's folder")
     which.add_argument("--champion", action="store_true", help="the model that a night would score with now")
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     log_to_stderr()
 
     def work() -> None:
-        model = model_of_tonight(settings()) if parsed.champion else read_checkpoint(parsed.model)
+        model = model_of_tonight(settings()).model if parsed.champion else read_checkpoint(parsed.model)
         score_held_out(parsed.ds, model, settings(), parsed.orders)
 
     return exit_status("held_out", work)

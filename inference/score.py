@@ -34,6 +34,7 @@ from inference.questions import Choices, fingerprint, questions, read_choices
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from inference.warehouse import Night
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -209,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m inference.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the night, YYYY-MM-DD")
     parser.add_argument("--shard", type=int, default=0, help="which shard, from 0 (default: 0)")
     parser.add_argument("--shards", type=int, default=1, help="of how many (default: 1, which is all buckets)")
     parser.add_argument("--model", type=Path, help="a checkpoint's folder; default: the model that the night noted")

@@ -26,6 +26,7 @@ from inference.engine import Engine, Refusal, max_model_len
 from inference.progress import ScoringProgress, log_to_stderr
 from inference.tokens import Tokens
 from inference.warehouse import Night
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -144,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m inference.teacher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the day of the examples, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the day of the examples, YYYY-MM-DD")
     parser.add_argument("--model", type=Path, required=True, help="folder of the teacher's checkpoint")
     parser.add_argument("--limit", type=int, default=0, help="plays to explain at most; 0 for all (default: 0)")
     parser.add_argument(

@@ -18,9 +18,10 @@ from deltalake import QueryBuilder
 from rich.table import Table
 
 from schemas import tables
+from schemas.arguments import place
 from schemas.contract import ContractError
 from schemas.contract import Table as Contract
-from schemas.exit_codes import REFUSED
+from schemas.exit_codes import exit_status
 from schemas.settings import settings
 from serving.tables import open_table, wide_console
 
@@ -86,16 +87,27 @@ def _cells(one: type_hash | None) -> tuple[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.fingerprint", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
-    parser.add_argument("--other", help="another warehouse; the exit status is 1 where any table differs")
+    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
+    parser.add_argument("--other", type=place, help="another warehouse; the exit status is 1 where any table differs")
     parsed = parser.parse_args(arguments)
-    ours = fingerprint(parsed.warehouse)
-    theirs = fingerprint(parsed.other) if parsed.other else None
-    if not ours:
-        print(f"fingerprint: there are no tables in {parsed.warehouse}", file=sys.stderr)
-        return REFUSED
-    wide_console().print(told(ours, theirs))
-    return 0 if theirs is None or theirs == ours else 1
+    equal = True
+
+    def work() -> None:
+        nonlocal equal
+        ours = existing(parsed.warehouse or settings().warehouse)
+        theirs = existing(parsed.other) if parsed.other else None
+        wide_console().print(told(ours, theirs))
+        equal = theirs is None or theirs == ours
+
+    return exit_status("fingerprint", work) or int(not equal)
+
+
+def existing(warehouse: str) -> dict[str, type_hash]:
+    """`fingerprint`; ContractError where there is nothing to compare."""
+    found = fingerprint(warehouse)
+    if not found:
+        raise ContractError(f"there are no tables in {warehouse}")
+    return found
 
 
 if __name__ == "__main__":

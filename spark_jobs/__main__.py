@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import date
 
+from schemas.arguments import night_date
 from schemas.exit_codes import exit_status
-from schemas.settings import settings
 from spark_jobs.audit import audit
 from spark_jobs.candidates import candidates
 from spark_jobs.contexts import contexts
 from spark_jobs.examples import examples
 from spark_jobs.maintain import maintain
 from spark_jobs.publish import publish
-from spark_jobs.session import spark_session
 from spark_jobs.validate import validate
-from spark_jobs.warehouse import Night, Warehouse
+from spark_jobs.warehouse import Night, open_warehouse
 
 DATED_STEPS = {step.__name__: step for step in (validate, candidates, contexts, audit, publish, examples)}
 
@@ -31,27 +29,18 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def night_date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"ds is {text!r}, expected a date as YYYY-MM-DD") from None
-
-
 def main(arguments: list[str]) -> int:
     parsed = parse_arguments(arguments)
-    warehouse = Warehouse(spark_session(f"marquee {parsed.step}"), settings())
+    name = f"marquee {parsed.step}"
 
     def work() -> None:
-        if parsed.step == "maintain":
-            maintain(warehouse)
-        else:
-            DATED_STEPS[parsed.step](Night(warehouse, parsed.ds))
+        with open_warehouse(name) as warehouse:
+            if parsed.step == "maintain":
+                maintain(warehouse)
+            else:
+                DATED_STEPS[parsed.step](Night(warehouse, parsed.ds))
 
-    try:
-        return exit_status(f"marquee {parsed.step}", work)
-    finally:
-        warehouse.spark.stop()
+    return exit_status(name, work)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from deltalake import write_deltalake
 from mlflow import MlflowClient
 
-from inference.champion import MODEL_NAME, champion
+from inference.champion import MODEL_NAME, VERSION_TAG, champion
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.settings import Settings
@@ -32,7 +32,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(warehouse=str(tmp_path / "w"), registry=f"sqlite:///{tmp_path}/registry.db", gate_margin=0.0)
+    return Settings(
+        warehouse=str(tmp_path / "w"), registry=f"sqlite:///{tmp_path}/registry.db", gate_margin=0.0, gate_slices=()
+    )
 
 
 def write_estimate(settings: Settings, candidate: str, difference: float) -> None:
@@ -51,8 +53,8 @@ def test_a_candidate_is_promoted_or_refused_and_kept_with_its_figures_and_page(
     version = read_checkpoint(folder).version
     write_estimate(settings, version, difference)
     assert judge(folder, DS, settings).promoted == promoted
-    found = champion(settings)
-    assert (found.version if found else None) == (version if promoted else None)
+    found = champion(str(settings.registry))
+    assert (found.tags[VERSION_TAG] if found else None) == (version if promoted else None)
     [registered] = Registry(settings.registry).versions()
     assert registered.tags["verdict"].startswith("promoted" if promoted else "refused")
     client = MlflowClient(tracking_uri=settings.registry, registry_uri=settings.registry)

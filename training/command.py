@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from inference.checkpoint import read_checkpoint
+from schemas.arguments import night_date
 from schemas.contract import Table
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
@@ -31,7 +31,7 @@ def command(
     parser = argparse.ArgumentParser(
         prog=f"python -m training.{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the day of the examples, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the day of the examples, YYYY-MM-DD")
     parser.add_argument("--base", type=Path, required=True, help="folder of the checkpoint to begin from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint to make")
     parser.add_argument(
@@ -43,8 +43,9 @@ def command(
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
     def work() -> None:
+        warehouse = settings().warehouse
         base = read_checkpoint(parsed.base)
-        source = open_source(settings().warehouse, parsed.ds, tables)
+        source = open_source(warehouse, parsed.ds, tables)
         chosen = from_arguments(parsed, recipe)
         stage = Stage(name, base, parsed.out, chosen, source, called=parsed.name)
         going_on = begin(stage)

@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 
 from evaluation.gate import ALL, Verdict, verdict
 from inference.checkpoint import read_checkpoint
+from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.judge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="the candidate's checkpoint")
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the run's day, YYYY-MM-DD")
+    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
     parsed = parser.parse_args(arguments)
     return exit_status("judge", lambda: print(judge(parsed.folder, parsed.ds, settings()), flush=True))
 

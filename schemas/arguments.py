@@ -1,0 +1,35 @@
+"""What the command lines of all parts read alike."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import date
+
+from schemas.paths import absolute_place
+
+FIRST_NIGHT, LAST_NIGHT = date(1970, 1, 1), date(2199, 12, 31)
+"""Between them every date that is computed from a night's can be held by every library that reads it."""
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def night_date(text: str) -> date:
+    """`--ds`: YYYY-MM-DD and nothing else, from FIRST_NIGHT to LAST_NIGHT."""
+    try:
+        found = date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        found = None
+    if found is None or not FIRST_NIGHT <= found <= LAST_NIGHT:
+        raise argparse.ArgumentTypeError(
+            f"ds is {text!r}, expected a date as YYYY-MM-DD, from {FIRST_NIGHT} to {LAST_NIGHT}"
+        )
+    return found
+
+
+def place(text: str) -> str:
+    """`--warehouse` and the like: a folder as an absolute path, or the URI of an object store."""
+    try:
+        return absolute_place(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None

@@ -1,0 +1,62 @@
+"""What a person names a place by, made the same place for every process: paths, URIs and the registry's address."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
+_PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s@]*@")
+REGISTRY_FORMS = (
+    "sqlite:////data/registry.db, postgresql://user@host/name, mysql://user@host/name or https://host of an MLflow "
+    "server"
+)
+
+
+def is_uri(place: str) -> bool:
+    """Whether `place` is of an object store, not a folder of this machine."""
+    return "://" in place
+
+
+def absolute_place(place: str) -> str:
+    """A folder as an absolute path without `~`, `..` or a slash at its end; the URI of an object store as it is.
+
+    A symbolic link stays one: what it points to may change from one night to the next.
+    """
+    if place.startswith("file:"):
+        parts = urlsplit(place)
+        if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+            raise ValueError("a file: URI of this machine begins with file:///; a path does as well")
+        place = unquote(parts.path)
+    if is_uri(place):
+        return place.rstrip("/")
+    return os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 (Path.resolve would follow links)
+
+
+def absolute_registry(uri: str) -> str:
+    """The address of an MLflow registry; the path of a SQLite file in it made absolute.
+
+    Raises ValueError for what would be another registry in each folder or process.
+    """
+    if found := _SQLITE.fullmatch(uri):
+        scheme, path, query = found.groups(default="")
+        if path in ("", ":memory:"):
+            raise ValueError(f"a registry in memory ends with its process; expected {REGISTRY_FORMS}")
+        # As SQLAlchemy reads it: `%3F` is a question mark, which would begin the options.
+        absolute = absolute_place(unquote(path)).replace("%", "%25").replace("?", "%3F")
+        return f"{scheme}{absolute}{query}"
+    if uri.startswith("sqlite") or not (is_uri(uri) or uri in ("databricks", "databricks-uc")):
+        raise ValueError(f"no address of a registry; expected {REGISTRY_FORMS}")
+    return uri
+
+
+def sqlite_file(registry: str) -> str | None:
+    """The file of a SQLite registry; None for one that a server keeps."""
+    found = _SQLITE.fullmatch(registry)
+    return unquote(found[2]) if found else None
+
+
+def without_password(text: str) -> str:
+    """`text` with the passwords of the addresses in it replaced by stars, as it may be printed or stored."""
+    return _PASSWORD.sub(r"\1:***@", text)
