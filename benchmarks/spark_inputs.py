@@ -15,6 +15,7 @@ from benchmarks.prompt_bucket import TITLES_PER_USER
 from benchmarks.selections_table import USERS_A_BUCKET
 from examples.catalogue import Artwork, Title, make_artworks, make_title
 from examples.service import Service, input_tables
+from inference.champion import Chosen
 from inference.checkpoint import read_checkpoint
 from schemas.contract import Table
 from schemas.settings import Settings
@@ -59,7 +60,7 @@ def make_inputs(spark: SparkSession, settings: Settings, users: int, skewed: boo
     warehouse.create_missing()
     night = Night(warehouse, DS)
     night.note_inputs()
-    night.note_model(read_checkpoint(settings.model))
+    night.note_model(Chosen(read_checkpoint(settings.model), "the setting model: a benchmark"))
     wanted = _wanted(spark.range(users), settings.buckets)
     night.replace(
         WANTED_PAIRS, wanted.repartition(settings.buckets, "bucket").sortWithinPartitions("bucket", "user_id")

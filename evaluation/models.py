@@ -31,7 +31,7 @@ def version_of(model: str) -> str:
 
 def champion_version(named: str | None, settings: Settings) -> str:
     """What differences are to: the model or policy that is named, else the model that scores a night now."""
-    return version_of(named) if named else model_of_tonight(settings).version
+    return version_of(named) if named else model_of_tonight(settings).model.version
 
 
 def _scores_of(warehouse: Warehouse, model: str) -> Warehouse:

@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError
+from schemas.paths import sqlite_file, without_password
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 MODEL_NAME = "marquee"
 """Of the registered model whose versions are Marquee's checkpoints."""
@@ -22,17 +26,22 @@ CHAMPION = "champion"
 VERSION_TAG = "model_version"
 """Tag of a registered version: the checkpoint's own version, as every scored row has it."""
 
-SQLITE = "sqlite:///"
-# Of what is not there yet.
-_ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+
+@dataclass(frozen=True)
+class Chosen:
+    """The model that scores, and why it does, in words."""
+
+    model: Checkpoint
+    why: str
 
 
-def model_of_tonight(settings: Settings) -> Checkpoint:
+def model_of_tonight(settings: Settings) -> Chosen:
     """The champion's checkpoint; that of the setting `model` where there is no registry or no champion in it.
 
     Raises ContractError where prompts would lack a signal that it was trained with.
     """
-    model = champion(settings) or read_checkpoint(settings.model)
+    chosen = _chosen(settings)
+    model = chosen.model
     missing = sorted(set(model.signals) - set(settings.signals))
     if missing:
         raise ContractError(
@@ -40,44 +49,81 @@ def model_of_tonight(settings: Settings) -> Checkpoint:
             f"out {', '.join(missing)}: set MARQUEE_SIGNALS='{json.dumps(model.signals)}', or roll back to a model "
             "without them (python -m training.registry rollback)"
         )
-    return model
+    return chosen
 
 
-def champion(settings: Settings) -> Checkpoint | None:
-    """The champion's checkpoint, if there is one. Raises ContractError where it is not what was registered."""
-    if settings.registry is None or _not_made_yet(settings.registry):
-        return None
+def _chosen(settings: Settings) -> Chosen:
+    if settings.registry is None:
+        return Chosen(read_checkpoint(settings.model), "the setting model: MARQUEE_REGISTRY names no registry")
+    place = without_password(settings.registry)
+    registered = champion(settings.registry)
+    if registered is None:
+        return Chosen(read_checkpoint(settings.model), f"the setting model: no champion in {place}")
+    who = f"the champion, version {registered.version} in {place}"
+    return Chosen(_as_registered(registered, who), who)
+
+
+def client_of(registry: str) -> MlflowClient:
+    """MLflow at a registry's address. Raises ContractError for one that MLflow does not know.
+
+    MLflow makes a SQLite file that is not there, in a folder that is.
+    """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(tracking_uri=settings.registry, registry_uri=settings.registry)
+    if (file := sqlite_file(registry)) is not None:
+        try:
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ContractError(f"MARQUEE_REGISTRY is {registry!r}, whose folder cannot be made: {error}") from error
+        if Path(file).is_dir() or not os.access(Path(file) if Path(file).exists() else Path(file).parent, os.W_OK):
+            # MLflow would try for minutes.
+            raise ContractError(f"MARQUEE_REGISTRY is {registry!r}: {file} is a folder, or may not be written")
     try:
-        registered = client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
+        return MlflowClient(tracking_uri=registry, registry_uri=registry)
     except MlflowException as error:
-        if error.error_code in _ABSENT:
+        raise ContractError(f"MARQUEE_REGISTRY is {without_password(registry)!r}: {error}") from error
+
+
+def registered_model(client: MlflowClient) -> RegisteredModel | None:
+    """The model whose versions are Marquee's checkpoints; None before the first is registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(MODEL_NAME)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return _as_registered(registered, settings.registry)
 
 
-def _as_registered(registered: ModelVersion, registry: str) -> Checkpoint:
-    who = f"the champion, version {registered.version} in {registry},"
+def champion(registry: str) -> ModelVersion | None:
+    """The version that is champion in a registry, if there is one.
+
+    Only MLflow knows. It is not asked where SQLite's file is not there, since it would take a while to make one.
+    """
+    file = sqlite_file(registry)
+    if file is not None and not Path(file).exists():
+        return None
+    client = client_of(registry)
+    model = registered_model(client)
+    number = model.aliases.get(CHAMPION) if model else None
+    return None if number is None else client.get_model_version(MODEL_NAME, number)
+
+
+def _as_registered(registered: ModelVersion, who: str) -> Checkpoint:
+    """The champion's checkpoint. Raises ContractError where it is not what was registered."""
     try:
         checkpoint = read_checkpoint(str(registered.source))
     except ContractError as error:
         raise ContractError(
-            f"{who} cannot score: {error}. Or promote it from where it is now, or roll back "
+            f"{who}, cannot score: {error}. Or promote it from where it is now, or roll back "
             "(python -m training.registry promote FOLDER | rollback)"
         ) from error
     expected = registered.tags.get(VERSION_TAG)
     if checkpoint.version != expected:
         raise ContractError(
-            f"{who} was registered as {expected}, but the checkpoint at {registered.source} is "
+            f"{who}, was registered as {expected}, but the checkpoint at {registered.source} is "
             f"{checkpoint.version}: put that checkpoint back, or roll back (python -m training.registry rollback)"
         )
     return checkpoint
-
-
-def _not_made_yet(registry: str) -> bool:
-    """Whether the registry is a SQLite file that is not there: asking MLflow would make it."""
-    return registry.startswith(SQLITE) and not Path(registry.removeprefix(SQLITE)).exists()

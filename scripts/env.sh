@@ -14,7 +14,10 @@ export MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
 # The champion of a warehouse in a folder, and the checkpoints it came from, are beside its tables.
 if [[ $MARQUEE_WAREHOUSE != *://* ]]; then
     MARQUEE_WAREHOUSE=$(realpath -ms -- "$MARQUEE_WAREHOUSE")
-    export MARQUEE_REGISTRY="${MARQUEE_REGISTRY:-sqlite:///$MARQUEE_WAREHOUSE/registry/registry.db}"
+    # In the address of a database % and ? have a meaning of their own.
+    _place=${MARQUEE_WAREHOUSE//\%/%25}
+    export MARQUEE_REGISTRY="${MARQUEE_REGISTRY:-sqlite:///${_place//\?/%3F}/registry/registry.db}"
+    unset _place
     export MARQUEE_CHECKPOINTS="${MARQUEE_CHECKPOINTS:-$MARQUEE_WAREHOUSE/checkpoints}"
 fi
 export MARQUEE_MODEL="${MARQUEE_MODEL:-$MARQUEE_ROOT/examples/tiny_llama}"

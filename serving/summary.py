@@ -13,9 +13,11 @@ from datetime import date
 from typing import Any
 
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from schemas import tables
+from schemas.arguments import night_date, place
 from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.exit_codes import exit_status
@@ -32,6 +34,7 @@ class NightReport:
     ds: date
     counts: dict[str, dict[str, int]]
     seconds: dict[str, float]
+    model: dict[str, Any] | None
     checks: list[dict[str, Any]]
     scoring: dict[str, Any]
     rejects: list[dict[str, Any]]
@@ -63,6 +66,7 @@ def read_report(warehouse: str, ds: date) -> NightReport:
         ds,
         counts={step["step"]: dict(step["counts"]) for step in steps},
         seconds={step["step"]: step["seconds"] for step in steps},
+        model=next(iter(_tonight(warehouse, tables.NIGHT_MODELS, ds, "model_version, why")), None),
         checks=_tonight(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
         scoring=scoring,
         rejects=_tonight(
@@ -77,7 +81,15 @@ def _tonight(warehouse: str, table: Contract, ds: date, columns: str, rest: str 
 
 def told(report: NightReport) -> Group:
     """The report as tables that a person can read."""
-    sections = [_inputs(report), _rejects(report), _pairs(report), _scoring(report), _checks(report), _seconds(report)]
+    sections = [
+        _inputs(report),
+        _model(report),
+        _rejects(report),
+        _pairs(report),
+        _scoring(report),
+        _checks(report),
+        _seconds(report),
+    ]
     return Group(*(part for section in sections if section is not None for part in (section, "")))
 
 
@@ -94,7 +106,15 @@ def _inputs(report: NightReport) -> Table:
         if f"rows_{source.name}" in report.counts.get("validate", {}):
             read, rejected = (report.count("validate", f"{kind}_{source.name}") for kind in ("rows", "rejected"))
             table.add_row(source.name, f"{read:,}", f"{rejected:,}")
+    if report.counts.get("validate", {}).get(f"rows_{tables.VIEWING_HISTORY.name}") == 0:
+        table.caption = "Nobody has watched anything yet: only the titles of title_candidates are chosen for."
     return table
+
+
+def _model(report: NightReport) -> str | None:
+    if report.model is None:
+        return None
+    return f"scored by {escape(report.model['model_version'])}: {escape(report.model['why'] or 'why was not noted')}"
 
 
 def _rejects(report: NightReport) -> Table | None:
@@ -169,10 +189,14 @@ def _total(seconds: Iterable[float]) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.summary", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--ds", type=date.fromisoformat, required=True, help="the night, YYYY-MM-DD")
-    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    parser.add_argument("--ds", type=night_date, required=True, help="the night, YYYY-MM-DD")
+    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
     parsed = parser.parse_args(arguments)
-    return exit_status("summary", lambda: wide_console().print(told(read_report(parsed.warehouse, parsed.ds))))
+
+    def work() -> None:
+        wide_console().print(told(read_report(parsed.warehouse or settings().warehouse, parsed.ds)))
+
+    return exit_status("summary", work)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from inference.champion import champion, model_of_tonight
 from inference.checkpoint import write_manifest
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
+from schemas.paths import without_password
 from schemas.settings import Settings
 from tests.night_data import unloadable_checkpoint
 from training import registry as module
@@ -37,7 +38,7 @@ def promote(settings: Settings, folder: Path) -> None:
 
 
 def tonight(settings: Settings) -> str:
-    return model_of_tonight(settings).path.name
+    return model_of_tonight(settings).model.path.name
 
 
 def test_the_champion_scores_and_a_rollback_goes_back_to_the_one_before(
@@ -59,9 +60,45 @@ def test_the_champion_scores_and_a_rollback_goes_back_to_the_one_before(
 
 
 def test_looking_for_a_champion_makes_no_registry(settings: Settings, tmp_path: Path) -> None:
-    assert champion(settings) is None
-    assert champion(Settings(registry=None)) is None
+    assert champion(str(settings.registry)) is None
     assert not (tmp_path / "registry.db").exists()
+    assert model_of_tonight(settings).why == f"the setting model: no champion in {settings.registry}"
+    without = settings.model_copy(update={"registry": None})
+    assert model_of_tonight(without).why == "the setting model: MARQUEE_REGISTRY names no registry"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("sqlite:///{folder}/registry.db", "sqlite:///{folder}/registry.db?timeout=30"),
+        ("sqlite:///{folder}/registry.db", "sqlite:///registry.db"),
+        ("sqlite:///registry.db", "sqlite:///{folder}/registry.db"),
+        ("sqlite+pysqlite:///{folder}/registry.db", "sqlite:///../here/registry.db"),
+        ("sqlite:///{folder}/50%25 o'clock%3F.db", "sqlite:///50%25 o'clock%3F.db"),
+    ],
+)
+def test_the_champion_scores_however_the_registrys_address_is_written(
+    written: str, read: str, checkpoints: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    promote(Settings(registry=written.format(folder=folder)), checkpoints[1])
+    found = model_of_tonight(Settings(model=str(checkpoints[0]), registry=read.format(folder=folder)))
+    assert found.model.path.name == "second"
+    assert found.why.startswith("the champion, version 1 in sqlite")
+
+
+def test_a_relative_registry_is_one_registry_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = Settings(registry="sqlite:///registry.db?timeout=30").registry
+    assert found == f"sqlite:///{tmp_path}/registry.db?timeout=30"
+
+
+def test_an_address_that_mlflow_does_not_know_is_refused_and_no_password_is_shown() -> None:
+    with pytest.raises(ContractError, match=r"MARQUEE_REGISTRY is 'ftp://host/registry'.*unsupported URI"):
+        Registry("ftp://host/registry")
+    assert without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
 
 
 def test_a_checkpoint_is_registered_once(settings: Settings, checkpoints: list[Path]) -> None:

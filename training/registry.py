@@ -12,14 +12,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
-from inference.champion import CHAMPION, MODEL_NAME, SQLITE, VERSION_TAG
+from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG, client_of, registered_model
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
+from schemas.paths import sqlite_file
 from schemas.settings import settings
 
 EARLIER_TAG = "earlier_champions"
@@ -34,11 +33,10 @@ class Registry:
             raise ContractError(
                 "MARQUEE_REGISTRY is not set: it names the MLflow registry, such as sqlite:////data/registry.db"
             )
-        if uri.startswith(SQLITE):
-            Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self._client = client_of(uri)
         # Beside the database, where it is a file; else where the server keeps them.
-        self._artifacts = str(Path(uri.removeprefix(SQLITE)).parent / "runs") if uri.startswith(SQLITE) else None
+        file = sqlite_file(uri)
+        self._artifacts = str(Path(file).parent / "runs") if file else None
 
     def keep_run(self, name: str, figures: Mapping[str, float], tags: Mapping[str, str], files: Iterable[Path]) -> str:
         """Keep a run of post-training with its figures and files; the run's id."""
@@ -64,7 +62,7 @@ class Registry:
                 for key, value in (tags or {}).items():
                     self._client.set_model_version_tag(MODEL_NAME, known.version, key, value)
                 return self._client.get_model_version(MODEL_NAME, known.version)
-        if not self._has_model():
+        if registered_model(self._client) is None:
             self._client.create_registered_model(MODEL_NAME)
         return self._client.create_model_version(
             MODEL_NAME,
@@ -97,7 +95,8 @@ class Registry:
 
     def versions(self) -> list[ModelVersion]:
         """All of them, the oldest first."""
-        found = self._client.search_model_versions(f"name='{MODEL_NAME}'") if self._has_model() else []
+        known = registered_model(self._client)
+        found = self._client.search_model_versions(f"name='{MODEL_NAME}'") if known else []
         return sorted(found, key=lambda version: int(version.version))
 
     def aliased(self, alias: str) -> ModelVersion | None:
@@ -115,16 +114,8 @@ class Registry:
         self._client.set_registered_model_tag(MODEL_NAME, EARLIER_TAG, ",".join(versions))
 
     def _aliases(self) -> dict[str, str]:
-        return dict(self._client.get_registered_model(MODEL_NAME).aliases) if self._has_model() else {}
-
-    def _has_model(self) -> bool:
-        try:
-            self._client.get_registered_model(MODEL_NAME)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
-        return True
+        known = registered_model(self._client)
+        return dict(known.aliases) if known else {}
 
     def told(self) -> str:
         """A line per version."""
