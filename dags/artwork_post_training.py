@@ -1,11 +1,14 @@
 """Makes the next champion from what users played, every week.
 
-    examples → sft → dpo → score (a task per model) → evaluate → report → judge
+    check → examples → sft → dpo → score (a task per model) → evaluate → report → judge
+
+`check` asks the registry for its versions, so that a wrong setting is found before hours of training.
 
 `ds` is the UTC date of the logical date: impressions up to the end of that day are read. Held-out users judge: their
 questions are scored by the nightly scoring code with the model that scores now, the base, and both stages; `evaluate`
 compares them on the same logged impressions, and `judge` promotes the candidate only if the interval of its difference
-to the champion clears the margin and no slice falls too far. A refused candidate is a run that ended well.
+to the champion clears the margin and no slice falls too far, or is too small to tell. A refused candidate is a run that
+ended well.
 
 Every task can be run again: a stage of training goes on from its last checkpoint, and what is done is skipped.
 Checkpoints are made in the setting `checkpoints`; the champion is kept in the registry (`MARQUEE_REGISTRY`). To go back
@@ -38,6 +41,7 @@ with DAG(
     tags=["marquee", "post-training"],
     default_args=DEFAULTS,
 ):
+    check = BashOperator(task_id="check", bash_command=python_command("training.registry", "list"), **OWN_PROCESS)
     examples = spark_step("examples")
     sft = gpu_task("sft", python_command("training.sft", "--ds", DS, "--base", BASE, "--out", SFT))
     dpo = gpu_task("dpo", python_command("training.dpo", "--ds", DS, "--base", SFT, "--out", DPO))
@@ -55,4 +59,4 @@ with DAG(
     )
     judge = BashOperator(task_id="judge", bash_command=python_command("training.judge", DPO, "--ds", DS), **OWN_PROCESS)
 
-    examples >> sft >> dpo >> score >> evaluate >> report >> judge
+    check >> examples >> sft >> dpo >> score >> evaluate >> report >> judge

@@ -26,7 +26,8 @@ def verdict(estimates: Iterable[Mapping[str, Any]], candidate: str, settings: Se
     """Judge `candidate` by rows of `policy_estimates` of one run.
 
     It is promoted if the whole 95 % interval of its difference to the champion, by `gate_estimator`, is above
-    `gate_margin`, and in no slice of `gate_slices` the estimated difference is below -`gate_slice_limit`.
+    `gate_margin`, and in no slice of `gate_slices` the estimated difference is below -`gate_slice_limit`. A slice in
+    which the difference could not be estimated refuses it too: nobody knows what it loses there.
     """
     of_candidate = [
         row for row in estimates if row["policy"] == candidate and row["estimator"] == settings.gate_estimator
@@ -50,16 +51,24 @@ def _overall_fault(overall: Mapping[str, Any], settings: Settings) -> list[str]:
 
 
 def _slice_faults(rows: list[Mapping[str, Any]], settings: Settings) -> list[str]:
+    missing = [name for name in settings.gate_slices if not any(row["slice_by"] == name for row in rows)]
+    found = [_slice_fault(row, settings) for row in rows if row["slice_by"] in settings.gate_slices]
     return [
-        f"{_told(row)} in the slice {row['slice_by']} = {row['slice']}: "
-        f"it falls by more than the limit of {settings.gate_slice_limit}"
-        for row in rows
-        if row["slice_by"] in settings.gate_slices
-        # A slice too small to tell anything neither helps nor hurts.
-        and row["refused"] is None
-        and row["difference"] is not None
-        and row["difference"] < -settings.gate_slice_limit
+        *(f"there is no estimate by the slice {name}, which MARQUEE_GATE_SLICES names" for name in missing),
+        *(fault for fault in found if fault is not None),
     ]
+
+
+def _slice_fault(row: Mapping[str, Any], settings: Settings) -> str | None:
+    place = f"in the slice {row['slice_by']} = {row['slice']}"
+    if row["refused"] is not None or row["difference"] is None:
+        return (
+            f"the log cannot support an answer {place}: {row['refused'] or 'the champion has no estimate there'} "
+            f"More held-out impressions would, or leave {row['slice_by']} out of MARQUEE_GATE_SLICES"
+        )
+    if row["difference"] < -settings.gate_slice_limit:
+        return f"{_told(row)} {place}: it falls by more than the limit of {settings.gate_slice_limit}"
+    return None
 
 
 def _told(row: Mapping[str, Any]) -> str:

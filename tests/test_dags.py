@@ -94,6 +94,7 @@ def test_downstream_dags_can_be_scheduled_on_what_is_published(nightly: DAG) -> 
         "artwork_selections",
         "artwork_selection_log",
         "title_defaults",
+        "catalogue_names",
     ]
     # The same in every warehouse, else a second one in the same Airflow cannot publish.
     assert publish.outlets[0].uri == "marquee://tables/artwork_selections"
@@ -163,7 +164,7 @@ def test_a_step_that_refuses_its_input_is_not_tried_again(message: str, action: 
 
 def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dict[str, DAG]) -> None:
     tasks: dict[str, Any] = {task.task_id: task for task in dags["artwork_post_training"].tasks}
-    order = ["examples", "sft", "dpo", "score", "evaluate", "report", "judge"]
+    order = ["check", "examples", "sft", "dpo", "score", "evaluate", "report", "judge"]
     downstream = {name: sorted(task.downstream_task_ids) for name, task in tasks.items()}
     assert downstream == dict(zip(order, [[step] for step in order[1:]] + [[]], strict=True))
     assert {task.pool for name, task in tasks.items() if name in ("sft", "dpo", "score")} == {"gpu"}
