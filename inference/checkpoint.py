@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.prior import LABEL_PRIOR
+from inference.config import CONFIG, read_config
+from inference.json_file import read_object, refusal
+from inference.prior import LABEL_PRIOR, read_prior
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import SIGNALS
@@ -25,7 +27,7 @@ from schemas.words import PROMPT_FORMAT
 
 MANIFEST = "marquee.json"
 # What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.
-_VERSIONED = ("*.safetensors", "*.safetensors.index.json", "config.json", "tokenizer*", LABEL_PRIOR)
+_VERSIONED = ("*.safetensors", "*.safetensors.index.json", CONFIG, "tokenizer*", LABEL_PRIOR)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
 _REHASHED_BYTES = 64 * 2**20
@@ -43,13 +45,17 @@ class Checkpoint:
     signals: tuple[str, ...]
     max_model_len: int
     vocab_size: int
-    bos_token_id: int | None
+    bos_token_id: int
 
 
 def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> Checkpoint:
-    """Write the manifest of the checkpoint in `path`: a version is its name and a hash over its files."""
+    """Write the manifest of the checkpoint in `path`: a version is its name and a hash over its files.
+
+    First all that is in them is checked: a checkpoint that contradicts itself gets no version.
+    """
     check_name(name)
     folder = _folder(path)
+    _check_content(folder)
     files = {file.name: _fingerprint(file) for file in _versioned_files(folder)}
     digests = "".join(f"{file} {found['sha256']}\n" for file, found in files.items())
     version = f"{name}@{hashlib.sha256(digests.encode()).hexdigest()[:12]}"
@@ -74,25 +80,29 @@ def check_name(name: str) -> None:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The checkpoint in `path`, if it may score: it has a manifest, of this prompt format and of these very files."""
+    """The checkpoint in `path`, if it may score: it has a manifest, of this prompt format and of these very files.
+
+    Its config.json and label prior are checked again: the manifest may be older than a check.
+    """
     folder = _folder(path)
-    manifest = _json(folder / MANIFEST, f"write it with `{_command(folder, '<name>')}`")
+    manifest = _manifest(folder)
     if manifest.get("prompt_format") != PROMPT_FORMAT:
         raise ContractError(
             f"{folder}: the model was trained on prompt format {manifest.get('prompt_format')!r}, this version of "
             f"Marquee writes {PROMPT_FORMAT!r}: train it on these prompts, or use the version that it was made with"
         )
     _check_files(folder, manifest)
-    config = _json(folder / "config.json", "a checkpoint is a folder in the Hugging Face format")
-    bos = config.get("bos_token_id")
+    _check_merged(folder)
+    config = read_config(folder)
+    read_prior(folder)
     return Checkpoint(
         path=folder,
         name=manifest["name"],
         version=manifest["version"],
         signals=tuple(manifest.get("signals", ())),
-        max_model_len=config["max_position_embeddings"],
-        vocab_size=config["vocab_size"],
-        bos_token_id=bos[0] if isinstance(bos, list) else bos,
+        max_model_len=config.max_position_embeddings,
+        vocab_size=config.vocab_size,
+        bos_token_id=config.bos_token_id,
     )
 
 
@@ -105,22 +115,42 @@ def _folder(path: str | Path) -> Path:
     return folder
 
 
-def _json(file: Path, remedy: str) -> dict[str, Any]:
-    if not file.is_file():
-        raise ContractError(f"{file}: the file is missing; {remedy}")
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise ContractError(f"{file}: not JSON ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise ContractError(f"{file}: not a JSON object; {remedy}")
-    return content
+def _manifest(folder: Path) -> dict[str, Any]:
+    file, remedy = folder / MANIFEST, f"write it with `{_command(folder, '<name>')}`"
+    manifest = read_object(file, remedy)
+    for key, kind, expected in (("name", str, "a text"), ("version", str, "a text"), ("files", dict, "an object")):
+        if not isinstance(manifest.get(key), kind):
+            raise refusal(file, f"{key} is {manifest.get(key)!r}", expected, remedy)
+    return manifest
+
+
+def _check_content(folder: Path) -> None:
+    from inference.tokenizer import check_beginning, number_ids, read_tokenizer
+    from inference.weights import check_weights
+
+    _versioned_files(folder)
+    _check_merged(folder)
+    config = read_config(folder)
+    tokenizer = read_tokenizer(folder, config.vocab_size, (config.bos_token_id, *config.eos_token_ids))
+    check_beginning(tokenizer, folder, config.bos_token_id)
+    number_ids(tokenizer, folder)
+    read_prior(folder)
+    check_weights(folder, config)
+
+
+def _check_merged(folder: Path) -> None:
+    adapters = sorted(file.name for file in folder.glob("adapter_*"))
+    if adapters:
+        raise ContractError(
+            f"{folder}: {', '.join(adapters)} found, which transformers would train with and vLLM score without, "
+            "expected no adapter; merge it into the weights (merge_and_unload of peft) or take it out"
+        )
 
 
 def _versioned_files(folder: Path) -> list[Path]:
     found = {file for pattern in _VERSIONED for file in folder.glob(pattern) if file.is_file()}
     names = {file.name for file in found}
-    for needed in ("config.json", "tokenizer.json"):
+    for needed in (CONFIG, "tokenizer.json"):
         if needed not in names:
             raise ContractError(
                 f"{folder / needed}: the file is missing; a checkpoint has config.json and tokenizer.json"
@@ -136,7 +166,7 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
-    files, found = manifest.get("files", {}), _versioned_files(folder)
+    files, found = manifest["files"], _versioned_files(folder)
     changed = sorted(set(files) ^ {file.name for file in found})
     for file in found:
         known = files.get(file.name)
@@ -148,7 +178,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
     if changed:
         raise ContractError(
             f"{folder}: {', '.join(changed)} changed since {MANIFEST} was written, so its scores need another version; "
-            f"write it again with `{_command(folder, manifest.get('name', '<name>'), manifest.get('signals', ()))}`"
+            f"write it again with `{_command(folder, manifest['name'], manifest.get('signals', ()))}`"
         )
 
 

@@ -7,12 +7,17 @@ p'(j) ∝ exp(log p(j) − b_K[j]) (Zheng et al., arXiv 2309.03882).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.json_file import is_number, read_object
+from schemas.contract import ContractError
+from schemas.tables import MAX_ARTWORKS
+
 LABEL_PRIOR = "label_prior.json"
+_OPTIONS = {str(options) for options in range(1, MAX_ARTWORKS + 1)}
+_REMEDY = "measure it again (training/prior.py), or take the file out to score without"
 
 
 @dataclass(frozen=True)
@@ -32,5 +37,20 @@ def read_prior(folder: Path) -> LabelPrior:
     file = folder / LABEL_PRIOR
     if not file.exists():
         return LabelPrior({})
-    content = json.loads(file.read_text())
-    return LabelPrior({int(options): values for options, values in content["prior"].items()})
+    prior = read_object(file, _REMEDY).get("prior")
+    if not isinstance(prior, dict):
+        raise ContractError(f"{file}: prior is {prior!r}, expected an object with a list for each K; {_REMEDY}")
+    for options, values in prior.items():
+        _check(file, options, values)
+    return LabelPrior({int(options): values for options, values in prior.items()})
+
+
+def _check(file: Path, options: str, values: object) -> None:
+    if options not in _OPTIONS:
+        raise ContractError(
+            f"{file}: prior has an entry for {options!r} options, expected 1 to {MAX_ARTWORKS}; {_REMEDY}"
+        )
+    if not isinstance(values, list) or len(values) != int(options) or not all(map(is_number, values)):
+        raise ContractError(
+            f"{file}: the prior of {options} options is {values!r}, expected {options} finite numbers; {_REMEDY}"
+        )

@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from tokenizers import Tokenizer
-
 from inference.checkpoint import Checkpoint
-from schemas.contract import ContractError
-from schemas.tables import MAX_ARTWORKS
-from schemas.words import ANSWER, VIEWING
+from inference.tokenizer import number_ids, read_tokenizer
+from schemas.words import VIEWING
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 # A line of a title recurs with every user who watched it: 2^17 lines of 15 tokens and some text are about 30 MB.
@@ -45,20 +42,14 @@ class Context:
 
 
 class Tokens:
-    """A checkpoint's tokenizer. Making one checks that the option numbers are single tokens."""
+    """A checkpoint's tokenizer. Making one checks that it loses no text and has the option numbers as single tokens."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        file = checkpoint.path / "tokenizer.json"
-        try:
-            self._tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise ContractError(f"{file}: not a tokenizer that can be read ({error})") from error
-        # Text from catalogues never becomes a special token.
-        self._tokenizer.encode_special_tokens = True
-        self._check_vocabulary(checkpoint)
+        bos = checkpoint.bos_token_id
+        self._tokenizer = read_tokenizer(checkpoint.path, checkpoint.vocab_size, [bos])
         self._line_ids = lru_cache(maxsize=_LINES_KEPT)(self._encode)
-        self._bos = [] if checkpoint.bos_token_id is None else [checkpoint.bos_token_id]
-        self.labels = self._number_ids()
+        self._bos = [bos]
+        self.labels = number_ids(self._tokenizer, checkpoint.path)
         """Token ids of the option numbers "1", "2", …, "40"."""
         self.special_ids = {id_ for id_, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
 
@@ -88,26 +79,3 @@ class Tokens:
 
     def _encode(self, line: str) -> array[int]:
         return array("i", self._tokenizer.encode(line, add_special_tokens=False).ids)
-
-    def _check_vocabulary(self, checkpoint: Checkpoint) -> None:
-        size = max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-        if size > checkpoint.vocab_size:
-            raise ContractError(
-                f"{checkpoint.path}: the tokenizer has {size} tokens, the model only {checkpoint.vocab_size} "
-                "(vocab_size in config.json): they do not belong together"
-            )
-
-    def _number_ids(self) -> list[int]:
-        """Each number must stand as one token after `Answer: `: one token is all that the model is asked for."""
-        before = self._encode(ANSWER).tolist()
-        labels = []
-        for number in map(str, range(1, MAX_ARTWORKS + 1)):
-            alone, after = self._encode(number).tolist(), self._encode(ANSWER + number).tolist()
-            if len(alone) != 1 or after != before + alone:
-                raise ContractError(
-                    f"option number {number} is not a single token after {ANSWER!r} in this tokenizer: "
-                    f"{ANSWER + number!r} is {after}, {ANSWER!r} is {before}; use one in which the numbers up to "
-                    f"{MAX_ARTWORKS} are, as in Llama 3's"
-                )
-            labels.append(alone[0])
-        return labels

@@ -33,6 +33,7 @@ from spark_jobs.contexts import contexts
 from spark_jobs.publish import publish
 from spark_jobs.validate import validate
 from spark_jobs.warehouse import Night, Warehouse
+from tests.inference_data import make_checkpoint
 
 DAY = date(2026, 1, 10)
 
@@ -200,12 +201,8 @@ class SmallWarehouse:
 
 
 def unloadable_checkpoint(folder: Path) -> Path:
-    """A checkpoint as far as the Spark steps read one: its version. No engine could load it."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"max_position_embeddings": 64, "vocab_size": 50, "bos_token_id": 0}')
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "model.safetensors").write_text("")
-    write_manifest(folder, "tests")
+    """A random Llama that no test loads: the Spark steps read its version."""
+    write_manifest(make_checkpoint(folder), "tests")
     return folder
 
 
