@@ -76,7 +76,7 @@ def _check_files(folder: Path, files: set[str], mapped: bool) -> None:
     if surplus:
         raise ContractError(
             f"{folder}: {_listed(surplus)} found beside the weights, expected only {_listed(sorted(files))}, as there "
-            f"is {'an' if mapped else 'no'} {_INDEX}; take out what does not belong to the model"
+            f"is {'a' if mapped else 'no'} {_INDEX}; take out what does not belong to the model"
         )
 
 
