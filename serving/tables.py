@@ -46,8 +46,8 @@ def wide_console() -> Console:
 
 
 def literal(text: str) -> str:
-    """`text` as an SQL string: whatever it holds, it cannot end the string."""
-    return "'" + text.replace("'", "''") + "'"
+    """`text` as SQL. QueryBuilder binds no parameters; hexadecimal digits can't end a literal, whatever the dialect."""
+    return f"CAST(X'{text.encode().hex()}' AS VARCHAR)"
 
 
 def literals(texts: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -13,20 +14,57 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from benchmarks.recipes import recipes, run_recipe
+from benchmarks.recipes import PAGE, recipes, run_recipe
 from schemas.buckets import bucket_of
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SELECTIONS, SERVED, TITLE_DEFAULTS
 from serving.fingerprint import fingerprint
 from serving.lookup import choices_of
 from serving.selections import Selections
+from serving.tables import literals, open_table, rows
 from spark_jobs.warehouse import Warehouse
 
+README = PAGE.parent.parent / "README.md"
 USERS = [str(number) for number in range(1, 61)]
 TITLES = ["t1", "t2"]
 BUCKETS = 4
-QUOTED = "o'neill"
-"""An id that would end an SQL string."""
+HOSTILE = {
+    "a quote": "o'brien",
+    "SQL that is always true": "x' OR '1'='1",
+    "SQL that is a comment": "1' --",
+    "a backslash": "a\\b",
+    "a backslash at the end": "a\\",
+    "an escaped quote": "a\\'b",
+    "a double quote": 'a"b',
+    "a backtick": "a`b",
+    "any characters of LIKE": "%",
+    "one character of LIKE": "_",
+    "a space": " ",
+    "a parameter by place": "?",
+    "a parameter by name": ":user_id",
+    "a parameter by number": "$1",
+    "a name in braces": "{user_id}",
+    "a line break": "a\nb",
+    "an accent": "é",
+    "an emoji": "👍🏽",
+    "a NUL": "a\0b",
+    "hexadecimal digits": "6f27",
+    "nothing but its length": "x" * 5000,
+}
+"""Ids that mean something else to one query language or another. Each is a user and a title."""
+ABSENT = {
+    "SQL that is always true": "nobody' OR '1'='1",
+    "SQL that is always true after an escape": "nobody\\' OR 1=1 --",
+    "a doubled quote": "o''brien",
+    "a doubled backslash": "a\\\\b",
+    "nothing": "",
+    "two spaces": "  ",
+    "an accent of its own": "e\u0301",
+    "up to a NUL": "a",
+    "what a known id begins with": "x" * 4999,
+    "what begins with a known id": "x" * 5001,
+}
+"""Ids that nobody has, each near to one that somebody has."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +101,24 @@ def changed_artwork(title_id: str) -> str:
     return f"{title_id}-b"
 
 
+def titles(user_id: str) -> list[str]:
+    """The titles of a hostile user: the others', and one of the same id."""
+    return [*TITLES, user_id]
+
+
 CHANGED_USER, REMOVED_USER, NEW_USER = USERS[0], USERS[1], "999"
 
 
 @pytest.fixture(scope="module")
 def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Published:
     """Two nights, the second by MERGE: one user changed, one removed, one new."""
-    warehouse = Warehouse(spark, Settings(warehouse=str(tmp_path_factory.mktemp("reading") / "w"), buckets=BUCKETS))
+    folder = tmp_path_factory.mktemp("reading") / "warehouse"
+    warehouse = Warehouse(spark, Settings(warehouse=str(folder), buckets=BUCKETS))
     warehouse.create_missing(SERVED)
     schema = ARTWORK_SELECTIONS.spark_schema()
     night_1, night_2 = date(2026, 1, 5), date(2026, 1, 6)
-    first = [choice(user, title, first_artwork(title), night_1) for user in [*USERS, QUOTED] for title in TITLES]
+    first = [choice(user, title, first_artwork(title), night_1) for user in USERS for title in TITLES]
+    first += [choice(user, title, first_artwork(title), night_1) for user in HOSTILE.values() for title in titles(user)]
     # One file a bucket, so that a change leaves most of its file standing and takes a deletion vector.
     spark.createDataFrame(first, schema).repartition(1).write.format("delta").mode("append").save(
         warehouse.path(ARTWORK_SELECTIONS)
@@ -102,11 +147,13 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     return Published(warehouse.settings.warehouse, since)
 
 
-def run(engine: str, task: str, published: Published, spark: SparkSession, user_id: str) -> list[dict[str, Any]]:
+def run(
+    engine: str, task: str, published: Published, spark: SparkSession, user_id: str, title_id: str = TITLES[0]
+) -> list[dict[str, Any]]:
     given = {
         "warehouse": published.warehouse,
         "user_id": user_id,
-        "title_id": TITLES[0],
+        "title_id": title_id,
         "since": published.since,
         "spark": spark,
     }
@@ -148,9 +195,9 @@ def test_a_users_pairs(engine: str, published: Published, spark: SparkSession) -
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_bulk_load(engine: str, published: Published, spark: SparkSession) -> None:
     found = run(engine, "A bulk load", published, spark, USERS[0])
-    users = {*USERS, QUOTED, NEW_USER} - {REMOVED_USER}
-    assert {(row["user_id"], row["title_id"]) for row in found} == {(user, title) for user in users for title in TITLES}
-    assert len(found) == len(users) * len(TITLES)
+    pairs = [(user, title) for user in {*USERS, NEW_USER} - {REMOVED_USER} for title in TITLES]
+    pairs += [(user, title) for user in HOSTILE.values() for title in titles(user)]
+    assert sorted((row["user_id"], row["title_id"]) for row in found) == sorted(pairs)
     changed = {row["user_id"] for row in found if row["artwork_id"] == changed_artwork(row["title_id"])}
     assert changed == {CHANGED_USER, NEW_USER}
 
@@ -166,10 +213,92 @@ def test_only_what_changed(engine: str, published: Published, spark: SparkSessio
     assert {row["_commit_version"] for row in found} == {published.since + 1}
 
 
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_hostile_id_finds_its_own_rows_only(
+    engine: str, hostile: str, published: Published, spark: SparkSession
+) -> None:
+    default = {"t3": "t3-default"} if engine == "DuckDB" else {}
+    assert run(engine, "One pair", published, spark, hostile, hostile) == [
+        {"artwork_id": first_artwork(hostile), "propensity": 0.6}
+    ]
+    found = [(row["title_id"], row["artwork_id"]) for row in run(engine, "A user's pairs", published, spark, hostile)]
+    assert sorted(found) == sorted([(title, first_artwork(title)) for title in titles(hostile)] + [*default.items()])
+
+
+@pytest.mark.parametrize("absent", ABSENT.values(), ids=ABSENT)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_hostile_id_that_nobody_has_finds_nothing(
+    engine: str, absent: str, published: Published, spark: SparkSession
+) -> None:
+    defaults = {title: f"{title}-default" for title in [*TITLES, "t3"]} if engine == "DuckDB" else {}
+    assert run(engine, "One pair", published, spark, USERS[2], absent) == []
+    found = [(row["title_id"], row["artwork_id"]) for row in run(engine, "A user's pairs", published, spark, absent)]
+    assert sorted(found) == sorted(defaults.items())
+
+
+def readme_prints(
+    user_id: str, published: Published, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """What README's snippet prints in the folder that holds the warehouse, with `user_id` in place of 42."""
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert snippet.count('"42"') == 1
+    monkeypatch.chdir(Path(published.warehouse).parent)
+    exec(compile(snippet.replace('"42"', repr(user_id)), README.name, "exec"), {})
+    return capsys.readouterr().out
+
+
+def lines(artworks: dict[str, str]) -> str:
+    return "".join(f"{title} {artworks[title]} 0.6\n" for title in sorted(artworks))
+
+
+@pytest.mark.parametrize("user_id", ["42", *HOSTILE.values()], ids=["a number", *HOSTILE])
+def test_readmes_snippet_prints_the_users_rows_only(
+    user_id: str, published: Published, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = {title: first_artwork(title) for title in (TITLES if user_id == "42" else titles(user_id))}
+    assert readme_prints(user_id, published, monkeypatch, capsys) == lines(expected)
+
+
+@pytest.mark.parametrize("user_id", ABSENT.values(), ids=ABSENT)
+def test_readmes_snippet_prints_nothing_for_a_user_whom_nobody_knows(
+    user_id: str, published: Published, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert readme_prints(user_id, published, monkeypatch, capsys) == ""
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_selections_of_a_hostile_id_are_its_own(hostile: str, published: Published) -> None:
+    selections = Selections.of(published.warehouse)
+    found = {row["title_id"]: row["artwork_id"] for row in selections.of_user(hostile)}
+    assert found == {title: first_artwork(title) for title in titles(hostile)}
+    pair = selections.of_pair(hostile, hostile)
+    assert pair is not None
+    assert (pair["user_id"], pair["title_id"]) == (hostile, hostile)
+    assert selections.of_pair(USERS[2], hostile) is None
+    assert selections.default(hostile) is None
+
+
+@pytest.mark.parametrize("absent", ABSENT.values(), ids=ABSENT)
+def test_selections_of_a_hostile_id_that_nobody_has_are_none(absent: str, published: Published) -> None:
+    selections = Selections.of(published.warehouse)
+    assert selections.of_user(absent) == []
+    assert selections.of_pair(USERS[2], absent) is None
+    assert selections.default(absent) is None
+
+
+def test_names_are_selected_by_hostile_ids(published: Published) -> None:
+    table = open_table(published.warehouse, ARTWORK_SELECTIONS)
+    wanted = [HOSTILE["a quote"], HOSTILE["a NUL"], *ABSENT.values()]
+    found = rows(f"SELECT DISTINCT user_id FROM selections WHERE user_id IN ({literals(wanted)})", selections=table)
+    assert sorted(row["user_id"] for row in found) == sorted(wanted[:2])
+    assert rows(f"SELECT user_id FROM selections WHERE user_id IN ({literals([])})", selections=table) == []
+
+
 def test_selections_look_up_pairs_users_and_defaults(published: Published) -> None:
     selections = Selections.of(published.warehouse)
     assert selections.buckets == BUCKETS
-    assert [row["artwork_id"] for row in selections.of_user(QUOTED)] == [first_artwork(title) for title in TITLES]
+    assert [row["artwork_id"] for row in selections.of_user(USERS[2])] == [first_artwork(title) for title in TITLES]
     pair = selections.of_pair(CHANGED_USER, "t2")
     assert pair is not None
     assert pair["ranking"][0] == {"artwork_id": changed_artwork("t2"), "probability": 0.7, "propensity": 0.6}
@@ -196,6 +325,18 @@ def test_a_lookup_reads_one_bucket_only(published: Published, tmp_path: Path) ->
         if folder.name != f"bucket={bucket}":
             shutil.rmtree(folder)
     assert len(Selections.of(str(warehouse)).of_user(USERS[5])) == len(TITLES)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_recipe_reads_one_bucket_only(engine: str, published: Published, spark: SparkSession, tmp_path: Path) -> None:
+    user = HOSTILE["SQL that is always true"]
+    kept = Published(str(tmp_path / "w"), published.since)
+    shutil.copytree(published.warehouse, kept.warehouse)
+    for folder in Path(kept.warehouse, "artwork_selections").glob("bucket=*"):
+        if folder.name != f"bucket={bucket_of(user, BUCKETS)}":
+            shutil.rmtree(folder)
+    assert len(run(engine, "One pair", kept, spark, user)) == 1
+    assert {*titles(user)} <= {row["title_id"] for row in run(engine, "A user's pairs", kept, spark, user)}
 
 
 def test_equal_rows_have_equal_fingerprints_whatever_their_files(
