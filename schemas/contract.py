@@ -42,6 +42,10 @@ def type_name(kind: type_json) -> str:
     return f"struct<{', '.join(f['name'] + ':' + type_name(f['type']) for f in kind['fields'])}>"
 
 
+NOT_UTF8 = "not_utf8"
+"""The rule that a row with text of other bytes breaks."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its type, its meaning, and whether a row may lack it."""
@@ -84,13 +88,29 @@ class Table:
 
     @property
     def row_rules(self) -> tuple[Rule, ...]:
-        """The rules that one row can be held to by itself: required columns first, then the written ones."""
+        """The rules that one row can be held to by itself: those of its types first, then the written ones."""
         required = tuple(
             Rule(f"{column.name}_missing", f"{column.name} is not null", f"`{column.name}` is given")
             for column in self.columns
             if not column.nullable
         )
-        return required + self.rules
+        whole = tuple(
+            Rule(f"{name}_has_null", f"coalesce(not exists({name}, x -> x is null), true)", f"no null is in `{name}`")
+            for name in self._lists
+        )
+        return (*required, *self._utf8_rule, *whole, *self.rules)
+
+    @property
+    def _lists(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns if column.type == array("string"))
+
+    @property
+    def _utf8_rule(self) -> tuple[Rule, ...]:
+        """Spark carries any bytes as a string; Arrow, and with it the scorer and every lookup, does not."""
+        texts = [f"is_valid_utf8({column.name})" for column in self.columns if column.type == "string"]
+        lists = [f"not exists({name}, x -> not is_valid_utf8(x))" for name in self._lists]
+        condition = " and ".join(f"coalesce({valid}, true)" for valid in (*texts, *lists))
+        return (Rule(NOT_UTF8, condition, "all text in it is UTF-8"),) if condition else ()
 
     def delta_json(self) -> dict[str, Any]:
         return {"type": "struct", "fields": [_field(c.name, c.type, c.nullable) for c in self.columns]}
@@ -107,10 +127,13 @@ class Table:
         return pyarrow.schema(Schema.from_json(json.dumps(self.delta_json())))
 
     def create(self, uri: str, **properties: str) -> None:
-        """Make the Delta table at `uri`, empty and with `properties` beside its own, if there is none."""
+        """Make the Delta table at `uri`, empty and with `properties` beside its own, if there is none.
+
+        One that an earlier version of Marquee made gets the columns that it lacks, null in every row that it has.
+        """
         from deltalake import DeltaTable, Schema
 
-        DeltaTable.create(
+        made = DeltaTable.create(
             uri,
             Schema.from_json(json.dumps(self.delta_json())),
             mode="ignore",
@@ -120,3 +143,7 @@ class Table:
             # Of `marquee.…` properties delta-rs knows nothing.
             raise_if_key_not_exists=False,
         )
+        found = {each.name for each in made.schema().fields}
+        wanted = Schema.from_json(json.dumps(self.delta_json())).fields
+        if missing := [each for each in wanted if each.name not in found]:
+            made.alter.add_columns(missing)

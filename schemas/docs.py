@@ -47,8 +47,9 @@ def page() -> str:
     """docs/tables.md, whole."""
     parts = [
         "# The tables\n\n"
-        "Made by `make docs` from [schemas/tables.py](../schemas/tables.py); edit that. Every column that may not be "
-        "null is also a rule: `<column>_missing`.\n"
+        "Made by `make docs` from [schemas/tables.py](../schemas/tables.py); edit that. Three rules follow from the "
+        "types: a column that may not be null is given (`<column>_missing`), an array holds no null "
+        "(`<column>_has_null`), and all text is UTF-8 (`not_utf8`).\n"
     ]
     for heading, meaning, tables in _SECTIONS:
         parts.append(f"## {heading}\n\n{meaning}\n")

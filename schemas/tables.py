@@ -119,11 +119,17 @@ IMPRESSIONS = Table(
     key=("user_id", "title_id", "shown_at"),
     partitioned_by=("ds",),
     rules=(
+        _not_blank("user_id"),
         Rule("propensity_out_of_range", "propensity > 0 and propensity <= 1", "`propensity` is in (0, 1]"),
         Rule(
             "shown_artwork_not_eligible",
             "array_contains(eligible_artwork_ids, artwork_id)",
             "the artwork that was shown is among those that could have been",
+        ),
+        Rule(
+            "play_seconds_out_of_range",
+            "play_seconds >= 0 and play_seconds < double('infinity')",
+            "`play_seconds` is a finite number, not below 0",
         ),
         Rule("shown_at_not_on_ds", "to_date(shown_at) = ds", "`shown_at` falls on `ds`"),
     ),
@@ -136,9 +142,13 @@ INPUTS = (VIEWING_HISTORY, TITLES, ARTWORKS, TITLE_CANDIDATES, IMPRESSIONS)
 
 NIGHT_INPUTS = Table(
     "night_inputs",
-    "The Delta version of each table that a night reads, noted when it began, so that a retry sees what the first "
-    "try saw.",
-    (_ds, Column("source_table", "string", "the table"), Column("version", "long", "its Delta version")),
+    "Each table that a night reads as it was when the night began, so that a retry sees what the first try saw.",
+    (
+        _ds,
+        Column("source_table", "string", "the table"),
+        Column("version", "long", "its Delta version"),
+        Column("table_id", "string", "its Delta id, which a table that is made anew does not keep", nullable=True),
+    ),
     key=("ds", "source_table"),
     partitioned_by=("ds",),
 )
@@ -150,6 +160,7 @@ NIGHT_MODELS = Table(
         _ds,
         Column("model_version", "string", "the model that scores"),
         Column("checkpoint", "string", "its checkpoint's folder"),
+        Column("why", "string", "why this one: champion of which registry, or why there is none", nullable=True),
     ),
     key=("ds",),
     partitioned_by=("ds",),
@@ -336,6 +347,18 @@ TITLE_DEFAULTS = Table(
     properties={"delta.enableChangeDataFeed": "true"},
 )
 
+CATALOGUE_NAMES = Table(
+    "catalogue_names",
+    "What titles and artworks are called, as the newest night read it, for people who look at choices.",
+    (
+        _title,
+        Column("name", "string", "the title's name"),
+        Column("release_year", "integer", "its year of release", nullable=True),
+        Column("captions", array(struct(artwork_id="string", caption="string")), "its artworks, active or not, by id"),
+    ),
+    key=("title_id",),
+)
+
 # Made by post-training, for one run of it. Here ds is the run's day: impressions up to its end are read.
 
 POST_TRAINING_EXAMPLES = Table(
@@ -457,6 +480,6 @@ MADE = (
     AUDIT_RESULTS,
     NIGHT_STEPS,
 )
-SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS)
+SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS, CATALOGUE_NAMES)
 POST_TRAINING = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS, TEACHER_REASONS, POLICY_ESTIMATES)
 TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED, *POST_TRAINING)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -34,8 +35,14 @@ def recommended_pairs(factors: Factors, settings: Settings) -> DataFrame:
 
 
 def recommended(night: Night) -> DataFrame:
-    """`recommended_pairs` of the night's history. Where taste groups are due they are made of the same fit."""
-    factors = fitted(viewed_pairs(good_history(night), good_artworks(night)))
+    """`recommended_pairs` of the night's history; none where nobody has watched a title that has an active artwork.
+    Where taste groups are due they are made of the same fit.
+    """
+    viewed = viewed_pairs(good_history(night), good_artworks(night)).persist(StorageLevel.MEMORY_AND_DISK)
+    if viewed.isEmpty():
+        print("candidates: nobody has watched a title with an active artwork, so ALS can recommend none", flush=True)
+        return night.warehouse.frame(WANTED_PAIRS, []).select("user_id", "title_ids")
+    factors = fitted(viewed)
     if TASTE_GROUP in night.settings.signals and fit_day(night.ds) == night.ds:
         keep_groups(night, factors)
     return recommended_pairs(factors, night.settings)

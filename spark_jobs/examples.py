@@ -23,6 +23,7 @@ from schemas.tables import (
     PREFERENCE_PAIRS,
     VIEWING_HISTORY,
 )
+from spark_jobs.hashing import list_hash
 from spark_jobs.policy import place_in_draw
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
@@ -69,7 +70,7 @@ def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, se
     marked = (
         impressions.withColumn("place", place_in_draw(settings))
         .withColumn("eligible", eligible)
-        .withColumn("choice_key", F.concat("title_id", F.lit("@"), F.hex(F.xxhash64("eligible"))))
+        .withColumn("choice_key", F.concat("title_id", F.lit("@"), F.hex(list_hash(F.col("eligible")))))
     )
     known = known_sets(marked, titles, artworks).withColumn("known", F.lit(True))
     fate = (

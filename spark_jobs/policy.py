@@ -20,15 +20,17 @@ def explored(options: Column, settings: Settings) -> Column:
     if settings.epsilon == 0:
         best = ranked(options)[0]["artwork_id"]
         return _with_propensity(options, lambda option: (option["artwork_id"] == best).cast("double"))
-    # softmax(log p / T) = p^(1/T) / Σ p^(1/T)
-    power = 1 / settings.temperature
-    total = F.aggregate(options, F.lit(0.0), lambda sum_, option: sum_ + F.pow(option["probability"], F.lit(power)))
+    # softmax(log p / T) = (p / m)^(1/T) / Σ (p / m)^(1/T). With m the largest p, one term is 1 and none is more: the
+    # sum neither vanishes nor overflows.
+    largest = F.array_max(F.transform(options, lambda option: option["probability"]))
+
+    def unnormalized(option: Column) -> Column:
+        return F.pow(option["probability"] / largest, F.lit(1 / settings.temperature))
+
+    total = F.aggregate(options, F.lit(0.0), lambda sum_, option: sum_ + unnormalized(option))
     return _with_propensity(
         options,
-        lambda option: (
-            F.lit(1 - settings.epsilon) * F.pow(option["probability"], F.lit(power)) / total
-            + F.lit(settings.epsilon) / size
-        ),
+        lambda option: F.lit(1 - settings.epsilon) * unnormalized(option) / total + F.lit(settings.epsilon) / size,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import date
 
 from delta.tables import DeltaTable
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import Table
@@ -15,15 +15,17 @@ from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
+    CATALOGUE_NAMES,
     NIGHT_STEPS,
     TITLE_CHOICES,
     TITLE_DEFAULTS,
     WANTED_PAIRS,
 )
 from spark_jobs.contexts import ONLY_CHOICE, UNIFORM, sorted_pairs, title_options
+from spark_jobs.hashing import row_hash
 from spark_jobs.policy import drawn, explored, ranked, uniform
 from spark_jobs.published import REMOVED, published_before
-from spark_jobs.validate import good_artworks, good_impressions
+from spark_jobs.validate import good_artworks, good_impressions, good_titles, known_artworks
 from spark_jobs.warehouse import Night
 
 KEY = ["user_id", "title_id"]
@@ -74,12 +76,12 @@ def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -
     )
     total = F.aggregate("left", F.lit(0.0), lambda sum_, option: sum_ + option["probability"])
     # The remaining artworks may have had no probability at all between them.
-    share = F.when(F.col("total") > 0, F.lit(1.0) / F.col("total"))
+    total_left = F.when(F.col("total") > 0, F.col("total"))
     renormalized = F.transform(
         "left",
         lambda option: F.struct(
             option["artwork_id"].alias("artwork_id"),
-            F.coalesce(option["probability"] * F.col("share"), F.lit(1.0) / F.size("left")).alias("probability"),
+            F.coalesce(option["probability"] / total_left, F.lit(1.0) / F.size("left")).alias("probability"),
         ),
     )
     ids = F.transform("left", lambda option: option["artwork_id"])
@@ -92,7 +94,6 @@ def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -
         published.join(active, "title_id", how="left")
         .withColumn("left", left)
         .withColumn("total", total)
-        .withColumn("share", share)
         .select("bucket", *KEY, distribution.alias("distribution"), "source", "model_version", "prompt_hash")
     )
 
@@ -118,19 +119,15 @@ def with_draw(choices: DataFrame, ds: date, settings: Settings) -> DataFrame:
     )
 
 
-def content_hash() -> Column:
-    return F.xxhash64(*CONTENT)
-
-
 def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
     """What stands after the night: `decided` with ds and updated_at, those of `before` where the choice is the same.
 
     `changed` tells which rows differ from `before`.
     """
     old = before.select(
-        *KEY, content_hash().alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at")
+        *KEY, row_hash(*CONTENT).alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at")
     )
-    same = F.coalesce(F.col("old_hash") == content_hash(), F.lit(False))
+    same = F.coalesce(F.col("old_hash") == row_hash(*CONTENT), F.lit(False))
     end_of_day = F.date_add(F.lit(ds), 1).cast("timestamp")
     return (
         decided.join(old, KEY, how="left")
@@ -165,11 +162,11 @@ def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
 
     A row that an earlier run of this night published and that this run no longer finds is removed.
     """
-    current = selections.select(*KEY, content_hash().alias("current_hash"), F.col("ds").alias("current_ds"))
+    current = selections.select(*KEY, row_hash(*CONTENT).alias("current_hash"), F.col("ds").alias("current_ds"))
     merged = (
         after.join(current, KEY, how="left")
         .where(F.col("current_ds").isNull() | (F.col("current_ds") <= F.lit(ds)))
-        .where(~F.col("current_hash").eqNullSafe(content_hash()))
+        .where(~F.col("current_hash").eqNullSafe(row_hash(*CONTENT)))
         # Nothing to remove.
         .where((F.col("source") != REMOVED) | F.col("current_ds").isNotNull())
         .select(*ARTWORK_SELECTIONS.column_names)
@@ -250,17 +247,24 @@ def merge_defaults(target: DeltaTable, defaults: DataFrame) -> None:
     )
 
 
-def differ(target: DataFrame, defaults: DataFrame) -> bool:
-    """Whether a merge would change anything: an empty one would still make a version."""
-    columns = ["title_id", "artwork_id"]
-    return not (
-        target.select(columns).exceptAll(defaults.select(columns)).isEmpty()
-        and defaults.select(columns).exceptAll(target.select(columns)).isEmpty()
+def differ(target: DataFrame, wanted: DataFrame) -> bool:
+    """Whether writing `wanted` would change anything: a write that changes nothing would still make a version."""
+    rows = wanted.select(*target.columns)
+    return not (target.exceptAll(rows).isEmpty() and rows.exceptAll(target).isEmpty())
+
+
+def catalogue_names(titles: DataFrame, artworks: DataFrame) -> DataFrame:
+    """Rows of `catalogue_names`: every title with the captions of its artworks."""
+    captions = artworks.groupBy("title_id").agg(
+        F.array_sort(F.collect_list(F.struct("artwork_id", "caption"))).alias("captions")
+    )
+    return titles.join(captions, "title_id", how="left").select(
+        "title_id", "name", "release_year", F.coalesce("captions", F.array()).alias("captions")
     )
 
 
 def publish(night: Night) -> None:
-    """Write the night's log, then merge it into `artwork_selections`, then renew `title_defaults`.
+    """Write the night's log, merge it into `artwork_selections`, then renew `title_defaults` and `catalogue_names`.
 
     The log comes first: a run that is killed in between is completed by its rerun, which makes the same rows.
     """
@@ -297,3 +301,6 @@ def publish(night: Night) -> None:
             defaults = default_artworks(good_artworks(night), good_impressions(night)).cache()
             if differ(now(TITLE_DEFAULTS), defaults):
                 merge_defaults(warehouse.delta(TITLE_DEFAULTS), defaults)
+            names = catalogue_names(good_titles(night), known_artworks(night)).cache()
+            if differ(now(CATALOGUE_NAMES), names):
+                warehouse.replace(CATALOGUE_NAMES, names.coalesce(1))

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from schemas.settings import Settings
 from schemas.tables import IMPRESSIONS
+from spark_jobs.hashing import list_hash
 from spark_jobs.policy import place_in_draw
 from spark_jobs.validate import judged
 from spark_jobs.warehouse import Night
@@ -131,7 +132,7 @@ def with_bands(sample: DataFrame, night: Night) -> DataFrame:
     return (
         sample.join(known, ["title_id", "ds"], how="left")
         .withColumn("bands", bands)
-        .withColumn("choice_key", F.concat("choice_key", F.lit("@"), F.hex(F.xxhash64("bands"))))
+        .withColumn("choice_key", F.concat("choice_key", F.lit("@"), F.hex(list_hash(F.col("bands")))))
         .drop("known")
     )
 

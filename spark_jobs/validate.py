@@ -15,6 +15,7 @@ from schemas.tables import (
     IMPRESSIONS,
     INPUTS,
     MAX_ARTWORKS,
+    NIGHT_STEPS,
     REJECTED_ROWS,
     TITLE_CANDIDATES,
     TITLES,
@@ -66,7 +67,11 @@ def judged(table: Table, rows: DataFrame, referred: dict[str, DataFrame], ds: da
             .drop("_known")
         )
     if table.key:
-        same_key = Window.partitionBy(F.col("rule").isNull(), *table.key).orderBy(F.xxhash64(*table.column_names))
+        # A hash passes over nulls: where it is equal, what is null decides.
+        nulls = [F.col(column.name).isNull() for column in table.columns if column.nullable]
+        same_key = Window.partitionBy(F.col("rule").isNull(), *table.key).orderBy(
+            F.xxhash64(*table.column_names), *nulls
+        )
         repeated = F.row_number().over(same_key) > 1
         rows = rows.withColumn("_repeated", repeated)
         rows = rows.withColumn("rule", F.coalesce("rule", F.when(F.col("_repeated"), "duplicate_key"))).drop(
@@ -92,15 +97,23 @@ def active_on(ds: date) -> Column:
 
 
 def night_rows(table: Table, rows: DataFrame, ds: date, settings: Settings) -> DataFrame:
-    """The rows of an input that a night reads: none from after ds, none older than `history_days`."""
+    """The rows of an input that a night reads: none from after ds, none older than `history_days`.
+
+    Those without a date are of every night, so that each says that they are broken.
+    """
     oldest = ds - timedelta(days=settings.history_days)
     if table is VIEWING_HISTORY:
-        return rows.where(F.col("watch_date").between(F.lit(oldest), F.lit(ds)))
+        return _of_days(rows, "watch_date", oldest, ds)
     if table is IMPRESSIONS:
-        return rows.where(F.col("ds").between(F.lit(oldest), F.lit(ds)))
+        return _of_days(rows, "ds", oldest, ds)
     if table is TITLE_CANDIDATES:
-        return rows.where(F.col("ds") == F.lit(ds))
+        return _of_days(rows, "ds", ds, ds)
     return rows
+
+
+def _of_days(rows: DataFrame, column: str, first: date, last: date) -> DataFrame:
+    day = F.col(column)
+    return rows.where(day.between(F.lit(first), F.lit(last)) | day.isNull())
 
 
 def good_titles(night: Night) -> DataFrame:
@@ -172,13 +185,35 @@ def check_present(night: Night) -> None:
             f"artworks: no row is active on {night.ds} (active_from, active_to). Load the artworks and run the night "
             "again"
         )
-    history = warehouse.read(VIEWING_HISTORY)
-    if history.where(F.col("watch_date") == F.lit(night.ds)).isEmpty():
-        newest = history.agg(F.max("watch_date")).collect()[0][0]
+    check_history(night)
+
+
+def check_history(night: Night) -> None:
+    """Raise ContractError where the night's day of history is missing. A service's first nights have none at all."""
+    history = night.warehouse.read(VIEWING_HISTORY)
+    if history.isEmpty():
+        if (read := most_history_read(night)) > 0:
+            raise ContractError(
+                f"viewing_history: the table is empty, though an earlier night read {read:,} rows of it. Load it and "
+                "run the night again"
+            )
+        print("viewing_history: the table is empty, as it is before anybody has watched anything", flush=True)
+    elif history.where(F.col("watch_date") == F.lit(night.ds)).isEmpty():
+        # As text: Python has no dates after the year 9999, and Spark does.
+        newest = history.agg(F.max("watch_date").cast("string")).collect()[0][0]
         raise ContractError(
             f"viewing_history: no rows with watch_date={night.ds}, so the day has not been loaded (the newest is "
             f"{newest}). Load it and run the night again"
         )
+
+
+def most_history_read(night: Night) -> int:
+    """The most rows of viewing history that any night has read; 0 before the first."""
+    if not night.warehouse.has(NIGHT_STEPS):
+        return 0
+    read = F.col("counts")[f"rows_{VIEWING_HISTORY.name}"]
+    validated = night.warehouse.read(NIGHT_STEPS).where(F.col("step") == "validate")
+    return int(validated.agg(F.coalesce(F.max(read), F.lit(0))).collect()[0][0])
 
 
 def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Settings, ds: date) -> None:
@@ -197,11 +232,11 @@ def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Se
 def validate(night: Night) -> None:
     """Check the inputs, note their versions and tonight's model; what breaks the contract goes to `rejected_rows`."""
     check_present(night)
-    model = model_of_tonight(night.settings)
+    chosen = model_of_tonight(night.settings)
     night.warehouse.create_missing()
     with night.step("validate") as counts:
         night.note_inputs()
-        night.note_model(model)
+        night.note_model(chosen)
         referred = {"title_id": good_titles(night)}
         read = [table for table in INPUTS if night.warehouse.has(table)]
         rows = {table: night_rows(table, night.input(table), night.ds, night.settings) for table in read}

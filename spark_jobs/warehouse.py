@@ -12,12 +12,13 @@ from typing import Any
 import deltalake
 import pyarrow as pa
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from inference.checkpoint import Checkpoint
+from inference.champion import Chosen
 from schemas.contract import ContractError, Table
-from schemas.settings import Settings
+from schemas.settings import Settings, settings
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -30,6 +31,8 @@ from schemas.tables import (
     SERVED,
     buckets_kept,
 )
+from spark_jobs.noted import Noted, begin_again, is_version_gone, reading_as_noted
+from spark_jobs.session import spark_session
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,43 @@ class Warehouse:
         return DeltaTable.forPath(self.spark, self.path(table))
 
     def version(self, table: Table) -> int:
-        return int(deltalake.DeltaTable(self.path(table)).version())
+        return self.state(table).version
 
-    def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """The table as it is now or at a version; a table that is not there raises ContractError."""
+    def state(self, table: Table) -> Noted:
+        """The table's newest version, and its id."""
+        opened = deltalake.DeltaTable(self.path(table))
+        return Noted(int(opened.version()), str(opened.metadata().id))
+
+    def read(self, table: Table) -> DataFrame:
+        """The table as it is now; a table that is not there raises ContractError."""
         if not self.has(table):
             raise ContractError(f"{table.name}: there is no Delta table at {self.path(table)}")
-        reader = self.spark.read.format("delta")
-        if version is not None:
-            reader = reader.option("versionAsOf", version)
-        return reader.load(self.path(table))
+        return self.spark.read.format("delta").load(self.path(table))
+
+    def read_as_noted(self, table: Table, noted: Noted, ds: date) -> DataFrame:
+        """The table as the night ds noted it. Raises ContractError where that can no longer be read."""
+        if not self.has(table):
+            raise begin_again(table.name, f"the table at {self.path(table)} was removed", ds)
+        if noted.table_id not in (None, self.state(table).table_id):
+            raise begin_again(table.name, f"the table at {self.path(table)} was dropped and made anew", ds)
+        try:
+            reader = self.spark.read.format("delta").option("versionAsOf", noted.version)
+            return reader.load(self.path(table))
+        except AnalysisException as error:
+            if not is_version_gone(error):
+                raise
+            raise begin_again(table.name, f"its version {noted.version} was removed from the log", ds) from error
 
     def frame(self, table: Table, rows: list[dict[str, Any]]) -> DataFrame:
         """A few rows of a table, made on the driver. Through Arrow, for which no Python worker has to start."""
         return self.spark.createDataFrame(pa.Table.from_pylist(rows, table.arrow_schema()), table.spark_schema())
 
     def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
-        """Write `rows` as the whole of one partition, in one commit: `replace(SCORES, rows, ds=ds)`."""
-        condition = " AND ".join(f"{column} = '{value}'" for column, value in partition.items())
+        """Write `rows` as the whole of one partition, in one commit: `replace(SCORES, rows, ds=ds)`.
+
+        Without a partition they become the whole table.
+        """
+        condition = " AND ".join(f"{column} = '{value}'" for column, value in partition.items()) or "true"
         (
             rows.select(*table.column_names)
             .write.format("delta")
@@ -101,13 +123,25 @@ class Warehouse:
         return {"delta.deletedFileRetentionDuration": kept, "delta.logRetentionDuration": kept}
 
 
+@contextmanager
+def open_warehouse(name: str) -> Iterator[Warehouse]:
+    """The warehouse of the settings in a Spark session of its own, which ends with the block."""
+    # Read before a JVM starts, so that what is wrong in them is said at once.
+    config = settings()
+    spark = spark_session(name)
+    try:
+        yield Warehouse(spark, config)
+    finally:
+        spark.stop()
+
+
 @dataclass
 class Night:
-    """One night of a warehouse: its date, and its inputs at the versions that were noted when it began."""
+    """One night of a warehouse: its date, and its inputs as they were noted when it began."""
 
     warehouse: Warehouse
     ds: date
-    _noted: dict[str, int] | None = None
+    _noted: dict[str, Noted] | None = None
 
     @property
     def spark(self) -> SparkSession:
@@ -117,33 +151,43 @@ class Night:
     def settings(self) -> Settings:
         return self.warehouse.settings
 
-    def read_as_of_now(self) -> dict[str, int]:
+    def read_as_of_now(self) -> dict[str, Noted]:
         """Read inputs at their present versions, which are returned. Nothing is written: for a job of one step."""
         read = [table for table in (*INPUTS, ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG) if self.warehouse.has(table)]
-        self._noted = {table.name: self.warehouse.version(table) for table in read}
+        self._noted = {table.name: self.warehouse.state(table) for table in read}
         return self._noted
 
     def note_inputs(self) -> None:
-        """Note the version of each table that this night reads; every later step reads at these versions."""
-        noted = self.read_as_of_now()
-        rows = [{"ds": self.ds, "source_table": name, "version": version} for name, version in noted.items()]
+        """Note version and id of each table that this night reads; every later step reads just these."""
+        rows = [
+            {"ds": self.ds, "source_table": name, "version": noted.version, "table_id": noted.table_id}
+            for name, noted in self.read_as_of_now().items()
+        ]
         self.replace(NIGHT_INPUTS, self.warehouse.frame(NIGHT_INPUTS, rows))
 
-    def noted_versions(self) -> dict[str, int]:
+    def noted(self) -> dict[str, Noted]:
+        """What `note_inputs` noted, by the table's name."""
         if self._noted is None:
             rows = self.tonight(NIGHT_INPUTS).collect()
             if not rows:
                 raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
-            self._noted = {row["source_table"]: row["version"] for row in rows}
+            self._noted = {row["source_table"]: Noted(row["version"], row["table_id"]) for row in rows}
         return self._noted
 
     def on(self, day: date) -> Night:
-        """The night of another day that reads its inputs at this one's versions."""
-        return Night(self.warehouse, day, self.noted_versions())
+        """The night of another day that reads its inputs as this one does."""
+        return Night(self.warehouse, day, self.noted())
 
-    def note_model(self, model: Checkpoint) -> None:
-        """Note the model that scores this night; every later step uses it."""
-        row = {"ds": self.ds, "model_version": model.version, "checkpoint": str(model.path.resolve())}
+    def note_model(self, chosen: Chosen) -> None:
+        """Note the model that scores this night, and why it does; every later step uses it."""
+        model = chosen.model
+        row = {
+            "ds": self.ds,
+            "model_version": model.version,
+            "checkpoint": str(model.path.resolve()),
+            "why": chosen.why,
+        }
+        print(f"validate: {model.version} scores this night: {chosen.why}", flush=True)
         self.replace(NIGHT_MODELS, self.warehouse.frame(NIGHT_MODELS, [row]))
 
     def model_version(self) -> str:
@@ -154,10 +198,10 @@ class Night:
 
     def input(self, table: Table) -> DataFrame:
         """An input at its noted version; an optional one that was not there is empty."""
-        versions = self.noted_versions()
-        if table.name not in versions:
+        noted = self.noted().get(table.name)
+        if noted is None:
             return self.warehouse.frame(table, [])
-        return self.warehouse.read(table, versions[table.name]).select(*table.column_names)
+        return self.warehouse.read_as_noted(table, noted, self.ds).select(*table.column_names)
 
     def tonight(self, table: Table) -> DataFrame:
         """The rows of a table that this night made."""
@@ -171,7 +215,8 @@ class Night:
         """Time a step and keep what it counted in `night_steps`, if it ends well."""
         counts: dict[str, int] = {}
         began = time.monotonic()
-        yield counts
+        with reading_as_noted(self.ds):
+            yield counts
         seconds = time.monotonic() - began
         row = {"ds": self.ds, "step": name, "seconds": seconds, "counts": list(counts.items())}
         self.replace(NIGHT_STEPS, self.warehouse.frame(NIGHT_STEPS, [row]), step=name)

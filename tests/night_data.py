@@ -200,7 +200,7 @@ class SmallWarehouse:
         return sorted(frame.collect(), key=str)
 
 
-def unloadable_checkpoint(folder: Path) -> Path:
+def small_checkpoint(folder: Path) -> Path:
     """A random Llama that no test loads: the Spark steps read its version."""
     write_manifest(make_checkpoint(folder), "tests")
     return folder
@@ -210,7 +210,7 @@ def small_warehouse(spark: SparkSession, folder: Path, **settings: Any) -> Small
     """Inputs not yet written. No exploring slice, so that every pair with a choice is asked."""
     defaults = {
         "warehouse": str(folder / "warehouse"),
-        "model": str(unloadable_checkpoint(folder / "checkpoint")),
+        "model": str(small_checkpoint(folder / "checkpoint")),
         "buckets": 2,
         "titles_per_user": 3,
         "uniform_share": 0.0,

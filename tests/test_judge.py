@@ -16,7 +16,7 @@ from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.tables import POLICY_ESTIMATES
-from tests.night_data import unloadable_checkpoint
+from tests.night_data import small_checkpoint
 from training.judge import judge
 from training.registry import Registry
 
@@ -25,7 +25,7 @@ DS = date(2026, 1, 14)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = unloadable_checkpoint(tmp_path / "candidate")
+    made = small_checkpoint(tmp_path / "candidate")
     (made / "report.html").write_text("a page")
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import deltalake
@@ -22,7 +23,7 @@ def test_small_files_become_one_and_versions_are_kept_for_as_long_as_is_set_now(
     rows = [choice_row(title, 2) for title in ("one", "two", "three")]
     for row in rows:
         made.frame(TITLE_CHOICES, [row]).write.format("delta").mode("append").save(made.path(TITLE_CHOICES))
-    before = made.version(TITLE_CHOICES)
+    before = made.state(TITLE_CHOICES)
 
     maintain(Warehouse(spark, made.settings.model_copy(update={"retention_days": 8})))
     table = deltalake.DeltaTable(made.path(TITLE_CHOICES))
@@ -33,7 +34,7 @@ def test_small_files_become_one_and_versions_are_kept_for_as_long_as_is_set_now(
         assert kept["delta.deletedFileRetentionDuration"] == "interval 8 days"
         assert kept["delta.logRetentionDuration"] == "interval 8 days"
     # The files of an hour ago are still there to be read.
-    assert made.read(TITLE_CHOICES, before).count() == 3
+    assert made.read_as_noted(TITLE_CHOICES, before, date(2026, 1, 1)).count() == 3
     after = table.version()
     maintain(Warehouse(spark, made.settings.model_copy(update={"retention_days": 8})))
     history = deltalake.DeltaTable(made.path(TITLE_CHOICES)).history()

@@ -298,3 +298,38 @@ def test_numbers_are_distinct_and_the_same_for_the_same_ids(spark: SparkSession)
     )
     assert first == second
     assert len(set(first.values())) == 3000
+
+
+def test_a_service_on_its_first_day_publishes_what_it_can_and_says_so(
+    small: SmallWarehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.history, small.wanted = [], []
+    small.write_inputs()
+    small.run()
+    assert "viewing_history: the table is empty" in (said := capsys.readouterr().out)
+    assert "nobody has watched a title with an active artwork" in said
+    assert small.rows(ARTWORK_SELECTIONS) == []
+    assert {row["title_id"] for row in small.rows(TITLE_DEFAULTS)} == {"t1", "t2", "t3"}
+
+
+def test_a_first_day_with_wanted_pairs_publishes_them(small: SmallWarehouse) -> None:
+    small.history = []
+    small.write_inputs()
+    small.run()
+    assert set(selections(small)) == ALL_PAIRS
+
+
+def test_nobody_having_watched_what_has_an_artwork_ends_no_night(small: SmallWarehouse) -> None:
+    small.history, small.wanted = [viewing("u1", "gone")], []
+    small.write_inputs()
+    small.run()
+    assert small.rows(ARTWORK_SELECTIONS) == []
+    assert len(small.rows(TITLE_DEFAULTS)) == 3
+
+
+def test_a_history_that_is_empty_all_at_once_stops_the_night(small: SmallWarehouse) -> None:
+    small.write_inputs()
+    small.run()
+    small.write(VIEWING_HISTORY, [])
+    with pytest.raises(ContractError, match="the table is empty, though an earlier night read 4 rows of it"):
+        small.prepare(day(1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -41,6 +44,31 @@ def test_propensities_follow_the_formula(spark: SparkSession) -> None:
     squares = 0.8**2 + 0.2**2
     expected = {"a": 0.7 * 0.64 / squares + 0.1, "b": 0.7 * 0.04 / squares + 0.1, "c": 0.1}
     assert {row["artwork_id"]: row["propensity"] for row in found} == pytest.approx(expected)
+
+
+WEIGHTS = st.one_of(st.just(0.0), st.floats(1e-300, 1e-280), st.floats(1e-9, 1.0))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pairs=st.lists(st.lists(WEIGHTS, min_size=2, max_size=40).filter(any), min_size=1, max_size=30),
+    temperature=st.one_of(st.floats(1e-6, 1e-2), st.floats(1e-2, 1000)),
+    epsilon=st.one_of(st.just(1e-3), st.floats(0, 1)),
+)
+def test_a_policy_is_a_distribution_that_keeps_the_order_at_every_temperature(
+    pairs: list[list[float]], temperature: float, epsilon: float, spark: SparkSession
+) -> None:
+    normalized = [[weight / math.fsum(weights) for weight in weights] for weights in pairs]
+    rows = [([(f"a{n:02}", p) for n, p in enumerate(each)],) for each in normalized]
+    frame = spark.createDataFrame(rows, "options array<struct<artwork_id:string,probability:double>>")
+    policy = explored(F.col("options"), Settings(temperature=temperature, epsilon=epsilon))
+    for row in frame.select(policy.alias("policy")).collect():
+        found = [(option["probability"], option["propensity"]) for option in row["policy"]]
+        assert math.fsum(propensity for _, propensity in found) == pytest.approx(1)
+        least = epsilon / len(found)
+        assert all(least - 1e-12 <= propensity <= 1 + 1e-12 for _, propensity in found)
+        by_probability = [propensity for _, propensity in sorted(found)]
+        assert by_probability == pytest.approx(sorted(by_probability), abs=1e-12)
 
 
 def test_without_epsilon_the_best_artwork_gets_all(spark: SparkSession) -> None:

@@ -13,7 +13,7 @@ from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.paths import without_password
 from schemas.settings import Settings
-from tests.night_data import unloadable_checkpoint
+from tests.night_data import small_checkpoint
 from training import registry as module
 from training.registry import Registry
 
@@ -21,7 +21,7 @@ from training.registry import Registry
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> list[Path]:
     """Three checkpoints of different names, which makes their versions differ."""
-    made = [unloadable_checkpoint(tmp_path / name) for name in ("first", "second", "third")]
+    made = [small_checkpoint(tmp_path / name) for name in ("first", "second", "third")]
     for folder in made:
         write_manifest(folder, folder.name)
     return made

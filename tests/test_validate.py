@@ -11,9 +11,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType
 
-from schemas.contract import ContractError, Table
-from schemas.tables import ARTWORKS, IMPRESSIONS, TITLE_CANDIDATES, TITLES, VIEWING_HISTORY
-from spark_jobs.validate import check_columns, judged
+from schemas.contract import ContractError, Table, array
+from schemas.settings import Settings
+from schemas.tables import ARTWORKS, IMPRESSIONS, INPUTS, TITLE_CANDIDATES, TITLES, VIEWING_HISTORY
+from spark_jobs.validate import check_columns, judged, night_rows, rejected
 from tests.night_data import DAY, artwork, nullable, title, viewing
 
 
@@ -52,6 +53,10 @@ def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known:
         (VIEWING_HISTORY, viewing(" ", "t"), "user_id_blank"),
         (VIEWING_HISTORY, ("u", "t", datetime(2031, 1, 10), 0.5, DAY), "watched_at_not_on_watch_date"),
         (TITLES, title("t", " "), "name_blank"),
+        (TITLES, title("t", genres=[]), None),
+        (TITLES, title("t", genres=["Drama", None]), "genres_has_null"),
+        (ARTWORKS, (*artwork("a", "t")[:3], [None], *artwork("a", "t")[4:]), "themes_has_null"),
+        (ARTWORKS, (*artwork("a", "t")[:3], None, *artwork("a", "t")[4:]), None),
         (TITLES, title("t", "שלום 🐕"), None),
         (ARTWORKS, artwork("a", "t"), None),
         (ARTWORKS, artwork("a", "t", "  "), "caption_blank"),
@@ -64,12 +69,78 @@ def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known:
         (IMPRESSIONS, impression(propensity=1.5), "propensity_out_of_range"),
         (IMPRESSIONS, impression(eligible_artwork_ids=["b"]), "shown_artwork_not_eligible"),
         (IMPRESSIONS, impression(ds=date(2026, 1, 9)), "shown_at_not_on_ds"),
+        (IMPRESSIONS, impression(eligible_artwork_ids=["a", None]), "eligible_artwork_ids_has_null"),
+        (IMPRESSIONS, impression(eligible_artwork_ids=None), "eligible_artwork_ids_missing"),
+        (IMPRESSIONS, impression(eligible_artwork_ids=[]), "shown_artwork_not_eligible"),
+        (IMPRESSIONS, impression(propensity=float("nan")), "propensity_out_of_range"),
+        (IMPRESSIONS, impression(play_seconds=float("nan")), "play_seconds_out_of_range"),
+        (IMPRESSIONS, impression(play_seconds=float("inf")), "play_seconds_out_of_range"),
+        (IMPRESSIONS, impression(play_seconds=-1.0), "play_seconds_out_of_range"),
+        (IMPRESSIONS, impression(user_id="\u200b"), "user_id_blank"),
     ],
 )
 def test_a_row_is_told_the_rule_it_breaks(
     spark: SparkSession, table: Table, row: tuple[Any, ...], rule: str | None
 ) -> None:
     assert rules(spark, table, [row]) == [rule]
+
+
+NO_TEXT = "cast(X'E96D696C65' as string)"
+"""Latin-1, as a careless export writes it."""
+
+
+@pytest.mark.parametrize("table", INPUTS, ids=lambda table: table.name)
+def test_text_that_is_not_utf8_is_rejected_wherever_it_stands(spark: SparkSession, table: Table) -> None:
+    """Spark carries such bytes as a string; Arrow, which the scorer and every lookup read by, refuses them."""
+    good = {
+        VIEWING_HISTORY.name: viewing("u", "t"),
+        TITLES.name: title("t", synopsis="s"),
+        ARTWORKS.name: (*artwork("a", "t")[:4], "uri", *artwork("a", "t")[5:]),
+        TITLE_CANDIDATES.name: (DAY, "u", "t", 1),
+        IMPRESSIONS.name: impression(),
+    }[table.name]
+    frame = spark.createDataFrame([good], nullable(table))
+    referred = {"title_id": spark.createDataFrame([("t",)], "title_id string")} if table.references else {}
+    spoiled = {column.name: F.expr(NO_TEXT) for column in table.columns if column.type == "string"}
+    spoiled |= {
+        column.name: F.array(F.lit("a"), F.expr(NO_TEXT)) for column in table.columns if column.type == array("string")
+    }
+    assert spoiled
+    assert judged(table, frame, referred, DAY).collect()[0]["rule"] is None
+    for name, value in spoiled.items():
+        bad = judged(table, frame.withColumn(name, value), referred, DAY)
+        assert bad.collect()[0]["rule"] == "not_utf8", name
+        # The rejected row itself can be read by everybody.
+        kept = rejected(table, bad, DAY, "validate").select("row", F.expr("is_valid_utf8(row)").alias("valid"))
+        assert kept.collect()[0]["valid"]
+        assert "\ufffdmile" in json.loads(kept.collect()[0]["row"])[name][-6:] or "\ufffdmile" in str(kept.collect())
+
+
+def test_inputs_hold_no_other_containers_than_arrays_of_text() -> None:
+    """The rules of nulls and of UTF-8 look into these alone."""
+    kinds = {str(column.type) for table in INPUTS for column in table.columns if not isinstance(column.type, str)}
+    assert kinds == {str(array("string"))}
+
+
+@pytest.mark.parametrize("table", [VIEWING_HISTORY, IMPRESSIONS, TITLE_CANDIDATES], ids=lambda table: table.name)
+def test_a_row_without_a_date_is_of_every_night(spark: SparkSession, table: Table) -> None:
+    """No night's partition holds it, and nothing may vanish."""
+    dated = {"ds", "watch_date"} & set(table.column_names)
+    row = {column.name: None for column in table.columns}
+    frame = spark.createDataFrame([tuple(row.values())], nullable(table))
+    kept = night_rows(table, frame, DAY, Settings())
+    assert [found["rule"] for found in judged(table, kept, {}, DAY).collect()] != [None]
+    assert {f"{name}_missing" for name in dated} <= {rule.name for rule in table.row_rules}
+
+
+def test_which_of_two_rows_with_one_key_stays_is_told_by_their_nulls_too(spark: SparkSession) -> None:
+    """Their hashes are equal, since a hash passes over nulls."""
+    rows = [("t", "n", None, ["x"], None), ("t", "n", None, None, "x")]
+    stayed = []
+    for order in (rows, rows[::-1]):
+        frame = spark.createDataFrame(order, nullable(TITLES)).coalesce(1)
+        stayed.append(judged(TITLES, frame, {}, DAY).where("rule is null").collect())
+    assert stayed[0] == stayed[1]
 
 
 def test_of_rows_with_one_key_one_stays(spark: SparkSession) -> None:
@@ -105,8 +176,6 @@ def test_further_columns_are_let_be(spark: SparkSession) -> None:
 
 
 def test_a_rejected_row_is_kept_whole(spark: SparkSession) -> None:
-    from spark_jobs.validate import rejected
-
     frame = spark.createDataFrame([viewing("u", "t", completion=7.0)], nullable(VIEWING_HISTORY))
     row = rejected(VIEWING_HISTORY, judged(VIEWING_HISTORY, frame, {}, DAY), DAY, "validate").collect()[0]
     assert (row["source_table"], row["rule"]) == ("viewing_history", "completion_out_of_range")

@@ -1,0 +1,54 @@
+"""What a night noted of the tables that it reads: the version of each, and its id, since a table that was dropped and
+made anew counts its versions from 0 again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException
+
+from schemas.contract import ContractError
+from schemas.tables import TABLES
+
+_FILE_GONE = re.compile(r"\[(?:FAILED_READ_FILE\.FILE_NOT_EXIST|DELTA_FILE_NOT_FOUND\w*)\]\D*?file (\S+)")
+_VERSION_GONE = re.compile(r"DELTA_VERSION_NOT_FOUND|DELTA_NO_RECREATABLE_HISTORY_FOUND|DELTA_TIMESTAMP_EARLIER")
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A table as it was: its Delta version, and the id that Delta gave it when it was made (None: not noted)."""
+
+    version: int
+    table_id: str | None
+
+
+def begin_again(table_name: str, what: str, ds: date) -> ContractError:
+    """The error of a night that cannot read a table as it noted it."""
+    return ContractError(f"{table_name}: {what} since the night of {ds} began: begin it again (step validate)")
+
+
+@contextmanager
+def reading_as_noted(ds: date) -> Iterator[None]:
+    """Raise ContractError that names the table where Spark finds files of a version gone: the version was vacuumed.
+
+    Delta plans by its log, so only the task that opens a file finds this out.
+    """
+    try:
+        yield
+    except Py4JJavaError as error:
+        found = _FILE_GONE.search(str(error.java_exception))
+        if found is None:
+            raise
+        table = next((name for name in TABLES if f"/{name}/" in found[1]), found[1])
+        raise begin_again(table, "files of the version that it reads were removed (VACUUM)", ds) from error
+
+
+def is_version_gone(error: AnalysisException) -> bool:
+    """Whether Delta says that the log no longer has a version."""
+    return bool(_VERSION_GONE.match(str(error.getCondition())))
