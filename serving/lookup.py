@@ -8,35 +8,43 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.arguments import place
 from schemas.buckets import bucket_of
+from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
-from schemas.tables import ARTWORKS, TITLES
+from schemas.tables import CATALOGUE_NAMES
 from serving.selections import Selections
 from serving.tables import literals, open_table, rows, wide_console
 
 EXAMPLE_USER = "42"
 
 
-def title_names(warehouse: str, title_ids: Iterable[str]) -> dict[str, str]:
-    found = rows(
-        f"SELECT title_id, name, release_year FROM titles WHERE title_id IN ({literals(title_ids)})",
-        titles=open_table(warehouse, TITLES),
-    )
-    return {t["title_id"]: f"{t['name']} ({t['release_year']})" if t["release_year"] else t["name"] for t in found}
+@dataclass(frozen=True)
+class Names:
+    """What ids are called, by id."""
+
+    titles: dict[str, str]
+    captions: dict[str, str]
 
 
-def artwork_captions(warehouse: str, artwork_ids: Iterable[str]) -> dict[str, str]:
-    found = rows(
-        f"SELECT artwork_id, caption FROM artworks WHERE artwork_id IN ({literals(artwork_ids)})",
-        artworks=open_table(warehouse, ARTWORKS),
+def names_of(warehouse: str, title_ids: Iterable[str]) -> Names:
+    """The names of titles and of their artworks; none where no night has written them yet."""
+    try:
+        names = open_table(warehouse, CATALOGUE_NAMES)
+    except ContractError:
+        return Names({}, {})
+    found = rows(f"SELECT * FROM names WHERE title_id IN ({literals(title_ids)})", names=names)
+    return Names(
+        {t["title_id"]: f"{t['name']} ({t['release_year']})" if t["release_year"] else t["name"] for t in found},
+        {each["artwork_id"]: each["caption"] for title in found for each in title["captions"]},
     )
-    return {artwork["artwork_id"]: artwork["caption"] for artwork in found}
 
 
 def choices_of(selections: Selections, user_id: str, title_id: str | None) -> list[dict[str, Any]]:
@@ -50,7 +58,7 @@ def choices_of(selections: Selections, user_id: str, title_id: str | None) -> li
     return []
 
 
-def told(choices: list[dict[str, Any]], names: dict[str, str], captions: dict[str, str], heading: str) -> Table:
+def told(choices: list[dict[str, Any]], names: Names, heading: str) -> Table:
     """The choices as a table that a person can read."""
     # Names, captions and ids are others' text: what stands in square brackets there is no markup.
     table = Table(
@@ -66,8 +74,8 @@ def told(choices: list[dict[str, Any]], names: dict[str, str], captions: dict[st
         table.add_column(column, justify="right" if column.startswith("prop") or column == "probability" else "left")
     for choice in choices:
         table.add_row(
-            escape(names.get(choice["title_id"], choice["title_id"])),
-            escape(captions.get(choice["artwork_id"], choice["artwork_id"])),
+            escape(names.titles.get(choice["title_id"], choice["title_id"])),
+            escape(names.captions.get(choice["artwork_id"], choice["artwork_id"])),
             *(f"{choice[share]:.3f}" if share in choice else "" for share in ("probability", "propensity")),
             choice["source"],
             str(choice.get("ds", "")),
@@ -90,19 +98,23 @@ def lookup(warehouse: str, user_id: str | None, title_id: str | None) -> Table:
     if user_id is None:
         user_id = EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user() or EXAMPLE_USER
     choices = choices_of(selections, user_id, title_id)
-    names = title_names(warehouse, {choice["title_id"] for choice in choices})
-    captions = artwork_captions(warehouse, {choice["artwork_id"] for choice in choices})
+    names = names_of(warehouse, {choice["title_id"] for choice in choices})
     heading = heading_of(user_id, title_id, choices, bucket_of(user_id, selections.buckets))
-    return told(choices, names, captions, heading)
+    return told(choices, names, heading)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.lookup", description=str(__doc__).splitlines()[0])
     parser.add_argument("--user", help=f"default: {EXAMPLE_USER}, or whoever is there")
     parser.add_argument("--title", help="one title; default: all that were chosen for")
-    parser.add_argument("--warehouse", default=settings().warehouse, help="default: %(default)s")
+    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
     parsed = parser.parse_args(arguments)
-    return exit_status("lookup", lambda: wide_console().print(lookup(parsed.warehouse, parsed.user, parsed.title)))
+
+    def work() -> None:
+        warehouse = parsed.warehouse or settings().warehouse
+        wide_console().print(lookup(warehouse, parsed.user, parsed.title))
+
+    return exit_status("lookup", work)
 
 
 if __name__ == "__main__":

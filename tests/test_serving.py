@@ -16,14 +16,14 @@ from schemas.contract import Table
 from schemas.exit_codes import REFUSED
 from schemas.tables import (
     ARTWORK_SELECTIONS,
-    ARTWORKS,
     AUDIT_RESULTS,
     BUCKETS_PROPERTY,
+    CATALOGUE_NAMES,
+    NIGHT_MODELS,
     NIGHT_STEPS,
     REJECTED_ROWS,
     SCORING_RUNS,
     TITLE_DEFAULTS,
-    TITLES,
 )
 from scripts.follow import Follower
 from serving import fingerprint, lookup, summary
@@ -78,13 +78,7 @@ def selection(user_id: str, title_id: str, artwork_id: str) -> dict[str, Any]:
 
 
 def artwork(artwork_id: str, caption: str) -> dict[str, Any]:
-    return {
-        "artwork_id": artwork_id,
-        "title_id": "7",
-        "caption": caption,
-        "is_default": False,
-        "active_from": date(2020, 1, 1),
-    }
+    return {"artwork_id": artwork_id, "caption": caption}
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +110,11 @@ def warehouse(tmp_path: Path) -> Path:
         **{BUCKETS_PROPERTY: str(BUCKETS)},
     )
     write(tmp_path, TITLE_DEFAULTS, [{"title_id": "7", "artwork_id": "a2"}])
-    write(tmp_path, TITLES, [{"title_id": "7", "name": "Toy Story", "release_year": 1995}])
-    write(tmp_path, ARTWORKS, [artwork("a1", "Two friends on a shelf"), artwork("a2", "A boy waves")])
+    captions = [artwork("a1", "Two friends on a shelf"), artwork("a2", "A boy waves")]
+    names = {"title_id": "7", "name": "Toy Story", "release_year": 1995, "captions": captions}
+    write(tmp_path, CATALOGUE_NAMES, [names])
+    chosen = {"ds": DS, "model_version": "tiny-1", "checkpoint": "/models/tiny", "why": "no champion in sqlite:///r.db"}
+    write(tmp_path, NIGHT_MODELS, [chosen])
     return tmp_path
 
 
@@ -126,6 +123,7 @@ def test_the_summary_tells_what_the_night_did(warehouse: Path, capsys: pytest.Ca
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     for expected in (
         "titles 200 2",
+        "scored by tiny-1: no champion in sqlite:///r.db",
         "titles name_blank 2",
         "wanted 260",
         "carried over, unchanged 50",
@@ -172,10 +170,8 @@ def test_what_is_not_known_is_said(warehouse: Path, capsys: pytest.CaptureFixtur
 def test_square_brackets_in_names_and_captions_are_no_markup(
     warehouse: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for table, row in (
-        (ARTWORKS, artwork("a3", "[REC] on a screen[/b]")),
-        (ARTWORK_SELECTIONS, selection("[/u]", "7", "a3")),
-    ):
+    name = {"title_id": "8", "name": "[REC]", "captions": [artwork("a3", "[REC] on a screen[/b]")]}
+    for table, row in ((CATALOGUE_NAMES, name), (ARTWORK_SELECTIONS, selection("[/u]", "8", "a3"))):
         added = pa.Table.from_pylist([row], schema=table.arrow_schema())
         write_deltalake(str(warehouse / table.name), added, mode="append")
     said = told(warehouse, capsys, "--user", "[/u]")
