@@ -20,7 +20,7 @@ from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
-from serving.tables import wide_console
+from serving.console import wide_console
 
 ASSUMED: dict[str, tuple[float, str]] = {
     "users": (300e6, "users"),

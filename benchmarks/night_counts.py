@@ -14,6 +14,7 @@ from inference.questions import Choices, Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError, Table
+from schemas.store import open_table, rows
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
@@ -23,7 +24,6 @@ from schemas.tables import (
     VIEWING_HISTORY,
     WANTED_PAIRS,
 )
-from serving.tables import open_table, rows
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
-from deltalake import DeltaTable
 
 from examples.truth import FOLDER, Truth, read_truth
 from schemas.arguments import night_date, place
 from schemas.contract import ContractError, Table
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
+from schemas.store import batches, open_table
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, MAX_ARTWORKS, TITLES, VIEWING_HISTORY
 
 POLICIES = ("random", "popular", "rule", "model", "oracle")
@@ -125,7 +124,7 @@ def _best(plays: np.ndarray, scores: np.ndarray) -> float:
 
 def scored_pairs(warehouse: Path, ds: date) -> Iterator[Pair]:
     columns = ["user_id", "title_id", "artwork_ids", "probabilities"]
-    for row in _rows(warehouse, ARTWORK_SCORES, columns, pc.field("ds") == ds):
+    for row in _rows(warehouse, ARTWORK_SCORES, columns, f"ds = DATE '{ds}'"):
         yield Pair(row["user_id"], row["title_id"], row["artwork_ids"], np.array(row["probabilities"]))
 
 
@@ -140,7 +139,7 @@ def knowledge(warehouse: Path, ds: date, configured: Settings) -> Knowledge:
 def _impression_counts(warehouse: Path, ds: date) -> tuple[dict[str, int], dict[str, int]]:
     shown: dict[str, int] = defaultdict(int)
     played: dict[str, int] = defaultdict(int)
-    for row in _rows(warehouse, IMPRESSIONS, ["artwork_id", "played"], pc.field("ds") <= ds):
+    for row in _rows(warehouse, IMPRESSIONS, ["artwork_id", "played"], f"ds <= DATE '{ds}'"):
         shown[row["artwork_id"]] += 1
         played[row["artwork_id"]] += row["played"]
     return shown, played
@@ -171,18 +170,14 @@ def _counts(viewings: dict[str, tuple[datetime, float]], genres: dict[str, list[
 
 def _history(warehouse: Path, ds: date, days: int) -> Iterator[dict[str, Any]]:
     """The viewings that a night reads: of ds and of the `days` before it (spark_jobs/validate.py)."""
-    watched = pc.field("watch_date")
     columns = ["user_id", "title_id", "watched_at", "completion"]
-    return _rows(warehouse, VIEWING_HISTORY, columns, (watched <= ds) & (watched >= ds - timedelta(days=days)))
+    wanted = f"watch_date BETWEEN DATE '{ds - timedelta(days=days)}' AND DATE '{ds}'"
+    return _rows(warehouse, VIEWING_HISTORY, columns, wanted)
 
 
-def _rows(
-    warehouse: Path, table: Table, columns: list[str], wanted: pc.Expression | None = None
-) -> Iterator[dict[str, Any]]:
-    folder = str(warehouse / table.name)
-    if not DeltaTable.is_deltatable(folder):
-        raise ContractError(f"{folder} is not a Delta table: fill the warehouse and run a night first")
-    for batch in DeltaTable(folder).to_pyarrow_dataset().to_batches(columns=columns, filter=wanted):
+def _rows(warehouse: Path, table: Table, columns: list[str], wanted: str = "true") -> Iterator[dict[str, Any]]:
+    opened = open_table(str(warehouse), table, remedy="fill the warehouse and run a night first")
+    for batch in batches(f"SELECT {', '.join(columns)} FROM {table.name} WHERE {wanted}", **{table.name: opened}):
         yield from batch.to_pylist()
 
 

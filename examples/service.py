@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from examples.catalogue import Artwork, Title
 from examples.truth import truth_of, write_truth
 from schemas.contract import ContractError, Table
 from schemas.paths import is_uri
+from schemas.store import open_table
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
 
@@ -74,6 +75,7 @@ def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
 
 def write_service(service: Service, warehouse: Path) -> dict[str, int]:
     """Write the input tables and the truth to a new warehouse, whole or not at all; rows per table."""
+    new_folder(str(warehouse))
     # Renamed when whole, so that a run that was killed leaves no half-filled warehouse; the next run removes its part.
     part = warehouse.with_name(f".{warehouse.name}.marquee-part")
     try:
@@ -116,13 +118,15 @@ def new_folder(warehouse: str) -> Path:
 
 def last_day(warehouse: str) -> date:
     """The last day on which anything was watched in a warehouse, a folder or the URI of an object store."""
-    history = f"{warehouse.rstrip('/')}/{VIEWING_HISTORY.name}"
-    if not DeltaTable.is_deltatable(history):
-        raise ContractError(f"{history} is not a Delta table: fill the warehouse first (python -m examples --help)")
-    days = [partition["watch_date"] for partition in DeltaTable(history).partitions()]
+    history = open_table(warehouse, VIEWING_HISTORY, remedy="fill the warehouse first (python -m examples --help)")
+    # As text, which sorts alike: a day may be missing, or be one that no Python date is.
+    days = sorted(str(day) for each in history.partitions() if (day := each["watch_date"]) is not None)
     if not days:
-        raise ContractError(f"{history} is empty: nobody has watched anything, so there is no last day")
-    return max(date.fromisoformat(str(day)) for day in days)
+        raise ContractError(f"{history.table_uri} is empty: nobody has watched anything, so there is no last day")
+    try:
+        return date.fromisoformat(days[-1])
+    except ValueError as error:
+        raise ContractError(f"{history.table_uri} has a last day of {days[-1]}: name the night yourself") from error
 
 
 def _arrow(table: Table, rows: Iterable[dict[str, Any]]) -> pa.Table:

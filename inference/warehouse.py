@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError
 from pyarrow.dataset import get_partition_keys
 
 from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError, Table
+from schemas.store import arrow_dataset, location, open_table
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTIONS,
@@ -54,8 +55,10 @@ class Night:
     _opened: dict[str, DeltaTable] = field(default_factory=dict)
 
     def path(self, table: Table) -> str:
-        place = self.into if self.into and table in SCORED else self.warehouse
-        return f"{place.rstrip('/')}/{table.name}"
+        return location(self._place(table), table)
+
+    def _place(self, table: Table) -> str:
+        return self.into if self.into and table in SCORED else self.warehouse
 
     def create_missing(self) -> None:
         """Make the tables of `into`; those of a warehouse are made by the step validate."""
@@ -92,7 +95,7 @@ class Night:
         """The rows of one partition of tonight as a stream, in the order in which they are stored."""
         if table.name not in self._opened:
             self._opened[table.name] = self._latest(table)
-        dataset = self._opened[table.name].to_pyarrow_dataset(file_pruning_predicate=self._filters(partition))
+        dataset = arrow_dataset(self._opened[table.name], table, file_pruning_predicate=self._filters(partition))
         missing = sorted(set(columns) - set(dataset.schema.names))
         if missing:
             raise ContractError(f"{self.path(table)}: columns {', '.join(missing)} are missing (schemas/tables.py)")
@@ -146,12 +149,7 @@ class Night:
         self.replace(table, batches, **partition)
 
     def _latest(self, table: Table) -> DeltaTable:
-        try:
-            return DeltaTable(self.path(table))
-        except TableNotFoundError as error:
-            raise ContractError(f"{table.name}: there is no Delta table at {self.path(table)}") from error
-        except DeltaError as error:
-            raise ContractError(f"{table.name}: {self.path(table)} cannot be read: {error}") from error
+        return open_table(self._place(table), table)
 
     def _partition(self, partition: dict[str, object]) -> dict[str, object]:
         return {"ds": self.ds, **partition}

@@ -27,6 +27,13 @@ def night_date(text: str) -> date:
     return found
 
 
+def utf8(text: str) -> str:
+    """An id. The bytes of an argument that are not UTF-8 come as surrogates, which no table holds."""
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8")
+    return text
+
+
 def place(text: str) -> str:
     """`--warehouse` and the like: a folder as an absolute path, or the URI of an object store."""
     try:

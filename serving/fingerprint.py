@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-from deltalake import QueryBuilder
 from rich.table import Table
 
 from schemas import tables
@@ -23,7 +22,8 @@ from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
-from serving.tables import open_table, wide_console
+from schemas.store import batches, open_table
+from serving.console import wide_console
 
 MEASURED_TABLES = {"night_steps", "night_inputs"}
 """They hold what a clock or a commit counter said."""
@@ -56,8 +56,7 @@ def hash_of(warehouse: str, table: Contract) -> type_hash | None:
         return None
     left_out = MEASURED_COLUMNS.get(table.name, set())
     columns = ", ".join(f'"{name}"' for name in table.column_names if name not in left_out)
-    reader = QueryBuilder().register("t", opened).execute(f"SELECT {columns} FROM t")
-    return table_hash(pa.record_batch(batch) for batch in reader)
+    return table_hash(batches(f"SELECT {columns} FROM t", t=opened))
 
 
 def fingerprint(warehouse: str) -> dict[str, type_hash]:

@@ -14,14 +14,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from schemas.arguments import place
+from schemas.arguments import place, utf8
 from schemas.buckets import bucket_of
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
+from schemas.store import literals, open_table, rows
 from schemas.tables import CATALOGUE_NAMES
+from serving.console import wide_console
 from serving.selections import Selections
-from serving.tables import literals, open_table, rows, wide_console
 
 EXAMPLE_USER = "42"
 
@@ -105,8 +106,8 @@ def lookup(warehouse: str, user_id: str | None, title_id: str | None) -> Table:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.lookup", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--user", help=f"default: {EXAMPLE_USER}, or whoever is there")
-    parser.add_argument("--title", help="one title; default: all that were chosen for")
+    parser.add_argument("--user", type=utf8, help=f"default: {EXAMPLE_USER}, or whoever is there")
+    parser.add_argument("--title", type=utf8, help="one title; default: all that were chosen for")
     parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
     parsed = parser.parse_args(arguments)
 

@@ -13,8 +13,8 @@ from typing import Any, Self
 from deltalake import DeltaTable
 
 from schemas.buckets import bucket_of
+from schemas.store import literal, open_table, rows
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
-from serving.tables import literal, open_table, rows
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
-from serving.tables import open_table, rows, wide_console
+from schemas.store import open_table, rows
+from serving.console import wide_console
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 

@@ -17,11 +17,11 @@ from pyspark.sql import SparkSession
 from benchmarks.recipes import PAGE, recipes, run_recipe
 from schemas.buckets import bucket_of
 from schemas.settings import Settings
+from schemas.store import literals, open_table, rows
 from schemas.tables import ARTWORK_SELECTIONS, SERVED, TITLE_DEFAULTS
 from serving.fingerprint import fingerprint
 from serving.lookup import choices_of
 from serving.selections import Selections
-from serving.tables import literals, open_table, rows
 from spark_jobs.warehouse import Warehouse
 
 README = PAGE.parent.parent / "README.md"

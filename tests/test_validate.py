@@ -54,7 +54,7 @@ def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known:
         (VIEWING_HISTORY, ("u", "t", datetime(2031, 1, 10), 0.5, DAY), "watched_at_not_on_watch_date"),
         (TITLES, title("t", " "), "name_blank"),
         (TITLES, title("t", genres=[]), None),
-        (TITLES, title("t", genres=["Drama", None]), "genres_has_null"),
+        (TITLES, ("t", "n", 1999, ["Drama", None], None), "genres_has_null"),
         (ARTWORKS, (*artwork("a", "t")[:3], [None], *artwork("a", "t")[4:]), "themes_has_null"),
         (ARTWORKS, (*artwork("a", "t")[:3], None, *artwork("a", "t")[4:]), None),
         (TITLES, title("t", "שלום 🐕"), None),

@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
+from schemas.store import arrow_dataset, location, open_table, rows
 from schemas.tables import ARTWORKS, IMPRESSIONS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Source:
     warehouse: str
     ds: date
     versions: dict[str, int]
+    table_ids: dict[str, str]
+    """A table that was dropped and made anew keeps neither its rows nor its id, though it may have the version."""
 
     @cached_property
     def signals(self) -> tuple[str, ...]:
@@ -50,12 +53,22 @@ class Source:
 
     def rows(self, table: Table, columns: list[str], wanted: pc.Expression | None = None) -> Iterator[dict[str, Any]]:
         """The day's rows of a table, or all rows of one that has no days."""
-        dataset = DeltaTable(_path(self.warehouse, table), version=self.versions[table.name]).to_pyarrow_dataset()
+        dataset = arrow_dataset(self.opened(table), table)
         if "ds" in table.column_names:
             today = pc.field("ds") == self.ds
             wanted = today if wanted is None else today & wanted
         for batch in dataset.to_batches(columns=columns, filter=wanted, batch_size=_BATCH_ROWS):
             yield from batch.to_pylist()
+
+    def opened(self, table: Table) -> DeltaTable:
+        """The table as it was noted. Raises ContractError where it can no longer be read so."""
+        found = open_table(self.warehouse, table, self.versions[table.name])
+        if str(found.metadata().id) != self.table_ids[table.name]:
+            raise ContractError(
+                f"{table.name}: the table at {found.table_uri} was dropped and made anew since this run began; give "
+                "another --out, which begins a new run"
+            )
+        return found
 
     def training(self, columns: list[str]) -> Iterator[dict[str, Any]]:
         """Training examples, in one order for the same table."""
@@ -69,23 +82,16 @@ def open_source(
 
     Raises ContractError where another is not there or has nothing for ds.
     """
-    versions = {}
+    versions, table_ids = {}, {}
     for table in tables:
-        path = _path(warehouse, table)
-        if not DeltaTable.is_deltatable(path):
-            if table.optional:
-                continue
-            raise ContractError(f"{table.name}: there is no Delta table at {path}; run the step examples first")
-        opened = DeltaTable(path)
+        if table.optional and not DeltaTable.is_deltatable(location(warehouse, table)):
+            continue
+        opened = open_table(warehouse, table, remedy="run the step examples first")
         needed = "ds" in table.column_names and not table.optional
         if needed and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
             raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
-        versions[table.name] = int(opened.version())
-    return Source(warehouse, ds, versions)
-
-
-def _path(warehouse: str, table: Table) -> str:
-    return f"{warehouse.rstrip('/')}/{table.name}"
+        versions[table.name], table_ids[table.name] = int(opened.version()), str(opened.metadata().id)
+    return Source(warehouse, ds, versions, table_ids)
 
 
 def prompt_ids(tokens: Tokens, context: str, choice: str, limit: int) -> list[int] | None:
@@ -205,7 +211,8 @@ def preference_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict
 
 def catalogue_themes(source: Source) -> dict[str, list[str]]:
     """The themes of each artwork."""
-    return {row["artwork_id"]: row["themes"] or [] for row in source.rows(ARTWORKS, ["artwork_id", "themes"])}
+    artworks = rows("SELECT artwork_id, themes FROM artworks", artworks=source.opened(ARTWORKS))
+    return {row["artwork_id"]: row["themes"] or [] for row in artworks}
 
 
 def preference_rows(

@@ -13,15 +13,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-from deltalake import DeltaTable
-
 from evaluation.gate import ALL, Verdict, verdict
 from inference.checkpoint import read_checkpoint
 from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import Settings, settings
+from schemas.store import literal, open_table, rows
 from schemas.tables import POLICY_ESTIMATES
 from training.registry import Registry
 
@@ -31,12 +29,12 @@ REPORT = "report.html"
 def judge(folder: Path, ds: date, config: Settings) -> Verdict:
     """Judge, register and, if it earned it, promote the checkpoint in `folder`."""
     candidate = read_checkpoint(folder)
-    rows = estimates_of(config.warehouse, ds, candidate.version)
-    found = verdict(rows, candidate.version, config)
+    estimates = estimates_of(config.warehouse, ds, candidate.version)
+    found = verdict(estimates, candidate.version, config)
     registry = Registry(config.registry)
     run = registry.keep_run(
         name=f"{candidate.version} on {ds}",
-        figures=_figures(rows, candidate.version),
+        figures=_figures(estimates, candidate.version),
         tags={"ds": str(ds), "verdict": str(found)},
         files=[file for file in (folder / REPORT,) if file.exists()],
     )
@@ -48,25 +46,20 @@ def judge(folder: Path, ds: date, config: Settings) -> Verdict:
 
 def estimates_of(warehouse: str, ds: date, candidate: str) -> list[dict[str, Any]]:
     """The run's rows of `policy_estimates`."""
-    place = f"{warehouse.rstrip('/')}/{POLICY_ESTIMATES.name}"
-    if not DeltaTable.is_deltatable(place):
-        raise ContractError(
-            f"{POLICY_ESTIMATES.name}: there is no Delta table at {place}; run evaluation.evaluate first"
-        )
-    wanted = (pc.field("ds") == ds) & (pc.field("candidate") == candidate)
-    rows: list[dict[str, Any]] = DeltaTable(place).to_pyarrow_dataset().to_table(filter=wanted).to_pylist()
-    if not rows:
+    opened = open_table(warehouse, POLICY_ESTIMATES, remedy="run evaluation.evaluate first")
+    found = rows(f"SELECT * FROM t WHERE ds = DATE '{ds}' AND candidate = {literal(candidate)}", t=opened)
+    if not found:
         raise ContractError(
             f"{POLICY_ESTIMATES.name}: nothing about {candidate} for ds={ds}; run evaluation.evaluate first"
         )
-    return rows
+    return found
 
 
-def _figures(rows: list[dict[str, Any]], candidate: str) -> dict[str, float]:
+def _figures(estimates: list[dict[str, Any]], candidate: str) -> dict[str, float]:
     """The candidate's overall values and differences, by the names that MLflow plots them under."""
     return {
         f"{row['estimator']}_{what}": row[what]
-        for row in rows
+        for row in estimates
         if row["policy"] == candidate and row["slice_by"] == ALL
         for what in ("value", "difference", "difference_low", "difference_high")
         if row[what] is not None

@@ -85,10 +85,12 @@ def begin(stage: Stage) -> Stage | None:
         # Of the processes that accelerate starts, the first keeps the records.
         if os.environ.get("RANK", "0") == "0":
             record.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(record, {**wanted, "versions": stage.source.versions})
+            noted = {"versions": stage.source.versions, "table_ids": stage.source.table_ids}
+            _write_whole(record, {**wanted, **noted})
         return stage
     found = json.loads(record.read_text())
-    versions = found.pop("versions")
+    # A run that began before ids were noted has none.
+    versions, table_ids = found.pop("versions"), found.pop("table_ids", stage.source.table_ids)
     if found != wanted:
         raise ContractError(
             f"{stage.out}: holds a run that differs in {_differing(found, wanted)} ({record}); give another --out or "
@@ -96,7 +98,7 @@ def begin(stage: Stage) -> Stage | None:
         )
     if (stage.out / MANIFEST).exists():
         return None
-    return replace(stage, source=replace(stage.source, versions=versions))
+    return replace(stage, source=replace(stage.source, versions=versions, table_ids=table_ids))
 
 
 def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> str:

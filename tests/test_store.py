@@ -1,0 +1,100 @@
+"""Tables as their owners keep them: features that some readers lack are read all the same, or named."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from delta.tables import DeltaTable as SparkTable
+from deltalake import write_deltalake
+from pyspark.sql import SparkSession
+
+from schemas.contract import ContractError, Table
+from schemas.store import arrow_dataset, location, open_table, rows
+from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES
+from tests.night_data import artwork, nullable
+from training.data import Source, catalogue_themes
+
+READ = {
+    "deletion vectors": {"delta.enableDeletionVectors": "true"},
+    "column mapping": {"delta.columnMapping.mode": "name"},
+    "v2 checkpoints": {"delta.checkpointPolicy": "v2", "delta.checkpointInterval": "1"},
+    "row tracking": {"delta.enableRowTracking": "true"},
+}
+NAMED = {
+    "typeWidening": {"delta.enableTypeWidening": "true"},
+    "vacuumProtocolCheck": {"delta.feature.vacuumProtocolCheck": "supported"},
+}
+
+
+def artworks_with(spark: SparkSession, warehouse: Path, properties: dict[str, str]) -> None:
+    """Two artworks, of three that there were, in a table with `properties`."""
+    path = location(str(warehouse), ARTWORKS)
+    given = [(*artwork(each, "t")[:3], ["drama", each], *artwork(each, "t")[4:]) for each in ("a1", "a2", "a3")]
+    frame = spark.createDataFrame(given, nullable(ARTWORKS)).coalesce(1)
+    frame.write.format("delta").options(**properties).save(path)
+    SparkTable.forPath(spark, path).delete("artwork_id = 'a3'")
+
+
+def source_of(warehouse: Path, table: Table) -> Source:
+    opened = open_table(str(warehouse), table)
+    noted = {table.name: int(opened.version())}, {table.name: str(opened.metadata().id)}
+    return Source(str(warehouse), date(2026, 1, 14), *noted)
+
+
+@pytest.mark.parametrize("feature", READ)
+def test_an_input_with_a_feature_is_read_by_the_query_engine(spark: SparkSession, tmp_path: Path, feature: str) -> None:
+    artworks_with(spark, tmp_path, READ[feature])
+    assert catalogue_themes(source_of(tmp_path, ARTWORKS)) == {"a1": ["drama", "a1"], "a2": ["drama", "a2"]}
+
+
+@pytest.mark.parametrize("feature", NAMED)
+def test_a_feature_that_no_reader_has_is_named_with_its_remedy(
+    spark: SparkSession, tmp_path: Path, feature: str
+) -> None:
+    artworks_with(spark, tmp_path, NAMED[feature])
+    sentence = (
+        rf"^artworks: the table has the feature {feature}, which .* ALTER TABLE delta\.`.*` DROP FEATURE {feature}"
+    )
+    opened = open_table(str(tmp_path), ARTWORKS)
+    with pytest.raises(ContractError, match=sentence):
+        rows("SELECT artwork_id FROM artworks", artworks=opened)
+    with pytest.raises(ContractError, match=sentence):
+        arrow_dataset(opened, ARTWORKS)
+
+
+@pytest.mark.parametrize(
+    ("feature", "name"), [("deletion vectors", "deletionVectors"), ("column mapping", "columnMapping")]
+)
+def test_pyarrow_refuses_what_it_would_read_wrong(spark: SparkSession, tmp_path: Path, feature: str, name: str) -> None:
+    """With column mapping it would read nulls in every row, and say nothing."""
+    artworks_with(spark, tmp_path, READ[feature])
+    with pytest.raises(ContractError, match=f"artworks: the table has the feature {name}"):
+        arrow_dataset(open_table(str(tmp_path), ARTWORKS), ARTWORKS)
+
+
+def table_of(warehouse: Path, rows_of: list[dict[str, Any]]) -> None:
+    batch = pa.RecordBatch.from_pylist(rows_of, schema=pa.schema([("ds", pa.date32()), ("split", pa.string())]))
+    write_deltalake(location(str(warehouse), POST_TRAINING_EXAMPLES), batch, mode="overwrite")
+
+
+def test_a_training_run_reads_the_table_that_it_began_with_or_stops(tmp_path: Path) -> None:
+    table_of(tmp_path, [{"ds": date(2026, 1, 14), "split": "training"}])
+    source = source_of(tmp_path, POST_TRAINING_EXAMPLES)
+    assert len(list(source.training(["split"]))) == 1
+    shutil.rmtree(location(str(tmp_path), POST_TRAINING_EXAMPLES))
+    table_of(tmp_path, [])
+    with pytest.raises(ContractError, match="dropped and made anew since this run began"):
+        list(source.training(["split"]))
+
+
+def test_a_table_that_is_not_there_or_no_longer_at_its_version_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match=f"artworks: there is no Delta table at {tmp_path}/artworks; has a night"):
+        open_table(str(tmp_path), ARTWORKS)
+    table_of(tmp_path, [])
+    with pytest.raises(ContractError, match=r"post_training_examples: .* cannot be read at version 7"):
+        open_table(str(tmp_path), POST_TRAINING_EXAMPLES, version=7)
