@@ -1,6 +1,6 @@
 """python -m tests.bad_input
 
-Runs nights over twenty-two kinds of bad input and writes docs/bad-input.md: what became of each, and what was said.
+Runs nights over kinds of bad input and writes docs/bad-input.md: what became of each, and what was printed.
 `tests/test_bad_input.py` holds the page to what happens.
 """
 
@@ -9,19 +9,27 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from inference.checkpoint import read_checkpoint
+from examples.service import new_folder
+from inference.checkpoint import read_checkpoint, write_manifest
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
+from schemas.settings import PREFIX, read_settings
+from schemas.store import location, open_table, rows
 from schemas.tables import (
     ARTWORK_SELECTIONS,
     ARTWORKS,
@@ -31,7 +39,10 @@ from schemas.tables import (
     USER_CONTEXTS,
     VIEWING_HISTORY,
 )
+from serving.selections import Selections
 from spark_jobs.__main__ import parse_arguments
+from spark_jobs.contexts import contexts
+from tests.inference_data import make_checkpoint
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,8 +64,17 @@ class Outcome:
 
 
 def outcomes(spark: SparkSession, scratch: Path) -> list[Outcome]:
-    """Every kind, in the page's order. Takes most of a minute."""
-    return [*_stopped_nights(spark, scratch / "stopped"), *_one_bad_night(spark, scratch / "bad")]
+    """Every kind, in the page's order. Takes a minute or two."""
+    return [
+        *_stopped_nights(spark, scratch / "stopped"),
+        *_one_bad_night(spark, scratch / "bad"),
+        *_first_day(spark, scratch / "first"),
+        *_wrong_settings(),
+        *_wrong_arguments(),
+        *_checkpoints(scratch / "checkpoints"),
+        *_features(spark, scratch / "features"),
+        *_samples(scratch / "samples"),
+    ]
 
 
 def _stopped_nights(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
@@ -75,10 +95,6 @@ def _stopped_nights(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
         small.write_inputs()
         damage(small)
         yield Outcome(given, "the night stops", _told(small))
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
-        parse_arguments(["validate", "--ds", ""])
-    yield Outcome("an empty ds", "the step stops", said.getvalue().strip().splitlines()[-1])
 
 
 def _spoil_artworks(small: SmallWarehouse) -> None:
@@ -92,11 +108,16 @@ def _rewrite(small: SmallWarehouse, table: Table, columns: str) -> None:
 
 
 def _told(small: SmallWarehouse) -> str:
+    return _refusal(small.prepare, small.settings.warehouse)
+
+
+def _refusal(work: Callable[[], object], folder: str = "") -> str:
+    """The sentence with which `work` is refused; … stands for the folder."""
     try:
-        small.prepare()
+        work()
     except ContractError as error:
-        return str(error).replace(small.settings.warehouse, "…")
-    raise AssertionError(f"nothing was said; {small.settings.warehouse}")
+        return str(error).replace(folder, "…") if folder else str(error)
+    raise AssertionError(f"nothing was refused; {folder}")
 
 
 def _one_bad_night(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
@@ -131,11 +152,165 @@ def _one_bad_night(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
         *(artwork(f"a7{number:02}", "t7") for number in range(41)),
         artwork("a81", "t8", active_to=day(-1)),
     ]
+    small.titles += [("t9", "Genres", 1999, ["Drama", None], None)]
     users = ("u1", "u4", "u5")
     small.wanted = [(DAY, user, f"t{number}", number) for user in users for number in (1, 4, 5, 6, 7, 8)]
+    small.impressions = [
+        _impression("a11", eligible=["a11", None]),
+        _impression("a11", eligible=["a12"]),
+        _impression("a11", propensity=0.0),
+        _impression("a11", seconds=float("nan")),
+    ]
     small.write_inputs()
+    _add_latin_1(small)
     small.run()
     yield from _BadNight(small).outcomes()
+    yield from _changed_inputs(small)
+
+
+def _impression(
+    artwork_id: str, eligible: list[str | None] | None = None, propensity: float = 0.5, seconds: float = 60.0
+) -> tuple[Any, ...]:
+    shown_at = datetime(DAY.year, DAY.month, DAY.day, 20)
+    return (DAY, "u1", "t1", artwork_id, eligible or ["a11", "a12"], propensity, shown_at, True, seconds)
+
+
+def _add_latin_1(small: SmallWarehouse) -> None:
+    """A viewing of a user whose id is `émile` as ISO 8859-1 writes it, which only Spark can write to a table."""
+    user = "cast(X'E96D696C65' as string)"
+    small.spark.sql(
+        f"select {user} as user_id, 't1' as title_id, timestamp'{DAY} 20:00:00' as watched_at, 0.9D as completion, "
+        f"date'{DAY}' as watch_date"
+    ).write.format("delta").mode("append").save(small.warehouse.path(VIEWING_HISTORY))
+
+
+def _changed_inputs(small: SmallWarehouse) -> Iterator[Outcome]:
+    """What becomes of the next step where an input changes after the night began."""
+
+    def told() -> str:
+        return _refusal(lambda: contexts(small.night()), small.settings.warehouse)
+
+    selections = Selections.of(small.settings.warehouse)
+    found = len(selections.of_user("x' OR '1'='1"))
+    yield Outcome("a lookup of the user `x' OR '1'='1`", "ids are never read as SQL", f"{found} rows")
+    small.write(TITLES, [title("t1", "New")])
+    DeltaTable(small.warehouse.path(TITLES)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    yield Outcome("a version that was vacuumed during the night", "the step stops", told())
+    shutil.rmtree(small.warehouse.path(TITLES))
+    small.write(TITLES, [title("t1", "Of another table")])
+    yield Outcome("an input that was dropped and made anew during the night", "the step stops", told())
+    small.write(VIEWING_HISTORY, [])
+    yield Outcome("a history that is empty all at once", "the night stops", _told(small))
+
+
+def _first_day(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
+    small = small_warehouse(spark, scratch)
+    small.history, small.wanted = [], []
+    small.write_inputs()
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        small.prepare()
+    lines = [line for line in said.getvalue().splitlines() if "empty" in line or "nobody" in line]
+    yield Outcome("no history at all, on a service's first day", "the night goes on", "; ".join(lines))
+
+
+def _wrong_settings() -> Iterator[Outcome]:
+    for name, value in (
+        ("EPSILON", "2"),
+        ("TEMPERATURE", "0"),
+        ("MAX_MODEL_LEN", "0"),
+        ("MAX_NUM_BATCHED_TOKENS", "1"),
+        ("HISTORY_DAYS", "1000000"),
+        ("SIGNALS", "play_rate"),
+        ("GATE_SLICES", '["artwork"]'),
+        ("GATE_ESTIMATOR", "drr"),
+        ("REGISTRY", "mlruns"),
+        ("REGISTRY", "sqlite:///:memory:"),
+        ("EPSILONN", "0.2"),
+    ):
+        variable = PREFIX + name
+        with mock.patch.dict(os.environ, {variable: value}):
+            yield Outcome(f"`{variable}={value}`", "refused before work begins", _refusal(read_settings))
+    with mock.patch.dict(os.environ, {f"{PREFIX}REGISTRY": "", f"{PREFIX}MAX_MODEL_LEN": ""}):
+        found = read_settings()
+    assert (found.registry, found.max_model_len) == (None, None)
+    yield Outcome("`MARQUEE_REGISTRY=` and `MARQUEE_MAX_MODEL_LEN=`, empty", "as if they were not set", "")
+
+
+def _wrong_arguments() -> Iterator[Outcome]:
+    for given, ds in (
+        ("an empty ds", ""),
+        ("a ds with a space behind it", "2026-01-14 "),
+        ("a ds of 1926", "1926-01-14"),
+    ):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
+            parse_arguments(["validate", "--ds", ds])
+        yield Outcome(given, "the step stops", said.getvalue().strip().splitlines()[-1])
+
+
+def _checkpoints(scratch: Path) -> Iterator[Outcome]:
+    """What gets no manifest, and so never scores."""
+    padding = {
+        "strategy": {"Fixed": 64},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+    }
+    cases: list[tuple[str, Callable[[Path], object]]] = [
+        ("another architecture", lambda folder: _edit_json(folder / "config.json", model_type="mistral")),
+        ("layers unlike the weights", lambda folder: _edit_json(folder / "config.json", num_hidden_layers=3)),
+        ("a beginning of text outside the vocabulary", lambda f: _edit_json(f / "config.json", bos_token_id=512)),
+        (
+            "a tokenizer that pads",
+            lambda folder: _edit_json(folder / "tokenizer.json", padding=padding),
+        ),
+        ("a tokenizer in lower case", lambda f: _edit_json(f / "tokenizer.json", normalizer={"type": "Lowercase"})),
+        ("weights that were cut off", lambda folder: _cut(folder / "model.safetensors")),
+        ("a label prior that is not JSON", lambda folder: (folder / "label_prior.json").write_text("{")),
+    ]
+    for number, (given, damage) in enumerate(cases):
+        folder = make_checkpoint(scratch / str(number))
+        damage(folder)
+        said = _refusal(partial(write_manifest, folder, "tests"), str(folder))
+        yield Outcome(f"a checkpoint with {given}", "no manifest is written", said)
+
+
+def _edit_json(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-64])
+
+
+def _features(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
+    """Features of an input table that readers without Spark lack."""
+    schema = "artwork_id string, themes array<string>"
+    for given, happened, options in (
+        ("an input with deletion vectors", "read", {"delta.enableDeletionVectors": "true"}),
+        ("an input with column mapping", "read", {"delta.columnMapping.mode": "name"}),
+        ("an input with type widening", "refused by readers without Spark", {"delta.enableTypeWidening": "true"}),
+    ):
+        warehouse = str(scratch / given.rpartition(" ")[2])
+        frame = spark.createDataFrame([("a1", ["drama"]), ("a2", [])], schema).coalesce(1)
+        frame.write.format("delta").options(**options).save(location(warehouse, ARTWORKS))
+        found = partial(rows, "SELECT * FROM artworks", artworks=open_table(warehouse, ARTWORKS))
+        said = f"{len(found())} rows" if happened == "read" else _refusal(found, warehouse)
+        yield Outcome(given, happened, said)
+
+
+def _samples(scratch: Path) -> Iterator[Outcome]:
+    """Where no sample is written."""
+    scratch.mkdir(parents=True)
+    (scratch / "file").write_text("")
+    for given, place in (
+        ("a sample for an object store", "s3://bucket/warehouse"),
+        ("a sample for a path that is a file", str(scratch / "file")),
+        ("a sample for a folder that is not empty", str(scratch)),
+    ):
+        yield Outcome(given, "nothing is written", _refusal(partial(new_folder, place), str(scratch)))
 
 
 class _BadNight:
@@ -151,6 +326,12 @@ class _BadNight:
         self.tokens = Tokens(read_checkpoint(ROOT / "examples" / "tiny_llama"))
 
     def outcomes(self) -> Iterator[Outcome]:
+        yield self._row("text that is not UTF-8", "not_utf8")
+        yield self._row("a null among the genres", "genres_has_null")
+        yield self._row("a null among the eligible artworks", "eligible_artwork_ids_has_null")
+        yield self._row("an artwork shown that was not eligible", "shown_artwork_not_eligible")
+        yield self._row("a propensity of 0", "propensity_out_of_range")
+        yield self._row("a play of NaN seconds", "play_seconds_out_of_range")
         yield self._row("null key", "user_id_missing")
         yield self._row("duplicate key", "duplicate_key", "the first by hash stays, the other goes to `rejected_rows`")
         yield self._row("artwork of an unknown title", "unknown_title_id")

@@ -79,12 +79,14 @@ def test_a_row_that_cannot_be_asked_is_counted(tokens: Tokens) -> None:
 
 def test_where_nothing_can_be_learned_from_it_is_told_why(tokens: Tokens, tmp_path: Path) -> None:
     long: list[Any] = [{**example(1, options=40), "weight": 1.0}]
-    for rows, told in ((long, r"1 prompts are of more than 120 tokens.*--base"), ([], "0 prompts.*serving log plays")):
+    for rows, told in ((long, "all 1 prompts are of more than 120 tokens.*--base"), ([], "no play.*serving log")):
         with pytest.raises(ContractError, match=f"post_training_examples: nothing to learn from: {told}"):
             tokenized(rows, tokens, 120, ANSWER_SCHEMA, answer_row(tokens))
-    source = make_source(tmp_path, [example(0)], [pair(example(0))])
-    with pytest.raises(ContractError, match="preference_pairs: no pairs of same_user or never_shown for ds=2026-01-05"):
-        next(preference_rows(source, ("same_user", "never_shown"), 5.0))
+    for folder, pairs in (("others", [pair(example(0))]), ("none", [])):
+        source = make_source(tmp_path / folder, [example(0)], pairs)
+        told = "preference_pairs: no pairs of same_user or never_shown for ds=2026-01-05"
+        with pytest.raises(ContractError, match=told):
+            next(preference_rows(source, ("same_user", "never_shown"), 5.0))
 
 
 def test_weights_are_clipped_inverse_propensities_of_mean_one(tmp_path: Path) -> None:

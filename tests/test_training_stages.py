@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.prior import LABEL_PRIOR, LabelPrior, read_prior
 from schemas.contract import ContractError
+from schemas.tables import POST_TRAINING_EXAMPLES
 from schemas.words import ANSWER
 from tests.inference_data import choice, context, make_checkpoint
 from tests.training_data import example, make_source, pair
 from training import dpo, sft
-from training.data import Source, prompt_ids
+from training.data import Source, open_source, prompt_ids
 from training.prior import asked, label_logprobs, measure_prior, questions_by_options
 from training.settings import Common, Dpo, Sft
 from training.stage import RECORD, Stage, begin, last_checkpoint, load_base, run
@@ -104,6 +107,37 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
     assert found.version == expected.version
     assert (found.path / "loss.json").read_text() == (expected.path / "loss.json").read_text()
     assert begin(resumed) is None
+
+
+def test_a_run_of_one_step_learns(random_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """A warm-up begins at a learning rate of 0, and a log of one play has no second step."""
+    source = make_source(tmp_path / "warehouse", [example(1)], [pair(example(1))])
+    recipes: list[tuple[str, Common, Callable[[Stage, Any], Any]]] = [
+        ("sft", Sft(**FEW), sft.train),
+        ("dpo", Dpo(**FEW), dpo.train),
+    ]
+    for name, recipe, train in recipes:
+        stage = Stage(name, random_checkpoint, tmp_path / name, recipe, source)
+        begin(stage)
+        made = finish(stage, train(stage, recipe))
+        mlp = "model.layers.0.mlp.up_proj.weight"
+        assert not np.array_equal(weights(random_checkpoint)[mlp], weights(made)[mlp]), name
+
+
+def test_a_run_refused_for_its_examples_reads_those_made_since(random_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    stage = Stage("sft", random_checkpoint, tmp_path / "sft", Sft(), make_source(tmp_path, [example(0, played=False)]))
+    begin(stage)
+    with pytest.raises(ContractError, match="nothing to learn from"):
+        sft.training_rows(stage, Sft())
+    write_deltalake(
+        str(tmp_path / POST_TRAINING_EXAMPLES.name),
+        pa.Table.from_pylist([example(1)], schema=POST_TRAINING_EXAMPLES.arrow_schema()),
+        mode="overwrite",
+    )
+    again = begin(replace(stage, source=open_source(str(tmp_path), stage.source.ds, [POST_TRAINING_EXAMPLES])))
+    assert again is not None
+    assert len(sft.training_rows(again, Sft()).rows) == 1
+    assert json.loads((stage.work / RECORD).read_text())["versions"] == again.source.versions
 
 
 def test_another_run_does_not_go_on_in_the_same_folder(

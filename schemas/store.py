@@ -1,0 +1,124 @@
+"""How a process without Spark opens a Delta table and reads it, and what it says where it can't.
+
+Two readers: DataFusion, by `batches`, `query` and `rows`, copes with the features that owners of inputs turn on
+(deletion vectors, column mapping) and promises no order; PyArrow, by `arrow_dataset`, keeps the order and reads tables
+that Marquee writes. What neither can read is named, with the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from schemas.contract import ContractError, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+    from pyarrow.dataset import FileSystemDataset
+
+_UNSUPPORTED = re.compile(r"Unsupported table features required: \[(.*?)\]|reader features: \{(.*?)\}")
+_MAPPING = "delta.columnMapping.mode"
+
+
+def location(warehouse: str, table: Table) -> str:
+    """The path or URI of a table."""
+    return f"{warehouse.rstrip('/')}/{table.name}"
+
+
+def open_table(
+    warehouse: str, table: Table, version: int | None = None, remedy: str = "has a night been run on this warehouse?"
+) -> DeltaTable:
+    """The table as it is now, or as it was at a version; ContractError where it can't be opened."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    path = location(warehouse, table)
+    try:
+        return DeltaTable(path, version=version)
+    except TableNotFoundError as error:
+        raise ContractError(f"{table.name}: there is no Delta table at {path}; {remedy}") from error
+    except (DeltaError, OSError) as error:
+        at = "" if version is None else f" at version {version}"
+        raise ContractError(f"{table.name}: {path} cannot be read{at}: {error}") from error
+
+
+def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSystemDataset:
+    """The table for PyArrow. Raises ContractError where PyArrow would refuse it or read nulls."""
+    from deltalake.exceptions import DeltaProtocolError
+
+    # PyArrow looks for the columns by their names, and files with column mapping have others: all would be null.
+    if opened.metadata().configuration.get(_MAPPING, "none") != "none":
+        raise _unsupported(opened, table.name, "columnMapping")
+    try:
+        return opened.to_pyarrow_dataset(**options)
+    except DeltaProtocolError as error:
+        raise _unsupported(opened, table.name, _features(error) or str(error)) from error
+
+
+def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:
+    """The answer to `sql` over `tables`, each under the name of its argument, as a stream."""
+    import pyarrow as pa
+    from deltalake import QueryBuilder
+    from deltalake.exceptions import DeltaError
+
+    builder = QueryBuilder()
+    # Else it would read every column of every row of a file, most of it rankings, to find the few rows of one user.
+    builder.execute("SET datafusion.execution.parquet.pushdown_filters = true").read_all()
+    try:
+        for name, table in tables.items():
+            builder.register(name, table)
+        reader = builder.execute(sql)
+        schema = pa.schema(reader.schema)
+    except DeltaError as error:
+        features = _features(error)
+        if not features:
+            raise
+        names = [name for name, each in tables.items() if _has(each, features)] or list(tables)
+        raise _unsupported(tables[names[0]], names[0], features) from error
+    yield pa.RecordBatch.from_pylist([], schema=schema)
+    for batch in reader:
+        yield pa.record_batch(batch)
+
+
+def query(sql: str, **tables: DeltaTable) -> pa.Table:
+    """`batches`, all of them as one table."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches(batches(sql, **tables))
+
+
+def rows(sql: str, **tables: DeltaTable) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = query(sql, **tables).to_pylist()
+    return found
+
+
+def literal(text: str) -> str:
+    """`text` as SQL. QueryBuilder binds no parameters; hexadecimal digits can't end a literal, whatever the dialect."""
+    return f"CAST(X'{text.encode().hex()}' AS VARCHAR)"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """`texts` as the inside of an SQL IN (…); matches nothing where there are none."""
+    return ", ".join(literal(text) for text in texts) or "NULL"
+
+
+def _features(error: Exception) -> str:
+    """The features that an error says the reader lacks, as Delta writes them: `typeWidening`."""
+    found = _UNSUPPORTED.search(str(error))
+    names = re.findall(r"\w+", next(filter(None, found.groups()), "")) if found else []
+    return ", ".join(name[0].lower() + name[1:] for name in names)
+
+
+def _has(table: DeltaTable, features: str) -> bool:
+    return bool(set(features.split(", ")) & set(table.protocol().reader_features or ()))
+
+
+def _unsupported(table: DeltaTable, name: str, features: str) -> ContractError:
+    first = features.partition(", ")[0]
+    place = table.table_uri.removeprefix("file://").rstrip("/")
+    return ContractError(
+        f"{name}: the table has the feature {features}, which this reader lacks and Spark has; take it away with "
+        f"ALTER TABLE delta.`{place}` DROP FEATURE {first}, or read a copy without it"
+    )
