@@ -6,7 +6,7 @@ import argparse
 import re
 from datetime import date
 
-from schemas.paths import absolute_place
+from schemas.paths import warehouse_place
 
 FIRST_NIGHT, LAST_NIGHT = date(1970, 1, 1), date(2199, 12, 31)
 """Between them every date that is computed from a night's can be held by every library that reads it."""
@@ -37,6 +37,6 @@ def utf8(text: str) -> str:
 def place(text: str) -> str:
     """`--warehouse` and the like: a folder as an absolute path, or the URI of an object store."""
     try:
-        return absolute_place(text)
+        return warehouse_place(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None

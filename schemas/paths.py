@@ -8,6 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
 _PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s@]*@")
+# delta-rs reads paths as URLs, in which %20 is a space, a backslash a slash, and [ begins an address; a backtick ends a
+# path in Spark's SQL.
+_MISTAKEN = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\`\x00-\x1f\x7f]")
 REGISTRY_FORMS = (
     "sqlite:////data/registry.db, postgresql://user@host/name, mysql://user@host/name or https://host of an MLflow "
     "server"
@@ -32,6 +35,22 @@ def absolute_place(place: str) -> str:
     if is_uri(place):
         return place.rstrip("/")
     return os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 (Path.resolve would follow links)
+
+
+def warehouse_place(place: str) -> str:
+    """`absolute_place` of a warehouse. Raises ValueError for a folder that delta-rs or Spark's SQL would look for
+    elsewhere.
+    """
+    found = absolute_place(place)
+    if not is_uri(found):
+        # delta-rs follows links first.
+        where = os.path.realpath(found)
+        if mistaken := _MISTAKEN.search(found) or _MISTAKEN.search(where):
+            at = "" if mistaken.string == found else f", and it links to {where!r}"
+            raise ValueError(
+                f"Delta's readers take {mistaken[0]!r} in a path for something else{at}; rename the folder"
+            )
+    return found
 
 
 def absolute_registry(uri: str) -> str:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.contract import ContractError
-from schemas.paths import absolute_place, absolute_registry, without_password
+from schemas.paths import absolute_place, absolute_registry, warehouse_place, without_password
 from schemas.tables import MAX_ARTWORKS
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -188,10 +188,16 @@ class Settings(BaseSettings):
                 raise ValueError("expected text in UTF-8") from None
         return value
 
-    @field_validator("warehouse", "model", "checkpoints", mode="after")
+    # A night's tasks run in folders of their own: what is relative would be elsewhere in each.
+
+    @field_validator("warehouse", mode="after")
     @classmethod
-    def _absolute(cls, value: str) -> str:
-        # A night's tasks run in folders of their own: what is relative would be elsewhere in each.
+    def _absolute_warehouse(cls, value: str) -> str:
+        return warehouse_place(value)
+
+    @field_validator("model", "checkpoints", mode="after")
+    @classmethod
+    def _absolute_folder(cls, value: str) -> str:
         return absolute_place(value)
 
     @field_validator("registry", mode="after")

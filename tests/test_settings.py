@@ -53,6 +53,13 @@ NAMES = "expected a JSON list of names among"
         ("DTYPE", "fp16", "MARQUEE_DTYPE is 'fp16': expected one of auto, float32, bfloat16, float16"),
         ("SALT", "caf\udce9", "MARQUEE_SALT is 'caf\\udce9': expected text in UTF-8"),
         ("WAREHOUSE", "file:w", "MARQUEE_WAREHOUSE is 'file:w': a file: URI of this machine begins with file:///"),
+        (
+            "WAREHOUSE",
+            "/w/a%20b",
+            "MARQUEE_WAREHOUSE is '/w/a%20b': Delta's readers take '%20' in a path for some",
+        ),
+        ("WAREHOUSE", "/w/[1]", "MARQUEE_WAREHOUSE is '/w/[1]': Delta's readers take '[' in a path for something else"),
+        ("WAREHOUSE", "/w/a`b", "MARQUEE_WAREHOUSE is '/w/a`b': Delta's readers take '`' in a path for something else"),
         ("REGISTRY", "mlruns", "MARQUEE_REGISTRY is 'mlruns': no address of a registry; expected sqlite:////data"),
         (
             "REGISTRY",

@@ -1,0 +1,108 @@
+"""A path that a person names is one place, for every process and every reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from examples import __main__ as examples
+from examples.service import last_day
+from schemas.exit_codes import REFUSED
+from schemas.paths import absolute_place, sqlite_file, warehouse_place
+from schemas.settings import Settings
+from schemas.store import open_table
+from schemas.tables import VIEWING_HISTORY
+
+SAMPLE = ["simulated", "--users", "3", "--titles", "4", "--days", "3"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("w", "{here}/w"),
+        ("./w/", "{here}/w"),
+        ("../w", "{above}/w"),
+        ("~/w", "{home}/w"),
+        ("{here}//w/", "{here}/w"),
+        ("file://{here}/w", "{here}/w"),
+        ("file://{here}/a%20b", "{here}/a b"),
+        ("s3://bucket/w/", "s3://bucket/w"),
+    ],
+)
+def test_a_place_is_the_same_from_every_folder(
+    written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, home = tmp_path / "here", tmp_path / "home"
+    for folder in (here, home):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    names = {"here": here, "above": tmp_path, "home": home}
+    expected = meant.format(**names)
+    assert warehouse_place(written.format(**names)) == expected
+    assert Settings(warehouse=written.format(**names)).warehouse == expected
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a#b", "a?b", "50%", "a{b,c}", "é", "a:b", "$HOME", "a,b"])
+def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse = tmp_path / name
+    assert examples.main([*SAMPLE, "--warehouse", str(warehouse)]) == 0
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert str(last_day(str(warehouse))) == "2026-01-14"
+    assert open_table(str(warehouse), VIEWING_HISTORY).version() == 0
+    assert f"written to {warehouse};" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "a\\b", "a[b]", "a`b", "a\nb"])
+def test_a_folder_that_delta_would_look_for_elsewhere_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        examples.main([*SAMPLE, "--warehouse", str(tmp_path / name)])
+    assert ended.value.code == REFUSED
+    assert "Delta's readers take" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_symbolic_link_stays_one_and_is_followed_when_a_folder_is_checked(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "today")
+    assert warehouse_place(str(link)) == str(link)
+    link.unlink()
+    link.symlink_to(tmp_path / "a%20b")
+    with pytest.raises(ValueError, match=r"take '%20' in a path .*, and it links to '.*/a%20b'"):
+        warehouse_place(str(link))
+    # Models are not read by Delta.
+    assert absolute_place(str(link)) == str(link)
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "full"])
+def test_a_sample_that_cannot_be_written_leaves_nothing_behind(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse = tmp_path / "w"
+    if kind == "file":
+        warehouse.write_text("")
+    elif kind == "link":
+        warehouse.symlink_to(tmp_path / "nowhere")
+    else:
+        (warehouse / "something").mkdir(parents=True)
+    assert examples.main([*SAMPLE, "--warehouse", str(warehouse)]) == REFUSED
+    assert capsys.readouterr().err.startswith(f"examples: {warehouse} is ")
+    assert [each.name for each in tmp_path.iterdir()] == ["w"]
+
+
+def test_a_sample_below_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / "file" / "w")]) == REFUSED
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_file_of_a_registry_is_the_one_that_sqlite_opens() -> None:
+    found = Settings(registry="sqlite:////data/50%25 of%3F it.db?timeout=30").registry
+    assert found == "sqlite:////data/50%25 of%3F it.db?timeout=30"
+    assert sqlite_file(str(found)) == "/data/50% of? it.db"
+    assert sqlite_file("postgresql://host/db") is None
