@@ -18,7 +18,7 @@ TEMPLATED = "templated"
 class Common(BaseModel):
     """What every recipe has. The defaults suit the tiny Llama; `--help` of each command tells them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
     epochs: float = Field(1.0, gt=0, description="times that every example is seen")
