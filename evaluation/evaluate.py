@@ -43,7 +43,7 @@ from evaluation.models import (
     with_probabilities_beside,
 )
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
-from evaluation.regression import cross_fitted, fitted, predicted
+from evaluation.regression import FOLDS, cross_fitted, fitted, fold_of, predicted
 from evaluation.slices import ALL, with_slices
 from evaluation.true_values import with_true_play
 from examples.truth import FOLDER
@@ -83,7 +83,22 @@ class Evaluation:
             raise ContractError(
                 f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; make that run's examples first"
             )
+        check_learnable(rows, self.ds)
         return rows
+
+
+def check_learnable(examples: DataFrame, ds: date) -> None:
+    """Raise ContractError where a regression would have no row: the bandit's, or q's of either half of the users."""
+    fold = fold_of(F.col("user_id")).alias("fold")
+    halves = {row["fold"] for row in held_out(examples).select(fold).distinct().collect()}
+    lacking = "no training rows" if training(examples).isEmpty() else None
+    if lacking is None and len(halves) < FOLDS:
+        lacking = "held-out rows of too few users to halve"
+    if lacking:
+        raise ContractError(
+            f"{POST_TRAINING_EXAMPLES.name}: {lacking} for ds={ds}, so no policy can be estimated; have serving log "
+            "more users, or change MARQUEE_HELD_OUT_SHARE, and run the step examples again"
+        )
 
 
 def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFrame) -> DataFrame:

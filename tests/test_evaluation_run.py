@@ -30,6 +30,8 @@ from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
 from spark_jobs.warehouse import Warehouse
+from tests.inference_data import DS
+from tests.training_data import example
 
 type_scorer = Callable[[Truth, str, list[str]], np.ndarray]
 
@@ -200,6 +202,22 @@ def test_missing_scores_are_told(warehouse: Warehouse) -> None:
         model_scores(warehouse, "unknown", LAST_DAY)
     with pytest.raises(ContractError, match="no rows for ds=2020-01-01"):
         model_scores(warehouse, GOOD, LAST_DAY.replace(year=2020, day=1))
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ({"u1": "held_out", "u2": "held_out"}, "no training rows"),
+        ({"u1": "held_out", "u2": "training"}, "held-out rows of too few users"),
+    ],
+)
+def test_a_log_that_no_regression_can_be_fitted_on_is_refused(
+    spark: SparkSession, tmp_path: Path, splits: dict[str, str], said: str
+) -> None:
+    write(tmp_path, POST_TRAINING_EXAMPLES, [example(1, user_id=user, split=split) for user, split in splits.items()])
+    small = Evaluation(Warehouse(spark, Settings(warehouse=str(tmp_path))), DS, GOOD, "logging", (GOOD,), False)
+    with pytest.raises(ContractError, match=f"post_training_examples: {said}.* for ds={DS}"):
+        small.examples()
 
 
 def test_scores_of_several_orders_are_read_by_their_name(warehouse: Warehouse) -> None:

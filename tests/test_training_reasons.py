@@ -141,3 +141,17 @@ def test_grpo_draws_answers_to_the_scorers_prompts(
     logged = [entry for entry in trainer.state.log_history if "reward" in entry]
     assert trainer.state.global_step == trainer.state.max_steps > 0
     assert all(entry["completions/mean_length"] == 1 for entry in logged)
+
+
+def test_reasons_that_are_all_too_long_are_refused(random_checkpoint: Checkpoint, source: Source) -> None:
+    with pytest.raises(ContractError, match=r"nothing to learn from: .* 8 of over 1 tokens, .*--reason-tokens"):
+        training_rows(random_checkpoint, source, Reasoning(reason_tokens=1))
+
+
+def test_grpo_refuses_what_makes_no_step() -> None:
+    recipe = Grpo(batch=32, group=8)
+    grpo.check_batch(recipe, questions=4)
+    with pytest.raises(ContractError, match=r"3 plays to learn from are fewer than the 4 of one step .*--batch"):
+        grpo.check_batch(recipe, questions=3)
+    with pytest.raises(ContractError, match=r"--batch 30 times --accumulate 1 is 30 answers .*--group 8"):
+        grpo.check_batch(Grpo(batch=30, group=8), questions=100)

@@ -87,7 +87,8 @@ def open_source(
         if table.optional and not DeltaTable.is_deltatable(location(warehouse, table)):
             continue
         opened = open_table(warehouse, table, remedy="run the step examples first")
-        needed = "ds" in table.column_names and not table.optional
+        # A day of few plays has examples and no pairs, which `preference_rows` says better.
+        needed = "ds" in table.column_names and not table.optional and table is not PREFERENCE_PAIRS
         if needed and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
             raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
         versions[table.name], table_ids[table.name] = int(opened.version()), str(opened.metadata().id)
@@ -138,9 +139,15 @@ def tokenized(
     table = pa.Table.from_batches(batches, schema=schema)
     if table.num_rows == 0:
         raise ContractError(
-            f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: {too_long:,} prompts are of more than {limit:,} "
-            "tokens even without history, and there are no others; "
-            + ("take a --base that reads longer ones" if too_long else "have serving log plays, and run examples again")
+            f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: "
+            + (
+                f"all {too_long:,} prompts are of more than {limit:,} tokens even without history; take a --base that "
+                "reads longer ones"
+                if too_long
+                else "the split training has no play (the step examples counts what became of the impressions, in "
+                "night_steps); have serving log more, or hold out fewer users (MARQUEE_HELD_OUT_SHARE), and run "
+                "examples again"
+            )
         )
     return Tokenized(Dataset(table), too_long, longest)
 

@@ -6,12 +6,14 @@ by min(1 / propensity, clip) over the mean of that. Only plays can reward, so on
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
+from schemas.contract import ContractError
 from schemas.tables import POST_TRAINING_EXAMPLES
 from training.command import command
 from training.data import Tokenized, tokenized
@@ -34,6 +36,22 @@ def reward_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, 
 def training_rows(stage: Stage, recipe: Grpo) -> Tokenized:
     plays = weighted_examples(stage.source, Sft(propensity_clip=recipe.propensity_clip, limit=recipe.limit))
     return tokenized(plays, stage.tokens, stage.limit, _SCHEMA, reward_row(stage))
+
+
+def check_batch(recipe: Grpo, questions: int, processes: int = 1) -> None:
+    """Raise ContractError where not even one step can be made: trl drops the questions that fill none."""
+    answers = recipe.batch * recipe.accumulate * processes
+    if answers % recipe.group:
+        raise ContractError(
+            f"--batch {recipe.batch} times --accumulate {recipe.accumulate} is {answers} answers a step, which "
+            f"--group {recipe.group} does not divide; give numbers of which it is a divisor"
+        )
+    if questions < answers // recipe.group:
+        raise ContractError(
+            f"{POST_TRAINING_EXAMPLES.name}: {questions:,} plays to learn from are fewer than the "
+            f"{answers // recipe.group:,} of one step (--batch times --accumulate, over --group); give a smaller "
+            "--batch, or have serving log more plays and run the step examples again"
+        )
 
 
 def make_trainer(stage: Stage, recipe: Grpo, rows: Tokenized) -> Any:
@@ -68,6 +86,7 @@ def make_trainer(stage: Stage, recipe: Grpo, rows: Tokenized) -> Any:
 
 def train(stage: Stage, recipe: Grpo) -> Any:
     rows = training_rows(stage, recipe)
+    check_batch(recipe, len(rows.rows), int(os.environ.get("WORLD_SIZE", "1")))
     print(f"grpo: {len(rows.rows):,} questions, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
     return make_trainer(stage, recipe, rows)
 

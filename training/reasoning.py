@@ -86,17 +86,26 @@ def reasoned_examples(source: Source, teacher: str) -> Iterator[dict[str, Any]]:
 
 
 def with_short_reasons(examples: Iterable[dict[str, Any]], tokens: Tokens, most: int) -> Iterator[dict[str, Any]]:
-    """The examples that have a reason, of at most `most` tokens. How many are left out is told at the end."""
-    without = longer = 0
+    """The examples that have a reason, of at most `most` tokens. How many are left out is printed at the end; raises
+    ContractError where all are.
+    """
+    kept = without = longer = 0
     for example in examples:
         if example["reason"] is None:
             without += 1
         elif len(tokens.ids(example["reason"])) > most:
             longer += 1
         else:
+            kept += 1
             yield example
     if without or longer:
-        print(f"reasoning: left out {without:,} plays without a reason, {longer:,} of over {most} tokens", flush=True)
+        left_out = f"left out {without:,} plays without a reason, {longer:,} of over {most} tokens"
+        if not kept:
+            raise ContractError(
+                f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: {left_out}, and there are no others; allow "
+                "longer reasons (--reason-tokens) or name another --teacher"
+            )
+        print(f"reasoning: {left_out}", flush=True)
 
 
 def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:

@@ -82,12 +82,7 @@ def begin(stage: Stage) -> Stage | None:
     if not record.exists():
         if (stage.out / MANIFEST).exists():
             raise ContractError(f"{stage.out}: holds a checkpoint that this command did not make; give another --out")
-        # Of the processes that accelerate starts, the first keeps the records.
-        if os.environ.get("RANK", "0") == "0":
-            record.parent.mkdir(parents=True, exist_ok=True)
-            noted = {"versions": stage.source.versions, "table_ids": stage.source.table_ids}
-            _write_whole(record, {**wanted, **noted})
-        return stage
+        return _recorded(stage, wanted)
     found = json.loads(record.read_text())
     # A run that began before ids were noted has none.
     versions, table_ids = found.pop("versions"), found.pop("table_ids", stage.source.table_ids)
@@ -98,7 +93,20 @@ def begin(stage: Stage) -> Stage | None:
         )
     if (stage.out / MANIFEST).exists():
         return None
+    if last_checkpoint(stage.work) is None:
+        # Nothing learned is kept. A run refused for its examples would be refused forever by those versions of them.
+        return _recorded(stage, wanted)
     return replace(stage, source=replace(stage.source, versions=versions, table_ids=table_ids))
+
+
+def _recorded(stage: Stage, wanted: dict[str, Any]) -> Stage:
+    """The stage, with the versions that it reads now put on record."""
+    # Of the processes that accelerate starts, the first keeps the records.
+    if os.environ.get("RANK", "0") == "0":
+        stage.work.mkdir(parents=True, exist_ok=True)
+        noted = {"versions": stage.source.versions, "table_ids": stage.source.table_ids}
+        _write_whole(stage.work / RECORD, {**wanted, **noted})
+    return stage
 
 
 def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -197,6 +205,9 @@ def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any
 
     # `printer` tells what is logged.
     trainer.remove_callback(PrinterCallback)
+    if _steps(trainer) == 1:
+        # The first step of a warm-up has a learning rate of 0: a run of one step would learn nothing.
+        trainer.args.warmup_steps = 0
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     losses = [{"stage": stage.name, "step": int(entry["step"]), "loss": float(entry["loss"])} for entry in steps]
@@ -208,6 +219,12 @@ def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any
     merged.eval()
     prior = measure(merged)
     return write_merged(merged, stage.base, stage.out, stage.published, before + losses, prior, stage.source.signals)
+
+
+def _steps(trainer: Any) -> int:
+    """How many times the weights will change."""
+    batches = len(trainer.get_train_dataloader())
+    return math.ceil(trainer.args.num_train_epochs * math.ceil(batches / trainer.args.gradient_accumulation_steps))
 
 
 def printer(stage: Stage) -> TrainerCallback:
