@@ -49,7 +49,7 @@ def impression(
 
 def warehouse(spark: SparkSession, folder: Path, impressions: list[Any], **settings: Any) -> SmallWarehouse:
     # One epoch has all days of these tests in it, and nobody is held out unless a test says so.
-    made = small_warehouse(spark, folder, **{"epoch_days": 10_000, "held_out_share": 0.000001, **settings})
+    made = small_warehouse(spark, folder, **{"epoch_days": 10_000, "held_out_share": 0.001, **settings})
     made.impressions = impressions
     made.write_inputs()
     return made
