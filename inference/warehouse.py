@@ -18,11 +18,10 @@ from pyarrow.dataset import get_partition_keys
 
 from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, location, open_table
+from schemas.store import arrow_dataset, buckets_of, location, open_table
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTIONS,
-    BUCKETS_PROPERTY,
     NIGHT_MODELS,
     NIGHT_STEPS,
     REJECTED_ROWS,
@@ -68,13 +67,7 @@ class Night:
     @cached_property
     def buckets(self) -> int:
         """The number of buckets that this warehouse was made with."""
-        properties = self._latest(ARTWORK_SELECTIONS).metadata().configuration
-        if BUCKETS_PROPERTY not in properties:
-            raise ContractError(
-                f"{self.path(ARTWORK_SELECTIONS)}: the table property {BUCKETS_PROPERTY} is missing, which a user's "
-                "bucket depends on; the step validate makes the table with it"
-            )
-        return int(properties[BUCKETS_PROPERTY])
+        return buckets_of(self._latest(ARTWORK_SELECTIONS))
 
     def model(self) -> Checkpoint:
         """The model that the night noted when it began. Raises ContractError where its checkpoint has changed since."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from schemas.contract import ContractError, Table
+from schemas.tables import BUCKETS_PROPERTY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,17 @@ def open_table(
     except (DeltaError, OSError) as error:
         at = "" if version is None else f" at version {version}"
         raise ContractError(f"{table.name}: {path} cannot be read{at}: {error}") from error
+
+
+def buckets_of(selections: DeltaTable) -> int:
+    """The number of buckets that a warehouse was made with, which `artwork_selections` keeps as a property."""
+    kept = selections.metadata().configuration.get(BUCKETS_PROPERTY, "")
+    if not (kept.isdecimal() and int(kept) > 0):
+        raise ContractError(
+            f"{selections.table_uri}: the table property {BUCKETS_PROPERTY} is {kept or 'missing'}, expected the "
+            "number of buckets, on which a user's bucket depends; the step validate makes the table with it"
+        )
+    return int(kept)
 
 
 def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSystemDataset:

@@ -13,8 +13,8 @@ from typing import Any, Self
 from deltalake import DeltaTable
 
 from schemas.buckets import bucket_of
-from schemas.store import literal, open_table, rows
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, TITLE_DEFAULTS
+from schemas.store import buckets_of, literal, open_table, rows
+from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Selections:
     @classmethod
     def of(cls, warehouse: str) -> Self:
         selections = open_table(warehouse, ARTWORK_SELECTIONS)
-        buckets = int(selections.metadata().configuration[BUCKETS_PROPERTY])
-        return cls(selections, open_table(warehouse, TITLE_DEFAULTS), buckets)
+        return cls(selections, open_table(warehouse, TITLE_DEFAULTS), buckets_of(selections))
 
     def of_user(self, user_id: str) -> list[dict[str, Any]]:
         """Every choice for a user, by title."""

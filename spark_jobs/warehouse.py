@@ -19,10 +19,10 @@ from pyspark.sql import functions as F
 from inference.champion import Chosen
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings, settings
+from schemas.store import buckets_of, location, open_table
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
-    BUCKETS_PROPERTY,
     INPUTS,
     MADE,
     NIGHT_INPUTS,
@@ -43,7 +43,7 @@ class Warehouse:
     settings: Settings
 
     def path(self, table: Table) -> str:
-        return f"{self.settings.warehouse.rstrip('/')}/{table.name}"
+        return location(self.settings.warehouse, table)
 
     # What concerns a table's log alone is done by delta-rs, in milliseconds; Spark runs jobs for it.
 
@@ -58,7 +58,7 @@ class Warehouse:
 
     def state(self, table: Table) -> Noted:
         """The table's newest version, and its id."""
-        opened = deltalake.DeltaTable(self.path(table))
+        opened = open_table(self.settings.warehouse, table)
         return Noted(int(opened.version()), str(opened.metadata().id))
 
     def read(self, table: Table) -> DataFrame:
@@ -102,7 +102,7 @@ class Warehouse:
 
     def buckets(self) -> int:
         """The number of buckets that this warehouse was made with."""
-        return int(deltalake.DeltaTable(self.path(ARTWORK_SELECTIONS)).metadata().configuration[BUCKETS_PROPERTY])
+        return buckets_of(open_table(self.settings.warehouse, ARTWORK_SELECTIONS))
 
     def create_missing(self, tables: Iterable[Table] = (*MADE, *SERVED)) -> None:
         """Make those of `tables` that are not there yet, by contract; by default those of a night."""

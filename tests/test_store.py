@@ -14,8 +14,8 @@ from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, location, open_table, rows
-from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES
+from schemas.store import arrow_dataset, buckets_of, location, open_table, rows
+from schemas.tables import ARTWORK_SELECTIONS, ARTWORKS, BUCKETS_PROPERTY, POST_TRAINING_EXAMPLES
 from tests.night_data import artwork, nullable
 from training.data import Source, catalogue_themes
 
@@ -98,3 +98,12 @@ def test_a_table_that_is_not_there_or_no_longer_at_its_version_is_one_sentence(t
     table_of(tmp_path, [])
     with pytest.raises(ContractError, match=r"post_training_examples: .* cannot be read at version 7"):
         open_table(str(tmp_path), POST_TRAINING_EXAMPLES, version=7)
+
+
+@pytest.mark.parametrize("kept", [None, "", "0", "many"])
+def test_a_warehouse_that_lost_its_number_of_buckets_is_one_sentence(tmp_path: Path, kept: str | None) -> None:
+    """A table that was dropped and made by hand: no bucket of it is right."""
+    properties = {} if kept is None else {BUCKETS_PROPERTY: kept}
+    ARTWORK_SELECTIONS.create(location(str(tmp_path), ARTWORK_SELECTIONS), **properties)
+    with pytest.raises(ContractError, match=rf"the table property marquee\.buckets is {kept or 'missing'}, expected"):
+        buckets_of(open_table(str(tmp_path), ARTWORK_SELECTIONS))
