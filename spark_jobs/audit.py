@@ -18,6 +18,7 @@ from schemas.tables import (
     USER_CONTEXTS,
     WANTED_PAIRS,
 )
+from spark_jobs.policy import ranked, scored_options
 from spark_jobs.published import published_before
 from spark_jobs.warehouse import Night
 
@@ -63,7 +64,8 @@ def improper(scores: DataFrame) -> DataFrame:
 
 
 def best_artwork(artwork_ids: Column, probabilities: Column) -> Column:
-    return F.get(artwork_ids, F.array_position(probabilities, F.array_max(probabilities)).cast("int") - 1)
+    """The most probable artwork; of equal ones the first by id, as a published ranking has them."""
+    return ranked(scored_options(artwork_ids, probabilities))[0]["artwork_id"]
 
 
 def drift(scores: DataFrame, published: DataFrame) -> DataFrame:

@@ -14,6 +14,15 @@ from pyspark.sql import functions as F
 from schemas.settings import Settings
 
 
+def scored_options(artwork_ids: Column, probabilities: Column) -> Column:
+    """A pair's options, from its row of `artwork_scores`."""
+    return F.zip_with(
+        artwork_ids,
+        probabilities,
+        lambda artwork, probability: F.struct(artwork.alias("artwork_id"), probability.alias("probability")),
+    )
+
+
 def explored(options: Column, settings: Settings) -> Column:
     """π = (1 − ε) softmax(log p / T) + ε / K over the options; with ε = 0 all of it on the best one."""
     size = F.size(options)

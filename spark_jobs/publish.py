@@ -23,7 +23,7 @@ from schemas.tables import (
 )
 from spark_jobs.contexts import ONLY_CHOICE, UNIFORM, sorted_pairs, title_options
 from spark_jobs.hashing import row_hash
-from spark_jobs.policy import drawn, explored, ranked, uniform
+from spark_jobs.policy import drawn, explored, ranked, scored_options, uniform
 from spark_jobs.published import REMOVED, published_before
 from spark_jobs.validate import good_artworks, good_impressions, good_titles, known_artworks
 from spark_jobs.warehouse import Night
@@ -37,15 +37,10 @@ _PLAY_RATE_WEIGHT = 20
 
 def scored_choices(scores: DataFrame, settings: Settings) -> DataFrame:
     """bucket, user_id, title_id, distribution, source, model_version, prompt_hash of the pairs the model scored."""
-    options = F.zip_with(
-        "artwork_ids",
-        "probabilities",
-        lambda artwork, probability: F.struct(artwork.alias("artwork_id"), probability.alias("probability")),
-    )
     return scores.select(
         "bucket",
         *KEY,
-        explored(options, settings).alias("distribution"),
+        explored(scored_options(F.col("artwork_ids"), F.col("probabilities")), settings).alias("distribution"),
         F.lit("model").alias("source"),
         "model_version",
         "prompt_hash",

@@ -224,8 +224,8 @@ def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any
 def _steps(trainer: Any) -> int:
     """How many times the weights will change."""
     epochs: float = trainer.args.num_train_epochs
-    batches = len(trainer.get_train_dataloader())
-    return math.ceil(epochs * math.ceil(batches / trainer.args.gradient_accumulation_steps))
+    batches, at_once = len(trainer.get_train_dataloader()), int(trainer.args.gradient_accumulation_steps)
+    return math.ceil(epochs * math.ceil(batches / at_once))
 
 
 def printer(stage: Stage) -> TrainerCallback:
