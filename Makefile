@@ -5,19 +5,20 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 
-# Where the tables are: a folder, or the URI of an object store. What the environment says holds here too.
-WAREHOUSE ?= $(or $(MARQUEE_WAREHOUSE),warehouse)
 # The sample that fills a new warehouse: simulated, or movielens with MOVIELENS=folder.
 SERVICE ?= simulated
 MOVIELENS ?=
 # The night; the last day of viewing history where it is not given.
 DS ?=
 
-# What people name goes to the shell by its environment: in a command's text a space or a quote would end it.
-export PYTHON SERVICE MOVIELENS DS FROM TO AGAIN TITLE OTHER
-export MARQUEE_WAREHOUSE := $(WAREHOUSE)
+# What people name goes to the shell by its environment: in a command's text a space or a quote would end it. Its value
+# is taken as it was written: make would look for variables behind each $.
 # Every shell has a USER of its own: only `make … USER=42` names one to look up.
-export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(USER))
+export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(value USER))
+# Where the tables are: a folder, or the URI of an object store. What the environment says holds here too.
+export MARQUEE_WAREHOUSE := $(or $(value WAREHOUSE),$(value MARQUEE_WAREHOUSE),warehouse)
+$(foreach name,PYTHON SERVICE MOVIELENS DS FROM TO AGAIN TITLE OTHER USER WAREHOUSE,\
+    $(if $(value $(name)),$(eval override export $(name) := $$(value $(name)))))
 
 ENV := . scripts/env.sh;
 PACKAGES := $(wildcard schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)

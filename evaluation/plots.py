@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +20,8 @@ _MARKS = ("#010205", "#010206", "#010207", "#010208", "#010209", "#01020a")
 _WIDTH = 4.6  # inches: narrow, so that letters stay readable where a phone shrinks it
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    # Names are others' text: a $ in one begins no formula.
+    "text.parse_math": False,
     "font.size": 9,
     "figure.labelsize": "medium",
     "text.color": _TEXT,
@@ -99,7 +102,8 @@ def _inline(figure: Figure, title: str) -> str:
     with mpl.rc_context({"svg.hashsalt": f"marquee {title}"}):
         figure.savefig(page, format="svg", transparent=True, metadata=nothing)
     svg = page.getvalue()[page.getvalue().index("<svg") :]
-    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', svg)
+    opened = f'role="img" aria-label="{escape(title)}">'
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda found: f'<svg viewBox="{found[1]}" {opened}', svg)
     for stand_in, colour in [(_TEXT, "currentColor"), (_GRID, "var(--line)")]:
         svg = svg.replace(stand_in, colour)
     for number, stand_in in enumerate(_MARKS, start=1):

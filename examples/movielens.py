@@ -32,8 +32,11 @@ def movielens_service(folder: Path, seed: int) -> Service:
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise ContractError(f"{folder} lacks {', '.join(missing)}: give the folder of MovieLens 100K")
-    viewings = list(_viewings(folder))
-    titles = list(_titles(folder, Counter(viewing.title_id for viewing in viewings)))
+    try:
+        viewings = list(_viewings(folder))
+        titles = list(_titles(folder, Counter(viewing.title_id for viewing in viewings)))
+    except OSError as error:
+        raise ContractError(f"{folder} cannot be read: {error}") from error
     first_day = min(viewing.watched_at for viewing in viewings).date()
     last_day = max(viewing.watched_at for viewing in viewings).date()
     artworks = [artwork for title in titles for artwork in make_artworks(seed, title, first_day, last_day)]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
+from deltalake.exceptions import DeltaError
 
 from examples.catalogue import Artwork, Title
 from examples.truth import truth_of, write_truth
@@ -19,6 +22,9 @@ from schemas.contract import ContractError, Table
 from schemas.paths import is_uri
 from schemas.store import open_table
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
+
+# Characters of a folder's name in that of its part, which may be no longer than names can be.
+_PART_NAME = 50
 
 
 @dataclass(frozen=True)
@@ -77,19 +83,33 @@ def write_service(service: Service, warehouse: Path) -> dict[str, int]:
     """Write the input tables and the truth to a new warehouse, whole or not at all; rows per table."""
     new_folder(str(warehouse))
     # Renamed when whole, so that a run that was killed leaves no half-filled warehouse; the next run removes its part.
-    part = warehouse.with_name(f".{warehouse.name}.marquee-part")
+    part = warehouse.with_name(f".{warehouse.name[:_PART_NAME]}.marquee-part")
+    made = [folder for folder in part.parents if not folder.exists()]
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove(part)
         part.mkdir(parents=True)
         rows = _write(service, part)
         if warehouse.exists():
             warehouse.rmdir()
         part.rename(warehouse)
-    except OSError as error:
+    except (OSError, DeltaError) as error:
         raise ContractError(f"{warehouse} cannot be written: {error}; give another --warehouse") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove(part)
+        if not warehouse.exists():
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
     return rows
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that threads of delta-rs may still write to, for a moment, after an error."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        sleep(0.1)
 
 
 def _write(service: Service, folder: Path) -> dict[str, int]:
@@ -106,9 +126,14 @@ def new_folder(warehouse: str) -> Path:
     if is_uri(warehouse):
         raise ContractError(f"{warehouse} is an object store: a sample is written to a folder, give one as --warehouse")
     folder = Path(warehouse)
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+    try:
+        taken = folder.is_symlink() or (folder.exists() and not folder.is_dir())
+        filled = not taken and folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise ContractError(f"{warehouse} cannot be looked at: {error}; give another --warehouse") from error
+    if taken:
         raise ContractError(f"{warehouse} is a file or a link: a sample is written to a new folder")
-    if folder.exists() and any(folder.iterdir()):
+    if filled:
         raise ContractError(
             f"{warehouse} is not empty and a sample is only written to a new warehouse: "
             "give another --warehouse, or remove that folder first"

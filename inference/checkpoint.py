@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ MANIFEST = "marquee.json"
 # What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.
 _VERSIONED = ("*.safetensors", "*.safetensors.index.json", CONFIG, "tokenizer*", LABEL_PRIOR)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(rf"{_NAME.pattern}@[0-9a-f]{{12}}")
 # Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
 _REHASHED_BYTES = 64 * 2**20
 
@@ -121,6 +123,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
     for key, kind, expected in (("name", str, "a text"), ("version", str, "a text"), ("files", dict, "an object")):
         if not isinstance(manifest.get(key), kind):
             raise refusal(file, f"{key} is {manifest.get(key)!r}", expected, remedy)
+    if not _VERSION.fullmatch(manifest["version"]):
+        raise refusal(file, f"version is {manifest['version']!r}", "a name, @ and 12 hexadecimal digits", remedy)
     return manifest
 
 
@@ -184,7 +188,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
 
 def _command(folder: Path, name: str, signals: Sequence[str] = ()) -> str:
     told = f" --signals {' '.join(signals)}" if signals else ""
-    return f"python -m inference.checkpoint {folder} --name {name}{told}"
+    return f"python -m inference.checkpoint {shlex.quote(str(folder))} --name {name}{told}"
 
 
 def main(arguments: list[str] | None = None) -> int:

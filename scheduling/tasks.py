@@ -61,7 +61,7 @@ def spark_task(
         task_id=task_id,
         name=f"marquee {task_id} {DS}",
         application=str(ROOT / application),
-        application_args=list(arguments),
+        application_args=[DS.join(map(as_it_is, word.split(DS))) for word in arguments],
         packages=settings().spark_packages,
         # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
         conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
@@ -79,12 +79,19 @@ def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] =
 def python_command(module: str, *arguments: str) -> str:
     """A command of this repository in the Python that has the engine, each of `arguments` one word of the shell."""
     # exec: a signal to the task reaches the engine, not a shell in front of it.
-    return " ".join(map(_quoted, ["exec", settings().scoring_python, "-m", module, *arguments]))
+    command = " ".join(map(_quoted, ["exec", settings().scoring_python, "-m", module, *arguments]))
+    # Airflow takes a command that ends in .sh for the name of a file with the command.
+    return f"{command} " if command.endswith((".sh", ".bash")) else command
 
 
 def _quoted(word: str) -> str:
     """`word` for a shell, but for DS in it: that is rendered first, to a date, and quotes would end its strings."""
-    return DS.join(shlex.quote(part) if part else part for part in word.split(DS))
+    return DS.join(as_it_is(shlex.quote(part)) if part else part for part in word.split(DS))
+
+
+def as_it_is(text: str) -> str:
+    """A part of a path as Airflow renders it to itself, whatever braces are in it."""
+    return f"{{% raw %}}{text}{{% endraw %}}" if "{" in text else text
 
 
 class OwnProcess(TypedDict):

@@ -132,17 +132,22 @@ class Table:
         One that an earlier version of Marquee made gets the columns that it lacks, null in every row that it has.
         """
         from deltalake import DeltaTable, Schema
+        from deltalake.exceptions import TableNotFoundError
 
-        made = DeltaTable.create(
-            uri,
-            Schema.from_json(json.dumps(self.delta_json())),
-            mode="ignore",
-            partition_by=list(self.partitioned_by),
-            description=self.meaning,
-            configuration={**self.properties, **properties},
-            # Of `marquee.…` properties delta-rs knows nothing.
-            raise_if_key_not_exists=False,
-        )
+        try:
+            made = DeltaTable.create(
+                uri,
+                Schema.from_json(json.dumps(self.delta_json())),
+                mode="ignore",
+                partition_by=list(self.partitioned_by),
+                description=self.meaning,
+                configuration={**self.properties, **properties},
+                # Of `marquee.…` properties delta-rs knows nothing.
+                raise_if_key_not_exists=False,
+            )
+        except TableNotFoundError as error:
+            # So delta-rs says that the folder can't be made.
+            raise ContractError(f"{self.name}: {uri} cannot be made: {error}") from error
         found = {each.name for each in made.schema().fields}
         wanted = Schema.from_json(json.dumps(self.delta_json())).fields
         if missing := [each for each in wanted if each.name not in found]:

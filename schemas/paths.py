@@ -10,7 +10,9 @@ _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
 _PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s@]*@")
 # delta-rs reads paths as URLs, in which %20 is a space, a backslash a slash, and [ begins an address; a backtick ends a
 # path in Spark's SQL.
-_MISTAKEN = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]\\`\x00-\x1f\x7f]")
+_MISTAKEN = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|\\`\x00-\x1f\x7f]")
+# The C: of other systems' paths is none of this one.
+_ALMOST_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 REGISTRY_FORMS = (
     "sqlite:////data/registry.db, postgresql://user@host/name, mysql://user@host/name or https://host of an MLflow "
     "server"
@@ -27,13 +29,17 @@ def absolute_place(place: str) -> str:
 
     A symbolic link stays one: what it points to may change from one night to the next.
     """
-    if place.startswith("file:"):
+    if not place:
+        raise ValueError("an empty path; expected a folder, or the URI of an object store")
+    if place.lower().startswith("file:"):
         parts = urlsplit(place)
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise ValueError("a file: URI of this machine begins with file:///; a path does as well")
         place = unquote(parts.path)
     if is_uri(place):
         return place.rstrip("/")
+    if _ALMOST_URI.match(place) or (place.startswith("~") and os.path.expanduser(place) == place):  # noqa: PTH111
+        raise ValueError("neither a path nor a URI; a URI has :// behind its scheme, and ~name is a user's home folder")
     return os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 (Path.resolve would follow links)
 
 
@@ -60,6 +66,8 @@ def absolute_registry(uri: str) -> str:
     """
     if found := _SQLITE.fullmatch(uri):
         scheme, path, query = found.groups(default="")
+        if any("=" not in option for option in query[1:].split("&") if option):
+            raise ValueError("what follows ? is no option; a question mark in a path is written %3F")
         if path in ("", ":memory:"):
             raise ValueError(f"a registry in memory ends with its process; expected {REGISTRY_FORMS}")
         # As SQLAlchemy reads it: `%3F` is a question mark, which would begin the options.

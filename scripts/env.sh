@@ -10,7 +10,11 @@ export PATH="$MARQUEE_ROOT/.venv/bin:$MARQUEE_ROOT/.tools/bin:$PATH"
 # A stray PYTHONPATH or SPARK_HOME would bring other versions of what .venv pins.
 unset PYTHONPATH SPARK_HOME PYTHONHOME
 
-export MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
+# A URI of this machine and ~ as schemas/paths.py reads them.
+MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
+MARQUEE_WAREHOUSE=${MARQUEE_WAREHOUSE#file://}
+[[ $MARQUEE_WAREHOUSE != "~/"* ]] || MARQUEE_WAREHOUSE=$HOME/${MARQUEE_WAREHOUSE:2}
+export MARQUEE_WAREHOUSE
 # The champion of a warehouse in a folder, and the checkpoints it came from, are beside its tables.
 if [[ $MARQUEE_WAREHOUSE != *://* ]]; then
     MARQUEE_WAREHOUSE=$(realpath -ms -- "$MARQUEE_WAREHOUSE")

@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+. scripts/stop.sh
 dag=$1 ds=$2
+[[ $ds =~ ^[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] || stop "DS is '$ds', expected a date as YYYY-MM-DD."
 
 log=.airflow/logs/$dag-$ds.log
 mkdir -p .airflow/logs

@@ -15,6 +15,7 @@ from airflow.sdk import DAG, RetryAction
 from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import TimeRestriction
+from jinja2 import Environment
 
 from scheduling.tasks import DS, python_command
 from schemas.exit_codes import REFUSED
@@ -133,6 +134,13 @@ def test_a_path_with_spaces_or_quotes_stays_one_word_of_its_command() -> None:
     words = shlex.split(command.replace(DS, "2026-01-14"))
     assert words[:4] == ["exec", settings().scoring_python, "-m", "training.sft"]
     assert words[4:] == ["--ds", "2026-01-14", "--base", "/bases/it's ours", "--out", "/our models/2026-01-14/sft"]
+
+
+def test_a_path_that_airflow_would_render_or_open_is_taken_as_it_is() -> None:
+    command = python_command("training.sft", "--ds", DS, "--out", f"/{{{{ds}}}}/{{%x/{DS}/model.sh")
+    rendered = Environment(autoescape=False).from_string(command.replace(DS, "2026-01-14")).render()
+    assert shlex.split(rendered)[4:] == ["--ds", "2026-01-14", "--out", "/{{ds}}/{%x/2026-01-14/model.sh"]
+    assert not command.endswith(".sh")
 
 
 def test_every_command_is_given_the_night(nightly: DAG) -> None:

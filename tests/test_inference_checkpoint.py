@@ -152,6 +152,16 @@ def test_what_is_missing_is_named_with_what_to_do(folder: Path, tmp_path: Path) 
         read_checkpoint(folder)
 
 
+@pytest.mark.parametrize("version", ["tiny", "tiny@1", "x' OR '1'='1@0123456789ab", "../tiny@0123456789ab"])
+def test_a_version_that_was_edited_by_hand_does_not_score(folder: Path, version: str) -> None:
+    """Versions name folders, and stand in SQL."""
+    write_manifest(folder, "tiny")
+    manifest = json.loads((folder / "marquee.json").read_text())
+    (folder / "marquee.json").write_text(json.dumps({**manifest, "version": version}))
+    with pytest.raises(ContractError, match="expected a name, @ and 12 hexadecimal digits"):
+        read_checkpoint(folder)
+
+
 def test_a_model_of_another_prompt_format_does_not_score(folder: Path) -> None:
     write_manifest(folder, "tiny")
     manifest = json.loads((folder / "marquee.json").read_text())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from examples import __main__ as examples
+from examples import service
 from examples.service import last_day
 from schemas.exit_codes import REFUSED
 from schemas.paths import absolute_place, sqlite_file, warehouse_place
@@ -44,6 +45,12 @@ def test_a_place_is_the_same_from_every_folder(
     assert Settings(warehouse=written.format(**names)).warehouse == expected
 
 
+@pytest.mark.parametrize("written", ["", "s3:/bucket/w", "dbfs:/w", "~nobody-here/w", "file://host/w", "file:w"])
+def test_what_is_neither_a_path_nor_a_uri_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match=r"path|URI"):
+        warehouse_place(written)
+
+
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a#b", "a?b", "50%", "a{b,c}", "é", "a:b", "$HOME", "a,b"])
 def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -56,7 +63,7 @@ def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
     assert f"written to {warehouse};" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "a\\b", "a[b]", "a`b", "a\nb"])
+@pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "a\\b", "a[b]", "a`b", "a\nb", "a^b", "a|b"])
 def test_a_folder_that_delta_would_look_for_elsewhere_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,10 +102,25 @@ def test_a_sample_that_cannot_be_written_leaves_nothing_behind(
     assert [each.name for each in tmp_path.iterdir()] == ["w"]
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / ("w" * 300))]) == REFUSED
+    assert "cannot be looked at" in capsys.readouterr().err
+    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / ("w" * 250))]) == 0
+
+
 def test_a_sample_below_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / "file" / "w")]) == REFUSED
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_folders_that_were_made_for_a_sample_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(service, "write_truth", full)
+    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / "a" / "b" / "w")]) == REFUSED
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_file_of_a_registry_is_the_one_that_sqlite_opens() -> None:

@@ -29,6 +29,8 @@ def shown(*variables: str) -> list[str]:
         ("/data/our tables/", "/data/our tables"),
         ("our tables/../it's", f"{ROOT}/it's"),
         ("s3://bucket/tables", "s3://bucket/tables"),
+        ("/data/a$b $(shell id)", "/data/a$b $(shell id)"),
+        ("file:///data/tables", "/data/tables"),
     ],
 )
 def test_a_warehouse_is_a_folder_from_here_or_a_uri(named: str, found: str) -> None:
@@ -38,8 +40,21 @@ def test_a_warehouse_is_a_folder_from_here_or_a_uri(named: str, found: str) -> N
 
 def test_a_lookups_user_and_title_are_taken_as_they_are() -> None:
     assert shown("USER=4 '2", 'TITLE=a "b"')[2:] == ["4 '2", 'a "b"']
+    assert shown("USER=u$x", "TITLE=$(shell id)$$")[2:] == ["u$x", "$(shell id)$$"]
     # Every shell has a USER.
     assert shown()[2:] == ["", ""]
+
+
+def test_a_percent_or_a_question_mark_in_a_warehouse_is_one_in_its_registry() -> None:
+    assert shown("WAREHOUSE=/data/50% or?")[1] == "sqlite:////data/50%25 or%3F/registry/registry.db"
+
+
+@pytest.mark.parametrize("ds", ["2026/01/14", "2026-1-14", "tomorrow", "2026-01-14 "])
+def test_a_day_that_is_no_date_starts_no_dag(ds: str) -> None:
+    done = subprocess.run(
+        [ROOT / "scripts/run_dag.sh", "artwork_nightly", ds], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"marquee: DS is '{ds}', expected a date as YYYY-MM-DD.\n")
 
 
 @pytest.mark.parametrize("made_for", [None, "movielens"])

@@ -67,6 +67,11 @@ NAMES = "expected a JSON list of names among"
             "MARQUEE_REGISTRY is 'sqlite://': no address of a registry; expected sqlite:////data",
         ),
         ("REGISTRY", "sqlite:///:memory:", "MARQUEE_REGISTRY is 'sqlite:///:memory:': a registry in memory ends with"),
+        (
+            "REGISTRY",
+            "sqlite:////w/q?x/r.db",
+            "MARQUEE_REGISTRY is 'sqlite:////w/q?x/r.db': what follows ? is no",
+        ),
         ("MAX_NUM_BATCHED_TOKENS", "1", "MARQUEE_MAX_NUM_BATCHED_TOKENS is '1': expected a whole number, at least 64"),
         ("MAX_NUM_BATCHED_TOKENS", "128", "MARQUEE_MAX_NUM_BATCHED_TOKENS is 128 and MARQUEE_MAX_NUM_SEQS 256: a step"),
         ("EPSILONN", "0.2", "MARQUEE_EPSILONN names no setting: did you mean MARQUEE_EPSILON?"),
