@@ -18,7 +18,7 @@ export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(value USER))
 # Where the tables are: a folder, or the URI of an object store. What the environment says holds here too.
 export MARQUEE_WAREHOUSE := $(or $(value WAREHOUSE),$(value MARQUEE_WAREHOUSE),warehouse)
 $(foreach name,PYTHON SERVICE MOVIELENS DS FROM TO AGAIN TITLE OTHER USER WAREHOUSE,\
-    $(if $(value $(name)),$(eval override export $(name) := $$(value $(name)))))
+    $(eval override export $(name) := $$(value $(name))))
 
 ENV := . scripts/env.sh;
 PACKAGES := $(wildcard schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
