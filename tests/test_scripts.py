@@ -34,7 +34,7 @@ def shown(*variables: str) -> list[str]:
     ],
 )
 def test_a_warehouse_is_a_folder_from_here_or_a_uri(named: str, found: str) -> None:
-    registry = "none" if "://" in named else f"sqlite:///{found}/registry/registry.db"
+    registry = "none" if named.startswith("s3") else f"sqlite:///{found}/registry/registry.db"
     assert shown(f"WAREHOUSE={named}")[:2] == [found, registry]
 
 
