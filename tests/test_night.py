@@ -312,19 +312,18 @@ def test_a_service_on_its_first_day_publishes_what_it_can_and_says_so(
     assert {row["title_id"] for row in small.rows(TITLE_DEFAULTS)} == {"t1", "t2", "t3"}
 
 
-def test_a_first_day_with_wanted_pairs_publishes_them(small: SmallWarehouse) -> None:
+def test_a_first_day_with_wanted_pairs_asks_about_them(small: SmallWarehouse) -> None:
     small.history = []
     small.write_inputs()
-    small.run()
-    assert set(selections(small)) == ALL_PAIRS
+    small.prepare()
+    assert asked(small) == WITH_A_CHOICE
 
 
 def test_nobody_having_watched_what_has_an_artwork_ends_no_night(small: SmallWarehouse) -> None:
     small.history, small.wanted = [viewing("u1", "gone")], []
     small.write_inputs()
-    small.run()
-    assert small.rows(ARTWORK_SELECTIONS) == []
-    assert len(small.rows(TITLE_DEFAULTS)) == 3
+    small.prepare()
+    assert steps(small, "candidates") == {"users": 0, "pairs": 0, "from_recommender": 0}
 
 
 def test_a_history_that_is_empty_all_at_once_stops_the_night(small: SmallWarehouse) -> None:
