@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.contract import ContractError
@@ -273,10 +272,9 @@ def _fault(error: Any) -> str:
         return str(error["ctx"]["error"])
     field = str(error["loc"][0])
     value = without_password(ascii(os.environ.get(_variable(field), error["input"])))
-    allowed = _in_words(Settings.model_fields[field])
     # Of a place or an address, only the check itself knows what is wrong.
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" and not _listed(field) else ""
-    return f"{_variable(field)} is {value}: {reason or f'expected {allowed}'}"
+    return f"{_variable(field)} is {value}: {reason or f'expected {_allowed(field)}'}"
 
 
 def _listed(field: str) -> tuple[str, ...]:
@@ -284,20 +282,15 @@ def _listed(field: str) -> tuple[str, ...]:
     return next((get_args(inner) for inner in get_args(Settings.model_fields[field].annotation) if get_args(inner)), ())
 
 
-def _in_words(field: FieldInfo) -> str:
-    """The values that a setting takes: `a number, at least 0, at most 1`."""
-    kind = field.annotation
+def _allowed(field: str) -> str:
+    """The values that a setting takes, in words: `a number, at least 0, at most 1`."""
+    kind, bounds = Settings.model_fields[field].annotation, Settings.model_fields[field].metadata
+    if names := _listed(field):
+        return f"a JSON list of names among {', '.join(names)}, such as '{json.dumps(names[:1])}'"
     inner = get_args(kind)
     if inner and all(isinstance(each, str) for each in inner):
         return f"one of {', '.join(inner)}"
-    if names := next((get_args(each) for each in inner if get_args(each)), ()):
-        return f"a JSON list of names among {', '.join(names)}, such as '{json.dumps(names[:1])}'"
-    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    bounds = [
-        f"{word} {getattr(bound, name):,}"
-        for name, word in words.items()
-        for bound in field.metadata
-        if hasattr(bound, name)
-    ]
     number = "a number" if kind is float else "a whole number" if kind is int or int in inner else "text in UTF-8"
-    return ", ".join([number, *bounds])
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = [(word, getattr(bound, name)) for name, word in words.items() for bound in bounds if hasattr(bound, name)]
+    return ", ".join([number, *(f"{word} {limit:,}" for word, limit in found)])
