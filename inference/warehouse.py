@@ -18,7 +18,7 @@ from pyarrow.dataset import get_partition_keys
 
 from inference.checkpoint import Checkpoint, read_checkpoint
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, buckets_of, location, open_table
+from schemas.store import arrow_dataset, buckets_of, location, open_table, permitted
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTIONS,
@@ -93,13 +93,14 @@ class Night:
         if missing:
             raise ContractError(f"{self.path(table)}: columns {', '.join(missing)} are missing (schemas/tables.py)")
         schema = pa.schema([dataset.schema.field(name) for name in columns])
-        for fragment in dataset.get_fragments():
-            # The dataset's own batches are cut out of a row group that is decoded whole, which may be a whole bucket.
-            with pq.ParquetFile(fragment.open()) as file:
-                stored = [name for name in columns if name in file.schema_arrow.names]
-                values = get_partition_keys(fragment.partition_expression)
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=stored, use_threads=False):
-                    yield _as_declared(batch, schema, values)
+        with permitted(**{table.name: self.path(table)}):
+            for fragment in dataset.get_fragments():
+                # The dataset's own batches are cut out of a row group that is decoded whole: it may be a whole bucket.
+                with pq.ParquetFile(fragment.open()) as file:
+                    stored = [name for name in columns if name in file.schema_arrow.names]
+                    values = get_partition_keys(fragment.partition_expression)
+                    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=stored, use_threads=False):
+                        yield _as_declared(batch, schema, values)
 
     def rows(self, table: Table, columns: list[str], **partition: object) -> Iterator[dict[str, Any]]:
         for batch in self.batches(table, columns, **partition):

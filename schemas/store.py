@@ -7,8 +7,12 @@ that Marquee writes. What neither can read is named, with the remedy.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.contract import ContractError, Table
@@ -23,6 +27,10 @@ _UNSUPPORTED = re.compile(r"Unsupported table features required: \[(.*?)\]|reade
 _MAPPING = "delta.columnMapping.mode"
 
 
+class NoTableError(ContractError):
+    """There is no such table."""
+
+
 def location(warehouse: str, table: Table) -> str:
     """The path or URI of a table."""
     return f"{warehouse.rstrip('/')}/{table.name}"
@@ -31,7 +39,9 @@ def location(warehouse: str, table: Table) -> str:
 def open_table(
     warehouse: str, table: Table, version: int | None = None, remedy: str = "has a night been run on this warehouse?"
 ) -> DeltaTable:
-    """The table as it is now, or as it was at a version; ContractError where it can't be opened."""
+    """The table as it is now, or as it was at a version; ContractError where it can't be opened, NoTableError where
+    it is not there.
+    """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -39,10 +49,58 @@ def open_table(
     try:
         return DeltaTable(path, version=version)
     except TableNotFoundError as error:
-        raise ContractError(f"{table.name}: there is no Delta table at {path}; {remedy}") from error
+        check_permission(table.name, path)
+        raise NoTableError(f"{table.name}: there is no Delta table at {path}; {remedy}") from error
     except (DeltaError, OSError) as error:
+        check_permission(table.name, path)
         at = "" if version is None else f" at version {version}"
         raise ContractError(f"{table.name}: {path} cannot be read{at}: {error}") from error
+
+
+def has_table(warehouse: str, table: Table) -> bool:
+    """Whether there is such a table. Raises ContractError where this user may not find that out."""
+    from deltalake import DeltaTable
+
+    path = location(warehouse, table)
+    if DeltaTable.is_deltatable(path):
+        return True
+    check_permission(table.name, path)
+    return False
+
+
+def check_permission(name: str, path: str) -> None:
+    """Raise ContractError that names what this user may not read of a table in a folder. To delta-rs a table behind a
+    folder that may not be entered is none.
+    """
+    if "://" in path:
+        return
+    for each in [*reversed(Path(path).parents), Path(path)]:
+        if each.exists() and not os.access(each, os.X_OK):
+            raise _denied(name, each)
+    for folder, folders, files in os.walk(path):
+        for inner in [*(Path(folder, each) for each in folders), *(Path(folder, each) for each in files)]:
+            if not os.access(inner, os.R_OK | (os.X_OK if inner.is_dir() else 0)):
+                raise _denied(name, inner)
+
+
+@contextmanager
+def permitted(**paths: str) -> Iterator[None]:
+    """Raise ContractError, as `check_permission` does, where reading tables meets what this user may not read."""
+    try:
+        yield
+    except Exception as error:
+        if "Permission denied" in str(error):
+            for name, path in paths.items():
+                check_permission(name, path)
+        raise
+
+
+def _denied(name: str, place: Path) -> ContractError:
+    kept = place.stat()
+    return ContractError(
+        f"{name}: {place} ({stat.filemode(kept.st_mode)}, of user {kept.st_uid}) may not be read by the user "
+        f"{os.geteuid()} of this process; have its owner grant that (chmod -R a+rX; umask 022 for what is written next)"
+    )
 
 
 def buckets_of(selections: DeltaTable) -> int:
@@ -90,8 +148,9 @@ def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:
         names = [name for name, each in tables.items() if _has(each, features)] or list(tables)
         raise _unsupported(tables[names[0]], names[0], features) from error
     yield pa.RecordBatch.from_pylist([], schema=schema)
-    for batch in reader:
-        yield pa.record_batch(batch)
+    with permitted(**{name: _path_of(table) for name, table in tables.items()}):
+        for batch in reader:
+            yield pa.record_batch(batch)
 
 
 def query(sql: str, **tables: DeltaTable) -> pa.Table:
@@ -114,6 +173,14 @@ def literal(text: str) -> str:
 def literals(texts: Iterable[str]) -> str:
     """`texts` as the inside of an SQL IN (…); matches nothing where there are none."""
     return ", ".join(literal(text) for text in texts) or "NULL"
+
+
+def _path_of(table: DeltaTable) -> str:
+    """A table's folder as a path, where it is in one."""
+    from urllib.parse import unquote
+
+    uri = table.table_uri
+    return unquote(uri.removeprefix("file://")).rstrip("/") if uri.startswith("file://") else uri
 
 
 def _features(error: Exception) -> str:

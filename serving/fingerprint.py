@@ -22,7 +22,7 @@ from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
-from schemas.store import batches, open_table
+from schemas.store import NoTableError, batches, open_table
 from serving.console import wide_console
 
 MEASURED_TABLES = {"night_steps", "night_inputs"}
@@ -52,7 +52,7 @@ def hash_of(warehouse: str, table: Contract) -> type_hash | None:
     """The rows and hash of a table; None where it is not there."""
     try:
         opened = open_table(warehouse, table)
-    except ContractError:
+    except NoTableError:
         return None
     left_out = MEASURED_COLUMNS.get(table.name, set())
     columns = ", ".join(f'"{name}"' for name in table.column_names if name not in left_out)

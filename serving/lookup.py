@@ -16,10 +16,9 @@ from rich.table import Table
 
 from schemas.arguments import place, utf8
 from schemas.buckets import bucket_of
-from schemas.contract import ContractError
 from schemas.exit_codes import exit_status
 from schemas.settings import settings
-from schemas.store import literals, open_table, rows
+from schemas.store import NoTableError, literals, open_table, rows
 from schemas.tables import CATALOGUE_NAMES
 from serving.console import wide_console
 from serving.selections import Selections
@@ -39,7 +38,7 @@ def names_of(warehouse: str, title_ids: Iterable[str]) -> Names:
     """The names of titles and of their artworks; none where no night has written them yet."""
     try:
         names = open_table(warehouse, CATALOGUE_NAMES)
-    except ContractError:
+    except NoTableError:
         return Names({}, {})
     found = rows(f"SELECT * FROM names WHERE title_id IN ({literals(title_ids)})", names=names)
     return Names(

@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from inference.champion import Chosen
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings, settings
-from schemas.store import buckets_of, location, open_table
+from schemas.store import buckets_of, has_table, location, open_table
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -48,7 +48,7 @@ class Warehouse:
     # What concerns a table's log alone is done by delta-rs, in milliseconds; Spark runs jobs for it.
 
     def has(self, table: Table) -> bool:
-        return deltalake.DeltaTable.is_deltatable(self.path(table))
+        return has_table(self.settings.warehouse, table)
 
     def delta(self, table: Table) -> DeltaTable:
         return DeltaTable.forPath(self.spark, self.path(table))

@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, location, open_table, rows
+from schemas.store import arrow_dataset, has_table, open_table, rows
 from schemas.tables import ARTWORKS, IMPRESSIONS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def open_source(
     """
     versions, table_ids = {}, {}
     for table in tables:
-        if table.optional and not DeltaTable.is_deltatable(location(warehouse, table)):
+        if table.optional and not has_table(warehouse, table):
             continue
         opened = open_table(warehouse, table, remedy="run the step examples first")
         # A day of few plays has examples and no pairs, which `preference_rows` says better.
