@@ -62,10 +62,11 @@ def has_table(warehouse: str, table: Table) -> bool:
     from deltalake import DeltaTable
 
     path = location(warehouse, table)
-    if DeltaTable.is_deltatable(path):
-        return True
-    check_permission(table.name, path)
-    return False
+    with permitted(**{table.name: path}):
+        found = DeltaTable.is_deltatable(path)
+    if not found:
+        check_permission(table.name, path)
+    return found
 
 
 def check_permission(name: str, path: str) -> None:
