@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +62,10 @@ def _slice_faults(rows: list[Mapping[str, Any]], settings: Settings) -> list[str
 
 def _slice_fault(row: Mapping[str, Any], settings: Settings) -> str | None:
     place = f"in the slice {row['slice_by']} = {row['slice']}"
-    if row["refused"] is not None or row["difference"] is None:
+    if row["refused"] is not None or row["difference"] is None or math.isnan(row["difference"]):
         return (
-            f"the log cannot support an answer {place}: {row['refused'] or 'the champion has no estimate there'} "
-            f"More held-out impressions would, or leave {row['slice_by']} out of MARQUEE_GATE_SLICES"
+            f"the log cannot support an answer {place}: {row['refused'] or 'The champion has no estimate there.'} "
+            f"Log more impressions, or take {row['slice_by']} out of MARQUEE_GATE_SLICES"
         )
     if row["difference"] < -settings.gate_slice_limit:
         return f"{_told(row)} {place}: it falls by more than the limit of {settings.gate_slice_limit}"

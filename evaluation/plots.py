@@ -20,7 +20,7 @@ _MARKS = ("#010205", "#010206", "#010207", "#010208", "#010209", "#01020a")
 _WIDTH = 4.6  # inches: narrow, so that letters stay readable where a phone shrinks it
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    # Names are others' text: a $ in one begins no formula.
+    # Names come from users: keep matplotlib from reading $ as mathematics.
     "text.parse_math": False,
     "font.size": 9,
     "figure.labelsize": "medium",

@@ -20,14 +20,12 @@ from schemas.exit_codes import exit_status
 from schemas.settings import settings
 
 SEED = 1
-# What fits in memory, and days that no date falls short of.
+# Limits memory, and keeps the first day within Python's dates.
 _MOST = 500_000
 
 
 def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
-    # A sample that is ended cleans up after itself.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return exit_status("examples", lambda: _obey(parsed))
 
 
@@ -80,4 +78,6 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
+    # A sample that is ended cleans up after itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

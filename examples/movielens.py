@@ -35,8 +35,10 @@ def movielens_service(folder: Path, seed: int) -> Service:
     try:
         viewings = list(_viewings(folder))
         titles = list(_titles(folder, Counter(viewing.title_id for viewing in viewings)))
-    except OSError as error:
-        raise ContractError(f"{folder} cannot be read: {error}") from error
+    except (OSError, ValueError, IndexError) as error:
+        raise ContractError(f"{folder} cannot be read as MovieLens 100K: {error}") from error
+    if not viewings:
+        raise ContractError(f"{folder / 'u.data'} is empty: give the folder of MovieLens 100K")
     first_day = min(viewing.watched_at for viewing in viewings).date()
     last_day = max(viewing.watched_at for viewing in viewings).date()
     artworks = [artwork for title in titles for artwork in make_artworks(seed, title, first_day, last_day)]

@@ -70,19 +70,27 @@ def client_of(registry: str) -> MlflowClient:
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError
 
     if (file := sqlite_file(registry)) is not None:
         try:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ContractError(f"MARQUEE_REGISTRY is {registry!r}, whose folder cannot be made: {error}") from error
-        if Path(file).is_dir() or not os.access(Path(file) if Path(file).exists() else Path(file).parent, os.W_OK):
-            # MLflow would try for minutes.
-            raise ContractError(f"MARQUEE_REGISTRY is {registry!r}: {file} is a folder, or may not be written")
+        # MLflow would try for minutes.
+        if Path(file).is_dir():
+            raise ContractError(f"MARQUEE_REGISTRY is {registry!r}: {file} is a folder; name a file in it")
+        if not os.access(Path(file) if Path(file).exists() else Path(file).parent, os.W_OK):
+            raise ContractError(
+                f"MARQUEE_REGISTRY is {registry!r}: this user may not write {file}, and MLflow writes when it opens; "
+                "have its owner grant that"
+            )
     try:
         return MlflowClient(tracking_uri=registry, registry_uri=registry)
-    except MlflowException as error:
-        raise ContractError(f"MARQUEE_REGISTRY is {without_password(registry)!r}: {error}") from error
+    except (MlflowException, DatabaseError) as error:
+        raise ContractError(
+            f"MARQUEE_REGISTRY is {without_password(registry)!r}, which MLflow does not open: {error}"
+        ) from error
 
 
 def registered_model(client: MlflowClient) -> RegisteredModel | None:
@@ -100,7 +108,7 @@ def registered_model(client: MlflowClient) -> RegisteredModel | None:
 def champion(registry: str) -> ModelVersion | None:
     """The version that is champion in a registry, if there is one.
 
-    Only MLflow knows. It is not asked where SQLite's file is not there, since it would take a while to make one.
+    Only MLflow knows. A SQLite file that does not exist has none: MLflow would create it, which takes a while.
     """
     file = sqlite_file(registry)
     if file is not None and not Path(file).exists():

@@ -123,6 +123,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     for key, kind, expected in (("name", str, "a text"), ("version", str, "a text"), ("files", dict, "an object")):
         if not isinstance(manifest.get(key), kind):
             raise refusal(file, f"{key} is {manifest.get(key)!r}", expected, remedy)
+    for name, entry in manifest["files"].items():
+        if not isinstance(entry, dict) or set(entry) != {"bytes", "sha256"}:
+            raise refusal(file, f"the entry of {name} is {entry!r}", "its bytes and sha256", remedy)
+    signals = manifest.get("signals", [])
+    if not isinstance(signals, list) or not set(map(str, signals)) <= set(SIGNALS):
+        raise refusal(file, f"signals is {signals!r}", f"a list of names among {', '.join(SIGNALS)}", remedy)
     if not _VERSION.fullmatch(manifest["version"]):
         raise refusal(file, f"version is {manifest['version']!r}", "a name, @ and 12 hexadecimal digits", remedy)
     return manifest

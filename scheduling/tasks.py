@@ -60,8 +60,8 @@ def spark_task(
     return SparkSubmitOperator(
         task_id=task_id,
         name=f"marquee {task_id} {DS}",
-        application=str(ROOT / application),
-        application_args=[DS.join(map(as_it_is, word.split(DS))) for word in arguments],
+        application=_verbatim(str(ROOT / application)),
+        application_args=[DS.join(map(_verbatim, word.split(DS))) for word in arguments],
         packages=settings().spark_packages,
         # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
         conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
@@ -86,10 +86,10 @@ def python_command(module: str, *arguments: str) -> str:
 
 def _quoted(word: str) -> str:
     """`word` for a shell, but for DS in it: that is rendered first, to a date, and quotes would end its strings."""
-    return DS.join(as_it_is(shlex.quote(part)) if part else part for part in word.split(DS))
+    return DS.join(_verbatim(shlex.quote(part)) if part else part for part in word.split(DS))
 
 
-def as_it_is(text: str) -> str:
+def _verbatim(text: str) -> str:
     """A part of a path as Airflow renders it to itself, whatever braces are in it."""
     return f"{{% raw %}}{text}{{% endraw %}}" if "{" in text else text
 

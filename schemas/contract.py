@@ -146,7 +146,7 @@ class Table:
                 raise_if_key_not_exists=False,
             )
         except TableNotFoundError as error:
-            # So delta-rs says that the folder can't be made.
+            # delta-rs raises this when it cannot make the folder.
             raise ContractError(f"{self.name}: {uri} cannot be made: {error}") from error
         found = {each.name for each in made.schema().fields}
         wanted = Schema.from_json(json.dumps(self.delta_json())).fields

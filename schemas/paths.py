@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from urllib.parse import unquote, urlsplit
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
-_PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s@]*@")
+_PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s]*@|([?&]password=)[^&\s]*")
 # delta-rs reads paths as URLs, in which %20 is a space, a backslash a slash, and [ begins an address; a backtick ends a
 # path in Spark's SQL.
 _MISTAKEN = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|\\`\x00-\x1f\x7f]")
-# The C: of other systems' paths is none of this one.
+# Two letters at least: `C:/` is not a scheme.
 _ALMOST_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 REGISTRY_FORMS = (
     "sqlite:////data/registry.db, postgresql://user@host/name, mysql://user@host/name or https://host of an MLflow "
@@ -29,14 +30,18 @@ def absolute_place(place: str) -> str:
 
     A symbolic link stays one: what it points to may change from one night to the next.
     """
-    if not place:
-        raise ValueError("an empty path; expected a folder, or the URI of an object store")
+    if not place or place != place.strip():
+        raise ValueError("expected a folder, or the URI of an object store, without white space around it")
     if place.lower().startswith("file:"):
         parts = urlsplit(place)
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise ValueError("a file: URI of this machine begins with file:///; a path does as well")
+        if parts.query or parts.fragment:
+            raise ValueError("# and ? in a file: URI are written %23 and %3F; a path may have them as they are")
         place = unquote(parts.path)
     if is_uri(place):
+        if not place.partition("://")[2].strip("/"):
+            raise ValueError("a URI without a bucket; expected s3://bucket/prefix or the like")
         return place.rstrip("/")
     if _ALMOST_URI.match(place) or (place.startswith("~") and os.path.expanduser(place) == place):  # noqa: PTH111
         raise ValueError("neither a path nor a URI; a URI has :// behind its scheme, and ~name is a user's home folder")
@@ -68,6 +73,8 @@ def absolute_registry(uri: str) -> str:
         scheme, path, query = found.groups(default="")
         if any("=" not in option for option in query[1:].split("&") if option):
             raise ValueError("what follows ? is no option; a question mark in a path is written %3F")
+        if "uri=" in query or path.startswith("file:"):
+            raise ValueError("SQLite's own URIs are not read here; write the file's path behind sqlite:///")
         if path in ("", ":memory:"):
             raise ValueError(f"a registry in memory ends with its process; expected {REGISTRY_FORMS}")
         # As SQLAlchemy reads it: `%3F` is a question mark, which would begin the options.
@@ -86,4 +93,8 @@ def sqlite_file(registry: str) -> str | None:
 
 def without_password(text: str) -> str:
     """`text` with the passwords of the addresses in it replaced by stars, as it may be printed or stored."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    return _PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", text)
+
+
+if __name__ == "__main__":
+    print(absolute_place(sys.argv[1]))

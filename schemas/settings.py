@@ -37,7 +37,10 @@ _OF_KUBERNETES = re.compile(r"MARQUEE(_\w+)?_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(
 
 def _names(value: object) -> object:
     """A JSON list as its text; anything else as it is, which the type then refuses."""
-    return json.loads(value) if isinstance(value, str) else value
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 _NAMES = (NoDecode, BeforeValidator(_names))
@@ -193,6 +196,12 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute_warehouse(cls, value: str) -> str:
         return warehouse_place(value)
+
+    @field_validator("scoring_python", mode="after")
+    @classmethod
+    def _of_a_home_folder(cls, value: str) -> str:
+        # It is quoted for the shell, which then leaves ~ as it is.
+        return os.path.expanduser(value)  # noqa: PTH111 (a Path would make `./python` a bare `python`)
 
     @field_validator("model", "checkpoints", mode="after")
     @classmethod

@@ -1,4 +1,4 @@
-"""How a process without Spark opens a Delta table and reads it, and what it says where it can't.
+"""How a process without Spark opens and reads a Delta table, and the errors that it raises where it cannot.
 
 Two readers: DataFusion, by `batches`, `query` and `rows`, copes with the features that owners of inputs turn on
 (deletion vectors, column mapping) and promises no order; PyArrow, by `arrow_dataset`, keeps the order and reads tables
@@ -109,8 +109,9 @@ def buckets_of(selections: DeltaTable) -> int:
     kept = selections.metadata().configuration.get(BUCKETS_PROPERTY, "")
     if not (kept.isdecimal() and int(kept) > 0):
         raise ContractError(
-            f"{selections.table_uri}: the table property {BUCKETS_PROPERTY} is {kept or 'missing'}, expected the "
-            "number of buckets, on which a user's bucket depends; the step validate makes the table with it"
+            f"artwork_selections: the table property {BUCKETS_PROPERTY} of {path_of(selections)} is "
+            f"{kept or 'missing'}, expected the number of buckets that the table was made with; set it again "
+            "(ALTER TABLE … SET TBLPROPERTIES)"
         )
     return int(kept)
 
@@ -125,7 +126,9 @@ def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSyste
     try:
         return opened.to_pyarrow_dataset(**options)
     except DeltaProtocolError as error:
-        raise _unsupported(opened, table.name, _features(error) or str(error)) from error
+        if features := _features(error):
+            raise _unsupported(opened, table.name, features) from error
+        raise ContractError(f"{table.name}: {path_of(opened)} cannot be read: {error}") from error
 
 
 def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:
@@ -149,7 +152,7 @@ def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:
         names = [name for name, each in tables.items() if _has(each, features)] or list(tables)
         raise _unsupported(tables[names[0]], names[0], features) from error
     yield pa.RecordBatch.from_pylist([], schema=schema)
-    with permitted(**{name: _path_of(table) for name, table in tables.items()}):
+    with permitted(**{name: path_of(table) for name, table in tables.items()}):
         for batch in reader:
             yield pa.record_batch(batch)
 
@@ -176,7 +179,7 @@ def literals(texts: Iterable[str]) -> str:
     return ", ".join(literal(text) for text in texts) or "NULL"
 
 
-def _path_of(table: DeltaTable) -> str:
+def path_of(table: DeltaTable) -> str:
     """A table's folder as a path, where it is in one."""
     from urllib.parse import unquote
 
@@ -197,8 +200,7 @@ def _has(table: DeltaTable, features: str) -> bool:
 
 def _unsupported(table: DeltaTable, name: str, features: str) -> ContractError:
     first = features.partition(", ")[0]
-    place = table.table_uri.removeprefix("file://").rstrip("/")
     return ContractError(
         f"{name}: the table has the feature {features}, which this reader lacks and Spark has; take it away with "
-        f"ALTER TABLE delta.`{place}` DROP FEATURE {first}, or read a copy without it"
+        f"ALTER TABLE delta.`{path_of(table)}` DROP FEATURE {first}, or read a copy without it"
     )

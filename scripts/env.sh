@@ -10,13 +10,14 @@ export PATH="$MARQUEE_ROOT/.venv/bin:$MARQUEE_ROOT/.tools/bin:$PATH"
 # A stray PYTHONPATH or SPARK_HOME would bring other versions of what .venv pins.
 unset PYTHONPATH SPARK_HOME PYTHONHOME
 
-# A URI of this machine and ~ as schemas/paths.py reads them.
-MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
-MARQUEE_WAREHOUSE=${MARQUEE_WAREHOUSE#file://}
-[[ $MARQUEE_WAREHOUSE != "~/"* ]] || MARQUEE_WAREHOUSE=$HOME/${MARQUEE_WAREHOUSE:2}
-export MARQUEE_WAREHOUSE
+export MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
+# Python reads ~ and file: URIs; what it refuses is left as it is, for the command to refuse.
+if [[ $MARQUEE_WAREHOUSE == [~]* || ${MARQUEE_WAREHOUSE,,} == file:* ]]; then
+    MARQUEE_WAREHOUSE=$(PYTHONPATH="$MARQUEE_ROOT" python -m schemas.paths "$MARQUEE_WAREHOUSE" 2> /dev/null ||
+        printf '%s' "$MARQUEE_WAREHOUSE")
+fi
 # The champion of a warehouse in a folder, and the checkpoints it came from, are beside its tables.
-if [[ $MARQUEE_WAREHOUSE != *://* ]]; then
+if [[ $MARQUEE_WAREHOUSE != *:/* && $MARQUEE_WAREHOUSE != [~]* && ${MARQUEE_WAREHOUSE,,} != file:* ]]; then
     MARQUEE_WAREHOUSE=$(realpath -ms -- "$MARQUEE_WAREHOUSE")
     # In the address of a database % and ? have a meaning of their own.
     _place=${MARQUEE_WAREHOUSE//\%/%25}

@@ -93,15 +93,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> None:
         nonlocal equal
-        ours = existing(parsed.warehouse or settings().warehouse)
-        theirs = existing(parsed.other) if parsed.other else None
+        ours = fingerprint_or_refuse(parsed.warehouse or settings().warehouse)
+        theirs = fingerprint_or_refuse(parsed.other) if parsed.other else None
         wide_console().print(told(ours, theirs))
         equal = theirs is None or theirs == ours
 
     return exit_status("fingerprint", work) or int(not equal)
 
 
-def existing(warehouse: str) -> dict[str, type_hash]:
+def fingerprint_or_refuse(warehouse: str) -> dict[str, type_hash]:
     """`fingerprint`; ContractError where there is nothing to compare."""
     found = fingerprint(warehouse)
     if not found:

@@ -67,7 +67,7 @@ def read_report(warehouse: str, ds: date) -> NightReport:
         ds,
         counts={step["step"]: dict(step["counts"]) for step in steps},
         seconds={step["step"]: step["seconds"] for step in steps},
-        model=next(iter(_tonight(warehouse, tables.NIGHT_MODELS, ds, "model_version, why")), None),
+        model=next(iter(_tonight(warehouse, tables.NIGHT_MODELS, ds, "*")), None),
         checks=_tonight(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
         scoring=scoring,
         rejects=_tonight(
@@ -115,7 +115,9 @@ def _inputs(report: NightReport) -> Table:
 def _model(report: NightReport) -> str | None:
     if report.model is None:
         return None
-    return f"scored by {escape(report.model['model_version'])}: {escape(report.model['why'] or 'why was not noted')}"
+    return (
+        f"scored by {escape(report.model['model_version'])}: {escape(report.model.get('why') or 'why was not noted')}"
+    )
 
 
 def _rejects(report: NightReport) -> Table | None:

@@ -16,7 +16,10 @@ from pyspark.errors import AnalysisException
 from schemas.contract import ContractError
 from schemas.tables import TABLES
 
-_FILE_GONE = re.compile(r"\[(?:FAILED_READ_FILE\.FILE_NOT_EXIST|DELTA_FILE_NOT_FOUND\w*)\]\D*?file (\S+)")
+_FILE_GONE = re.compile(
+    r"\[(?:FAILED_READ_FILE\.FILE_NOT_EXIST|DELTA_FILE_NOT_FOUND\w*)\].*?[Ff]ile (?:path )?(\S+)"
+    r"|FileNotFoundException: (?:File )?(\S+)"
+)
 _VERSION_GONE = re.compile(r"DELTA_VERSION_NOT_FOUND|DELTA_NO_RECREATABLE_HISTORY_FOUND|DELTA_TIMESTAMP_EARLIER")
 
 
@@ -28,9 +31,11 @@ class Noted:
     table_id: str | None
 
 
-def begin_again(table_name: str, what: str, ds: date) -> ContractError:
-    """The error of a night that cannot read a table as it noted it."""
-    return ContractError(f"{table_name}: {what} since the night of {ds} began: begin it again (step validate)")
+def cannot_reread(table_name: str, what: str, ds: date) -> ContractError:
+    """The error of a night, or of a run of post-training, that cannot read a table as it noted it."""
+    return ContractError(
+        f"{table_name}: {what} since the work on {ds} began: begin it again (step validate; of post-training: examples)"
+    )
 
 
 @contextmanager
@@ -42,11 +47,12 @@ def reading_as_noted(ds: date) -> Iterator[None]:
     try:
         yield
     except Py4JJavaError as error:
-        found = _FILE_GONE.search(str(error.java_exception))
-        if found is None:
+        found = _FILE_GONE.search(str(error))
+        path = (found[1] or found[2]) if found else ""
+        table = max(TABLES, key=lambda name: path.rfind(f"/{name}/"))
+        if f"/{table}/" not in path:
             raise
-        table = next((name for name in TABLES if f"/{name}/" in found[1]), found[1])
-        raise begin_again(table, "files of the version that it reads were removed (VACUUM)", ds) from error
+        raise cannot_reread(table, "files of the version that it reads were removed (VACUUM)", ds) from error
 
 
 def is_version_gone(error: AnalysisException) -> bool:

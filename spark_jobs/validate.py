@@ -67,7 +67,7 @@ def judged(table: Table, rows: DataFrame, referred: dict[str, DataFrame], ds: da
             .drop("_known")
         )
     if table.key:
-        # A hash passes over nulls: where it is equal, what is null decides.
+        # xxhash64 skips nulls: break its ties by which columns are null.
         nulls = [F.col(column.name).isNull() for column in table.columns if column.nullable]
         same_key = Window.partitionBy(F.col("rule").isNull(), *table.key).orderBy(
             F.xxhash64(*table.column_names), *nulls
@@ -99,7 +99,7 @@ def active_on(ds: date) -> Column:
 def night_rows(table: Table, rows: DataFrame, ds: date, settings: Settings) -> DataFrame:
     """The rows of an input that a night reads: none from after ds, none older than `history_days`.
 
-    Those without a date are of every night, so that each says that they are broken.
+    Rows without a date are read every night, so that each night rejects them.
     """
     oldest = ds - timedelta(days=settings.history_days)
     if table is VIEWING_HISTORY:

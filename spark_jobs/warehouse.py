@@ -31,7 +31,7 @@ from schemas.tables import (
     SERVED,
     buckets_kept,
 )
-from spark_jobs.noted import Noted, begin_again, is_version_gone, reading_as_noted
+from spark_jobs.noted import Noted, cannot_reread, is_version_gone, reading_as_noted
 from spark_jobs.session import spark_session
 
 
@@ -70,16 +70,16 @@ class Warehouse:
     def read_as_noted(self, table: Table, noted: Noted, ds: date) -> DataFrame:
         """The table as the night ds noted it. Raises ContractError where that can no longer be read."""
         if not self.has(table):
-            raise begin_again(table.name, f"the table at {self.path(table)} was removed", ds)
+            raise cannot_reread(table.name, f"the table at {self.path(table)} was removed", ds)
         if noted.table_id not in (None, self.state(table).table_id):
-            raise begin_again(table.name, f"the table at {self.path(table)} was dropped and made anew", ds)
+            raise cannot_reread(table.name, f"the table at {self.path(table)} was dropped and made anew", ds)
         try:
             reader = self.spark.read.format("delta").option("versionAsOf", noted.version)
             return reader.load(self.path(table))
         except AnalysisException as error:
             if not is_version_gone(error):
                 raise
-            raise begin_again(table.name, f"its version {noted.version} was removed from the log", ds) from error
+            raise cannot_reread(table.name, f"its version {noted.version} was removed from the log", ds) from error
 
     def frame(self, table: Table, rows: list[dict[str, Any]]) -> DataFrame:
         """A few rows of a table, made on the driver. Through Arrow, for which no Python worker has to start."""
@@ -126,7 +126,7 @@ class Warehouse:
 @contextmanager
 def open_warehouse(name: str) -> Iterator[Warehouse]:
     """The warehouse of the settings in a Spark session of its own, which ends with the block."""
-    # Read before a JVM starts, so that what is wrong in them is said at once.
+    # Read before a JVM starts, so that what is wrong in them is reported first.
     config = settings()
     spark = spark_session(name)
     try:
@@ -171,7 +171,8 @@ class Night:
             rows = self.tonight(NIGHT_INPUTS).collect()
             if not rows:
                 raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
-            self._noted = {row["source_table"]: Noted(row["version"], row["table_id"]) for row in rows}
+            # A night that began under an earlier version of Marquee noted no ids.
+            self._noted = {row["source_table"]: Noted(row["version"], row.asDict().get("table_id")) for row in rows}
         return self._noted
 
     def on(self, day: date) -> Night:

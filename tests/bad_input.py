@@ -375,9 +375,8 @@ class _BadNight:
 
 _INTRODUCTION = """# Bad input
 
-Written by `python -m tests.bad_input`, which runs nights over each of these on a small warehouse (… stands for its
-folder); a test holds this page to what happens. The scores of those nights are the test's own: the prompts are what is
-looked at.
+Written by `python -m tests.bad_input`, which tries each of these; … stands for a scratch folder. A test holds this page
+to what happens. Where a night is run, its scores are the test's own: the prompts are what is looked at.
 
 | given | what happened | what was said, or read by the model |
 | --- | --- | --- |

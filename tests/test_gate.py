@@ -56,8 +56,10 @@ def test_a_slice_that_could_not_be_estimated_refuses() -> None:
     refused = verdict([estimate(), fine, estimate() | unknown | {"refused": "There are 10 rows."}], "new@1", SETTINGS)
     assert not refused.promoted
     assert "cannot support an answer in the slice artworks = 13-40: There are 10 rows." in str(refused)
-    # The champion has no estimate there.
-    assert not verdict([estimate(), fine, estimate() | unknown], "new@1", SETTINGS).promoted
+    for difference in (None, float("nan")):
+        found = verdict([estimate(), fine, estimate() | unknown | {"difference": difference}], "new@1", SETTINGS)
+        assert not found.promoted
+        assert "The champion has no estimate there. Log more impressions, or take artworks out of" in str(found)
 
 
 def test_a_slice_of_which_there_are_no_rows_refuses() -> None:

@@ -162,6 +162,23 @@ def test_a_version_that_was_edited_by_hand_does_not_score(folder: Path, version:
         read_checkpoint(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"signals": None}, "signals is None, expected a list of names among play_rate, taste_group"),
+        ({"signals": "play_rate"}, "signals is 'play_rate', expected a list"),
+        ({"signals": ["nope"]}, r"signals is \['nope'\], expected a list"),
+        ({"files": {"config.json": 1}}, r"the entry of config\.json is 1, expected its bytes and sha256"),
+    ],
+)
+def test_a_manifest_that_was_edited_by_hand_does_not_score(folder: Path, change: dict[str, Any], sentence: str) -> None:
+    write_manifest(folder, "tiny")
+    manifest = json.loads((folder / "marquee.json").read_text())
+    (folder / "marquee.json").write_text(json.dumps(manifest | change))
+    with pytest.raises(ContractError, match=sentence):
+        read_checkpoint(folder)
+
+
 def test_a_model_of_another_prompt_format_does_not_score(folder: Path) -> None:
     write_manifest(folder, "tiny")
     manifest = json.loads((folder / "marquee.json").read_text())

@@ -45,7 +45,9 @@ def test_a_place_is_the_same_from_every_folder(
     assert Settings(warehouse=written.format(**names)).warehouse == expected
 
 
-@pytest.mark.parametrize("written", ["", "s3:/bucket/w", "dbfs:/w", "~nobody-here/w", "file://host/w", "file:w"])
+@pytest.mark.parametrize(
+    "written", ["", "s3:/bucket/w", "dbfs:/w", "~nobody-here/w", "file://host/w", "file:w", "file:///a#b", "s3://"]
+)
 def test_what_is_neither_a_path_nor_a_uri_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match=r"path|URI"):
         warehouse_place(written)

@@ -30,12 +30,18 @@ def shown(*variables: str) -> list[str]:
         ("our tables/../it's", f"{ROOT}/it's"),
         ("s3://bucket/tables", "s3://bucket/tables"),
         ("/data/a$b $(shell id)", "/data/a$b $(shell id)"),
-        ("file:///data/tables", "/data/tables"),
+        ("file:///data/our%20tables", "/data/our tables"),
+        ("~/tables", f"{Path.home()}/tables"),
     ],
 )
 def test_a_warehouse_is_a_folder_from_here_or_a_uri(named: str, found: str) -> None:
     registry = "none" if named.startswith("s3") else f"sqlite:///{found}/registry/registry.db"
     assert shown(f"WAREHOUSE={named}")[:2] == [found, registry]
+
+
+@pytest.mark.parametrize("named", ["s3:/bucket/w", "~nobody-here/w", "file:w", "file://host/w"])
+def test_what_python_refuses_is_left_for_it_to_refuse(named: str) -> None:
+    assert shown(f"WAREHOUSE={named}")[0] == named
 
 
 def test_a_lookups_user_and_title_are_taken_as_they_are() -> None:

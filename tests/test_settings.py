@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import sample_value
+from evaluation import evaluate, report, sample_value
 from evaluation.estimators import ESTIMATORS
 from examples import __main__ as examples
 from inference import held_out, score, teacher
@@ -61,6 +61,14 @@ NAMES = "expected a JSON list of names among"
         ("WAREHOUSE", "/w/[1]", "MARQUEE_WAREHOUSE is '/w/[1]': Delta's readers take '[' in a path for something else"),
         ("WAREHOUSE", "/w/a`b", "MARQUEE_WAREHOUSE is '/w/a`b': Delta's readers take '`' in a path for something else"),
         ("REGISTRY", "mlruns", "MARQUEE_REGISTRY is 'mlruns': no address of a registry; expected sqlite:////data"),
+        ("SIGNALS", "[" * 20_000, "MARQUEE_SIGNALS is '[[["),
+        ("WAREHOUSE", " /w", "MARQUEE_WAREHOUSE is ' /w': expected a folder, or the URI of an object store, without"),
+        ("WAREHOUSE", "s3://", "MARQUEE_WAREHOUSE is 's3://': a URI without a bucket; expected s3://bucket/prefix"),
+        (
+            "REGISTRY",
+            "sqlite:///file:/r.db?uri=1",
+            "MARQUEE_REGISTRY is 'sqlite:///file:/r.db?uri=1': SQLite's own URIs",
+        ),
         (
             "REGISTRY",
             "sqlite://",
@@ -154,6 +162,8 @@ COMMANDS: dict[str, tuple[type_main, list[str]]] = {
     "registry": (registry.main, ["list"]),
     **{each.__name__.split(".")[1]: (each.main, [*DAY, *MADE]) for each in (sft, dpo, grpo, reasoning)},
     "sample_value": (sample_value.main, DAY),
+    "evaluate": (evaluate.main, [*DAY, "--candidate", "c@1"]),
+    "report": (report.main, [*DAY, "--candidate", "c@1", "--out", "o"]),
     "examples": (examples.main, ["last-day"]),
 }
 

@@ -98,7 +98,20 @@ def test_a_relative_registry_is_one_registry_in_every_folder(tmp_path: Path, mon
 def test_an_address_that_mlflow_does_not_know_is_refused_and_no_password_is_shown() -> None:
     with pytest.raises(ContractError, match=r"MARQUEE_REGISTRY is 'ftp://host/registry'.*unsupported URI"):
         Registry("ftp://host/registry")
-    assert without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    for address, shown in (
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:a@b@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+    ):
+        assert without_password(address) == shown
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_text("no database, and long enough to be seen to be none " * 10)
+    with pytest.raises(ContractError, match=r"which MLflow does not open: .*not a database"):
+        champion(f"sqlite:///{tmp_path}/registry.db")
+    with pytest.raises(ContractError, match="is a folder; name a file in it"):
+        champion(f"sqlite:///{tmp_path}")
 
 
 def test_a_checkpoint_is_registered_once(settings: Settings, checkpoints: list[Path]) -> None:

@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, has_table, open_table, rows
+from schemas.store import arrow_dataset, has_table, open_table, path_of, rows
 from schemas.tables import ARTWORKS, IMPRESSIONS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
@@ -57,15 +57,21 @@ class Source:
         if "ds" in table.column_names:
             today = pc.field("ds") == self.ds
             wanted = today if wanted is None else today & wanted
-        for batch in dataset.to_batches(columns=columns, filter=wanted, batch_size=_BATCH_ROWS):
-            yield from batch.to_pylist()
+        try:
+            for batch in dataset.to_batches(columns=columns, filter=wanted, batch_size=_BATCH_ROWS):
+                yield from batch.to_pylist()
+        except FileNotFoundError as error:
+            raise ContractError(
+                f"{table.name}: files of its version {self.versions[table.name]} were removed (VACUUM) since this run "
+                "began; give another --out, which begins a new run"
+            ) from error
 
     def opened(self, table: Table) -> DeltaTable:
         """The table as it was noted. Raises ContractError where it can no longer be read so."""
         found = open_table(self.warehouse, table, self.versions[table.name])
         if str(found.metadata().id) != self.table_ids[table.name]:
             raise ContractError(
-                f"{table.name}: the table at {found.table_uri} was dropped and made anew since this run began; give "
+                f"{table.name}: the table at {path_of(found)} was dropped and made anew since this run began; give "
                 "another --out, which begins a new run"
             )
         return found
