@@ -251,13 +251,8 @@ def _wrong_arguments() -> Iterator[Outcome]:
 
 def _checkpoints(scratch: Path) -> Iterator[Outcome]:
     """What gets no manifest, and so never scores."""
-    padding = {
-        "strategy": {"Fixed": 64},
-        "direction": "Right",
-        "pad_to_multiple_of": None,
-        "pad_id": 0,
-        "pad_type_id": 0,
-    }
+    padding: dict[str, object] = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None}
+    padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "<|end_of_text|>"}
     cases: list[tuple[str, Callable[[Path], object]]] = [
         ("another architecture", lambda folder: _edit_json(folder / "config.json", model_type="mistral")),
         ("layers unlike the weights", lambda folder: _edit_json(folder / "config.json", num_hidden_layers=3)),
