@@ -328,7 +328,7 @@ def test_nobody_having_watched_what_has_an_artwork_ends_no_night(small: SmallWar
 
 def test_a_history_that_is_empty_all_at_once_stops_the_night(small: SmallWarehouse) -> None:
     small.write_inputs()
-    small.run()
+    validate(small.night())
     small.write(VIEWING_HISTORY, [])
-    with pytest.raises(ContractError, match="the table is empty, though an earlier night read 4 rows of it"):
-        small.prepare(day(1))
+    with pytest.raises(ContractError, match="the table is empty, though an earlier night read 12 rows of it"):
+        validate(small.night(day(1)))
