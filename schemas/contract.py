@@ -42,10 +42,6 @@ def type_name(kind: type_json) -> str:
     return f"struct<{', '.join(f['name'] + ':' + type_name(f['type']) for f in kind['fields'])}>"
 
 
-NOT_UTF8 = "not_utf8"
-"""The rule that a row with text of other bytes breaks."""
-
-
 @dataclass(frozen=True)
 class Column:
     """One column: its type, its meaning, and whether a row may lack it."""
@@ -110,7 +106,7 @@ class Table:
         texts = [f"is_valid_utf8({column.name})" for column in self.columns if column.type == "string"]
         lists = [f"not exists({name}, x -> not is_valid_utf8(x))" for name in self._lists]
         condition = " and ".join(f"coalesce({valid}, true)" for valid in (*texts, *lists))
-        return (Rule(NOT_UTF8, condition, "all text in it is UTF-8"),) if condition else ()
+        return (Rule("not_utf8", condition, "all text in it is UTF-8"),) if condition else ()
 
     def delta_json(self) -> dict[str, Any]:
         return {"type": "struct", "fields": [_field(c.name, c.type, c.nullable) for c in self.columns]}
@@ -134,10 +130,11 @@ class Table:
         from deltalake import DeltaTable, Schema
         from deltalake.exceptions import TableNotFoundError
 
+        schema = Schema.from_json(json.dumps(self.delta_json()))
         try:
             made = DeltaTable.create(
                 uri,
-                Schema.from_json(json.dumps(self.delta_json())),
+                schema,
                 mode="ignore",
                 partition_by=list(self.partitioned_by),
                 description=self.meaning,
@@ -149,6 +146,5 @@ class Table:
             # delta-rs raises this when it cannot make the folder.
             raise ContractError(f"{self.name}: {uri} cannot be made: {error}") from error
         found = {each.name for each in made.schema().fields}
-        wanted = Schema.from_json(json.dumps(self.delta_json())).fields
-        if missing := [each for each in wanted if each.name not in found]:
+        if missing := [each for each in schema.fields if each.name not in found]:
             made.alter.add_columns(missing)

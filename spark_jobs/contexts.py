@@ -17,7 +17,7 @@ from schemas.tables import (
     USER_CONTEXTS,
     WANTED_PAIRS,
 )
-from spark_jobs.hashing import without_nulls
+from spark_jobs.hashing import choice_hash
 from spark_jobs.policy import explores
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.published import published_before
@@ -120,7 +120,7 @@ def contexts(night: Night) -> None:
         choices = (
             title_choice_texts(good_titles(night), artworks, settings)
             .withColumn("ds", F.lit(night.ds))
-            .withColumn("choice_hash", F.xxhash64("choice", without_nulls(F.col("artwork_ids"))))
+            .withColumn("choice_hash", choice_hash())
         )
         night.replace(TITLE_CHOICES, choices.repartition(1).sortWithinPartitions("title_id", "ordering"))
 

@@ -20,6 +20,11 @@ def list_hash(texts: Column) -> Column:
     return F.xxhash64(without_nulls(texts))
 
 
+def choice_hash() -> Column:
+    """The hash of a row of `title_choices`: of its text and of its artworks in their order."""
+    return F.xxhash64("choice", without_nulls(F.col("artwork_ids")))
+
+
 def row_hash(*columns: str) -> Column:
     """xxhash64 of several columns: another one where a null stands in another column."""
     return F.xxhash64(*columns, *(F.col(column).isNull() for column in columns))

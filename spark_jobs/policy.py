@@ -6,6 +6,7 @@ with which the policy chooses the artwork.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 
 from pyspark.sql import Column, Window
@@ -28,19 +29,33 @@ def explored(options: Column, settings: Settings) -> Column:
     size = F.size(options)
     if settings.epsilon == 0:
         best = ranked(options)[0]["artwork_id"]
-        return _with_propensity(options, lambda option: (option["artwork_id"] == best).cast("double"))
+        return _computed_once(
+            best, lambda best: _with_propensity(options, lambda option: (option["artwork_id"] == best).cast("double"))
+        )
     # softmax(log p / T) = (p / m)^(1/T) / Σ (p / m)^(1/T). With m the largest p, one term is 1 and none is more: the
     # sum neither vanishes nor overflows.
     largest = F.array_max(F.transform(options, lambda option: option["probability"]))
 
-    def unnormalized(option: Column) -> Column:
-        return F.pow(option["probability"] / largest, F.lit(1 / settings.temperature))
+    def unnormalized(option: Column, most: Column) -> Column:
+        return F.pow(option["probability"] / most, F.lit(1 / settings.temperature))
 
-    total = F.aggregate(options, F.lit(0.0), lambda sum_, option: sum_ + unnormalized(option))
-    return _with_propensity(
-        options,
-        lambda option: F.lit(1 - settings.epsilon) * unnormalized(option) / total + F.lit(settings.epsilon) / size,
-    )
+    def total(most: Column) -> Column:
+        return F.aggregate(options, F.lit(0.0), lambda sum_, option: sum_ + unnormalized(option, most))
+
+    def propensities(most: Column, sum_: Column) -> Column:
+        return _with_propensity(
+            options,
+            lambda option: (
+                F.lit(1 - settings.epsilon) * unnormalized(option, most) / sum_ + F.lit(settings.epsilon) / size
+            ),
+        )
+
+    return _computed_once(largest, lambda most: _computed_once(total(most), lambda sum_: propensities(most, sum_)))
+
+
+def _computed_once(value: Column, use: Callable[[Column], Column]) -> Column:
+    """`use(value)`. An expression that stands in a lambda is computed anew for each element that the lambda gets."""
+    return F.transform(F.array(value), use)[0]
 
 
 def uniform(artwork_ids: Column) -> Column:

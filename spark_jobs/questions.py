@@ -14,7 +14,7 @@ from schemas.tables import (
     TITLE_CHOICES,
     USER_CONTEXTS,
 )
-from spark_jobs.hashing import without_nulls
+from spark_jobs.hashing import choice_hash
 from spark_jobs.warehouse import Night, bucket
 
 QUESTIONS = (
@@ -42,7 +42,7 @@ def write_questions(questions: Night, held_out: DataFrame, choices: DataFrame) -
         "ordering",
         "artwork_ids",
         "choice",
-        F.xxhash64("choice", without_nulls(F.col("artwork_ids"))).alias("choice_hash"),
+        choice_hash().alias("choice_hash"),
     )
     questions.replace(TITLE_CHOICES, rows.repartition(1).sortWithinPartitions("title_id", "ordering"))
 

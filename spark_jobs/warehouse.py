@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from inference.champion import Chosen
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings, settings
-from schemas.store import buckets_of, has_table, location, open_table
+from schemas.store import NoTableError, buckets_of, has_table, location, open_table
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -69,9 +69,11 @@ class Warehouse:
 
     def read_as_noted(self, table: Table, noted: Noted, ds: date) -> DataFrame:
         """The table as the night ds noted it. Raises ContractError where that can no longer be read."""
-        if not self.has(table):
-            raise cannot_reread(table.name, f"the table at {self.path(table)} was removed", ds)
-        if noted.table_id not in (None, self.state(table).table_id):
+        try:
+            now = self.state(table)
+        except NoTableError as error:
+            raise cannot_reread(table.name, f"the table at {self.path(table)} was removed", ds) from error
+        if noted.table_id not in (None, now.table_id):
             raise cannot_reread(table.name, f"the table at {self.path(table)} was dropped and made anew", ds)
         try:
             reader = self.spark.read.format("delta").option("versionAsOf", noted.version)
