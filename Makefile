@@ -17,50 +17,38 @@ DS ?=
 export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(value USER))
 # Where the tables are: a folder, or the URI of an object store. What the environment says holds here too.
 export MARQUEE_WAREHOUSE := $(or $(value WAREHOUSE),$(value MARQUEE_WAREHOUSE),warehouse)
-$(foreach name,PYTHON SERVICE MOVIELENS DS FROM TO AGAIN TITLE OTHER USER WAREHOUSE,\
+$(foreach name,PYTHON SERVICE MOVIELENS DS TITLE USER WAREHOUSE,\
     $(eval override export $(name) := $$(value $(name))))
 
 ENV := . scripts/env.sh;
-PACKAGES := $(wildcard schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
+PACKAGES := $(wildcard marquee schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
+# Options that are given where the variable is.
+NIGHT := $${DS:+--ds "$$DS"}
+SAMPLE := --service "$$SERVICE" $${MOVIELENS:+--movielens "$$MOVIELENS"}
+WHO := $${LOOKUP_USER:+--user "$$LOOKUP_USER"}
 
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  WAREHOUSE=folder  SERVICE=simulated|movielens  MOVIELENS=folder  DS=YYYY-MM-DD  PYTHON=python3.11"
+	@echo "  Everything else: . scripts/env.sh; marquee --help"
 
 .PHONY: nightly
-nightly: .airflow/.ready ## Run one night and look one user up: WAREHOUSE, SERVICE, MOVIELENS, DS, USER
-	@scripts/nightly.sh
+nightly: .venv/.ready ## Run one night and look one user up: WAREHOUSE, SERVICE, MOVIELENS, DS, USER
+	@$(ENV) marquee night $(NIGHT) $(SAMPLE) $(WHO)
 
 .PHONY: post-training
-post-training: .airflow/.ready ## Train a model on what users played, judge it, promote it if it is better: WAREHOUSE, DS
-	@scripts/post_training.sh
-
-.PHONY: paper-table
-paper-table: .venv/.ready ## Train and judge every policy on 110,000 examples (hours): WAREHOUSE=new folder, SERVICE, MOVIELENS
-	@scripts/paper_table.sh
-
-.PHONY: rollback
-rollback: .venv/.ready ## Make the champion before this one score again, from the next night on
-	@$(ENV) python -m training.registry rollback
+post-training: .venv/.ready ## Train a model on what users played, judge it, promote it if it is better: WAREHOUSE, DS
+	@$(ENV) marquee post-training $(NIGHT)
 
 .PHONY: lookup
-lookup: .venv/.ready ## Tell which artworks a user should see: USER=42 [TITLE=…]
-	@$(ENV) python -m serving.lookup $${LOOKUP_USER:+--user "$$LOOKUP_USER"} $${TITLE:+--title "$$TITLE"}
-
-.PHONY: fingerprint
-fingerprint: .venv/.ready ## Count and hash the rows of a night's tables, to compare runs: [OTHER=folder]
-	@$(ENV) python -m serving.fingerprint $${OTHER:+--other "$$OTHER"}
+lookup: .venv/.ready ## Print which artworks a user should see: USER=42 [TITLE=…]
+	@$(ENV) marquee lookup $(WHO) $${TITLE:+--title "$$TITLE"}
 
 .PHONY: airflow
-airflow: .airflow/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C
-	@echo "Airflow's UI: http://localhost:8080 (no password; this machine only). Its files: .airflow/"
-	@$(ENV) exec airflow standalone
-
-.PHONY: backfill
-backfill: .airflow/.ready ## Make past nights on the running Airflow: FROM=… TO=… [AGAIN=1]
-	@scripts/backfill.sh
+airflow: .venv/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C
+	@$(ENV) exec marquee airflow
 
 .PHONY: test
 test: .venv/.ready ## Run every test, the quick ones first
@@ -80,11 +68,11 @@ format: .venv/.ready ## Put the code in its format
 
 .PHONY: docs
 docs: .venv/.ready ## Write docs/tables.md from the contract
-	@$(ENV) python -m schemas.docs
+	@$(ENV) marquee docs
 
 .PHONY: lock
 lock: .venv/.ready ## Resolve the packages anew and pin them with hashes
-	@$(ENV) scripts/lock.sh
+	@$(ENV) python scripts/lock.py
 
 .PHONY: clean
 clean: ## Remove what was installed and made, except warehouses
@@ -98,6 +86,3 @@ doctor:
 # and never makes a stamp old.
 .venv/.ready: requirements/cpu.txt pyproject.toml | doctor
 	@scripts/setup.sh
-
-.airflow/.ready: .venv/.ready
-	@scripts/airflow_home.sh

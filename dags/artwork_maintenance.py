@@ -26,4 +26,4 @@ with DAG(
     default_args=DEFAULTS,
 ):
     # In the pool of `publish`: it rewrites what that merges into.
-    spark_task("maintain", "spark_jobs/__main__.py", ["maintain"], pool="publish", timeout=timedelta(hours=6))
+    spark_task("maintain", ["step", "maintain"], pool="publish", timeout=timedelta(hours=6))

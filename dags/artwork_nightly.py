@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, python_command, spark_step
+from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, marquee_command, spark_step
 from schemas.settings import settings
 from schemas.tables import SERVED
 
@@ -44,7 +44,7 @@ with DAG(
     contexts = spark_step("contexts")
     score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
         bash_command=[
-            python_command("inference.score", "--ds", DS, "--shard", str(shard), "--shards", str(settings().shards))
+            marquee_command("score", "--ds", DS, "--shard", str(shard), "--shards", str(settings().shards))
             for shard in range(settings().shards)
         ]
     )

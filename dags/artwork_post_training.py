@@ -12,7 +12,7 @@ ended well.
 
 Every task can be run again: a stage of training goes on from its last checkpoint, and what is done is skipped.
 Checkpoints are made in the setting `checkpoints`; the champion is kept in the registry (`MARQUEE_REGISTRY`). To go back
-to the champion before: `python -m training.registry rollback`.
+to the champion before: `marquee models rollback`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, gpu_task, python_command, spark_step, spark_task
+from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, gpu_task, marquee_command, spark_step, spark_task
 from schemas.settings import settings
 
 BASE = settings().model
@@ -41,22 +41,18 @@ with DAG(
     tags=["marquee", "post-training"],
     default_args=DEFAULTS,
 ):
-    check = BashOperator(task_id="check", bash_command=python_command("training.registry", "list"), **OWN_PROCESS)
+    check = BashOperator(task_id="check", bash_command=marquee_command("models", "list"), **OWN_PROCESS)
     examples = spark_step("examples")
-    sft = gpu_task("sft", python_command("training.sft", "--ds", DS, "--base", BASE, "--out", SFT))
-    dpo = gpu_task("dpo", python_command("training.dpo", "--ds", DS, "--base", SFT, "--out", DPO))
+    sft = gpu_task("sft", marquee_command("train", "sft", "--ds", DS, "--base", BASE, "--out", SFT))
+    dpo = gpu_task("dpo", marquee_command("train", "dpo", "--ds", DS, "--base", SFT, "--out", DPO))
     score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
         bash_command=[
-            python_command("inference.held_out", "--ds", DS, *model)
+            marquee_command("score-held-out", "--ds", DS, *model)
             for model in (["--champion"], ["--model", BASE], ["--model", SFT], ["--model", DPO])
         ]
     )
-    evaluate = spark_task(
-        "evaluate", "evaluation/evaluate.py", ["--ds", DS, "--candidate", DPO, "--model", BASE, "--model", SFT]
-    )
-    report = spark_task(
-        "report", "evaluation/report.py", ["--ds", DS, "--candidate", DPO, "--out", f"{DPO}/report.html"]
-    )
-    judge = BashOperator(task_id="judge", bash_command=python_command("training.judge", DPO, "--ds", DS), **OWN_PROCESS)
+    evaluate = spark_task("evaluate", ["evaluate", "--ds", DS, "--candidate", DPO, "--model", BASE, "--model", SFT])
+    report = spark_task("report", ["report", "--ds", DS, "--candidate", DPO, "--out", f"{DPO}/report.html"])
+    judge = BashOperator(task_id="judge", bash_command=marquee_command("judge", DPO, "--ds", DS), **OWN_PROCESS)
 
     check >> examples >> sft >> dpo >> score >> evaluate >> report >> judge

@@ -1,15 +1,11 @@
-"""python -m evaluation.coverage [--logs 200] [--sizes 500 2000 8000] [--seed 1]
-
-Estimators against a known truth: how often their 95 % intervals hold it, over simulated logs of several sizes, and how
-far they are from it. `personal` is estimated, and its difference to `popular` (evaluation/simulated_logs.py). The truth
-is the mean true play probability of what they show over the impressions of all logs. 200 logs tell a share of 95 % to
-± 3 % (two standard errors).
+"""Estimators against a known truth: how often their 95 % intervals hold it, over simulated logs of several sizes, and
+how far they are from it. `personal` is estimated, and its difference to `popular` (evaluation/simulated_logs.py). The
+truth is the mean true play probability of what they show over the impressions of all logs. 200 logs tell a share of 95
+% to ± 3 % (two standard errors).
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -103,21 +99,12 @@ def report(found: DataFrame) -> str:
     return "\n".join(head + lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.coverage", description="Estimators against a truth.")
-    parser.add_argument("--logs", type=int, default=200, help="logs of each size; default: %(default)s")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[500, 2000, 8000], help="impressions of a log")
-    parser.add_argument("--seed", type=int, default=1, help="another makes other logs; default: %(default)s")
-    parsed = parser.parse_args()
+def coverage_table(logs: int, sizes: list[int], seed: int) -> str:
+    """`report` over `logs` simulated logs of each of `sizes` impressions."""
     with tempfile.TemporaryDirectory() as folder:
-        write_logs(Path(folder), parsed.sizes, parsed.logs, parsed.seed)
+        write_logs(Path(folder), sizes, logs, seed)
         spark = spark_session("marquee coverage")
         try:
-            print(report(covered(spark.read.parquet(folder))))
+            return report(covered(spark.read.parquet(folder)))
         finally:
             spark.stop()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,14 @@
-"""python -m evaluation.evaluate --ds D --candidate MODEL [--champion POLICY] [--model M …] [--beside WAREHOUSE M …]
-
-What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
+"""What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
 logging policy, the baselines, and the greedy choice of each model whose scores are in
 `<warehouse>/post_training/scores/<version>/artwork_scores`. A model is named by its version or its checkpoint's folder.
 Differences are to the champion: the model that scores a night now, unless another model or policy is named. On a sample
-service each policy's true value stands beside its estimates. With --beside a model is a policy too as it was scored in
+service each policy's true value stands beside its estimates. With `beside` a model is a policy too as it was scored in
 another warehouse on the same impressions, named `<version> in <its folder>`: the same model with a signal and without
 tells what the signal is worth.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -47,12 +43,12 @@ from evaluation.regression import FOLDS, cross_fitted, fitted, fold_of, predicte
 from evaluation.slices import ALL, with_slices
 from evaluation.true_values import with_true_play
 from examples.truth import FOLDER
-from schemas.arguments import night_date
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
+from schemas.events import report
+from schemas.paths import warehouse_place
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.examples import HELD_OUT, first_of_splits
-from spark_jobs.warehouse import Warehouse, open_warehouse
+from spark_jobs.warehouse import Warehouse
 
 _GROUP = ("policy", "slice_by", "slice")
 
@@ -151,7 +147,7 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     """Raise ContractError where models left out more of the log than may be rejected."""
     asked, answered = log.count(), scored.count()
     limit = evaluation.warehouse.settings.rejected_share_limit
-    print(f"{answered:,} of {asked:,} held-out impressions are known to every policy", flush=True)
+    report("evaluate", f"{answered:,} of {asked:,} held-out impressions are known to every policy")
     if asked - answered > limit * asked:
         models = ", ".join((*evaluation.models, *(other.policy for other in evaluation.beside)))
         raise ContractError(
@@ -179,31 +175,32 @@ def evaluate(evaluation: Evaluation) -> None:
     )
     evaluation.warehouse.create_missing([POLICY_ESTIMATES])
     evaluation.warehouse.replace(POLICY_ESTIMATES, found.coalesce(1), ds=evaluation.ds, candidate=evaluation.candidate)
-    _tell(evaluation, sums.where(F.col("slice_by") == ALL))
+    _report_all(evaluation, sums.where(F.col("slice_by") == ALL))
 
 
-def _tell(evaluation: Evaluation, sums: DataFrame) -> None:
-    """Print the estimates over the whole log, and the bootstrap's interval of the candidate's difference."""
+def _report_all(evaluation: Evaluation, sums: DataFrame) -> None:
+    """Report the estimates over the whole log, and the bootstrap's interval of the candidate's difference."""
     rows = (
         evaluation.warehouse.read(POLICY_ESTIMATES)
         .where((F.col("ds") == F.lit(evaluation.ds)) & (F.col("candidate") == evaluation.candidate))
         .where(F.col("slice_by") == ALL)
     )
-    _print(rows, evaluation.reference)
+    _report(rows, evaluation.reference)
     compared = paired(sums, _GROUP, evaluation.reference).where(F.col("policy") == evaluation.candidate)
     for row in bootstrap(compared, _GROUP).where(F.col("estimator").isin(*PROMISED)).orderBy("estimator").collect():
-        print(
+        report(
+            "evaluate",
             f"bootstrap of {evaluation.candidate}, {row['estimator']}: {row['low']:.4f} to {row['high']:.4f}, "
-            f"difference {row['difference_low']:+.4f} to {row['difference_high']:+.4f}"
+            f"difference {row['difference_low']:+.4f} to {row['difference_high']:+.4f}",
         )
     for reference in evaluation.against:
-        told = estimates(sums, _GROUP, reference)
-        _print(told.where(F.col("estimator").isin(*PROMISED, truth.__name__)), reference)
+        further = estimates(sums, _GROUP, reference)
+        _report(further.where(F.col("estimator").isin(*PROMISED, truth.__name__)), reference)
 
 
-def _print(rows: DataFrame, reference: str) -> None:
-    for line in lines([row.asDict() for row in rows.orderBy("estimator", "policy").collect()], reference):
-        print(line)
+def _report(rows: DataFrame, reference: str) -> None:
+    table = lines([row.asDict() for row in rows.orderBy("estimator", "policy").collect()], reference)
+    report("evaluate", "\n" + "\n".join(table))
 
 
 def lines(rows: Sequence[dict[str, object]], reference: str) -> list[str]:
@@ -214,78 +211,55 @@ def lines(rows: Sequence[dict[str, object]], reference: str) -> list[str]:
         if row["value"] is None:
             told.append(f"{head} {'refused':>8} {row['refused']}")
             continue
-        change = "refused with the policy compared with"
+        change = "no difference: the reference was refused"
         if row["difference"] is not None:
             change = f"{row['difference']:+.4f} ({row['difference_low']:+.4f} to {row['difference_high']:+.4f})"
         told.append(f"{head} {row['value']:>8.4f} {row['low']:>8.4f} to {row['high']:.4f}  {change}")
     return told
 
 
-def _arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.evaluate", description="What policies are worth on held-out impressions."
-    )
-    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
-    parser.add_argument("--candidate", required=True, help="what to judge: a model's version, or its folder")
-    parser.add_argument(
-        "--champion",
-        help="a model or a policy to compare with; default: the model that scores a night now",
-    )
-    parser.add_argument("--model", action="append", default=[], help="a further model to show beside")
-    parser.add_argument(
-        "--beside",
-        action="append",
-        nargs=2,
-        metavar=("WAREHOUSE", "MODEL"),
-        default=[],
-        help="a further model, as it answered to the prompts of another warehouse",
-    )
-    parser.add_argument(
-        "--against",
-        action="append",
-        default=[],
-        help="a model, a policy or, of --beside, 'MODEL in FOLDER': differences to it are printed too, but not written",
-    )
-    return parser.parse_args(arguments)
-
-
-def judge(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
-    """Evaluate what the command line names, with true values where the warehouse is a sample's."""
-    candidate = version_of(parsed.candidate)
-    champion = champion_version(parsed.champion, warehouse.settings)
-    others = [version_of(name) for name in (champion, *parsed.model) if name not in (LOGGING, *BASELINES)]
-    models = tuple(dict.fromkeys([candidate, *others]))
+def evaluate_models(
+    warehouse: Warehouse,
+    ds: date,
+    candidate: str,
+    champion: str | None = None,
+    models: Sequence[str] = (),
+    beside: Sequence[str] = (),
+    against: Sequence[str] = (),
+) -> None:
+    """Evaluate `candidate` beside `models`, with true values where the warehouse is a sample's. Each is a version or a
+    checkpoint's folder; `beside` are `MODEL in WAREHOUSE`, `against` further policies to print differences to.
+    """
+    version = version_of(candidate)
+    reference = champion_version(champion, warehouse.settings)
+    others = [version_of(name) for name in (reference, *models) if name not in (LOGGING, *BASELINES)]
     with_truth = Path(warehouse.settings.warehouse, FOLDER).is_dir()
-    beside = tuple(
+    places = [_model_and_warehouse(each) for each in beside]
+    elsewhere = tuple(
         Beside(warehouse.settings.model_copy(update={"warehouse": folder}), version_of(model))
-        for folder, model in parsed.beside
+        for model, folder in places
     )
-    if len({other.policy for other in beside}) < len(beside):
+    if len({other.policy for other in elsewhere}) < len(elsewhere):
         raise ContractError(
-            f"--beside: two of {', '.join(other.policy for other in beside)} have one name, by which they are told; "
-            "give warehouses whose folders' names differ"
+            f"--beside: two of {', '.join(other.policy for other in elsewhere)} have one name; give warehouses whose "
+            "folders' names differ"
         )
     # As with --model, a folder stands for the version of the checkpoint in it.
-    typed = zip(parsed.beside, beside, strict=True)
-    as_typed = {replace(other, model=model).policy: other.policy for (_, model), other in typed}
-    against = tuple(as_typed.get(name) or version_of(name) for name in parsed.against)
-    evaluation = Evaluation(warehouse, parsed.ds, candidate, champion, models, with_truth, beside, against)
-    if unknown := set(against) - {LOGGING, *target_columns(evaluation)}:
+    named = {
+        replace(other, model=model).policy: other.policy for (model, _), other in zip(places, elsewhere, strict=True)
+    }
+    references = tuple(named.get(name) or version_of(name) for name in against)
+    all_models = tuple(dict.fromkeys([version, *others]))
+    evaluation = Evaluation(warehouse, ds, version, reference, all_models, with_truth, elsewhere, references)
+    if unknown := set(references) - {LOGGING, *target_columns(evaluation)}:
         raise ContractError(
-            f"--against {', '.join(sorted(unknown))}: not among the policies that are judged; add --model for it"
+            f"--against {', '.join(sorted(unknown))}: not among the policies that are evaluated; add --model for it"
         )
     evaluate(evaluation)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parsed = _arguments(arguments)
-
-    def work() -> None:
-        with open_warehouse("marquee evaluate") as warehouse:
-            judge(parsed, warehouse)
-
-    return exit_status("evaluate", work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _model_and_warehouse(text: str) -> tuple[str, str]:
+    model, separator, folder = text.rpartition(" in ")
+    if not separator:
+        raise ContractError(f"--beside is {text!r}, expected 'MODEL in WAREHOUSE'")
+    return model, warehouse_place(folder)

@@ -1,15 +1,11 @@
-"""python -m evaluation.report --ds D --candidate MODEL --out FILE [--champion POLICY]
-
-One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and, where
-its checkpoint's folder is named, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows the
-reader's colours.
+"""One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and,
+where its checkpoint's folder is named, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows
+the reader's colours.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -21,12 +17,11 @@ from evaluation.log import held_out
 from evaluation.models import champion_version, is_scored, model_scores, version_of
 from evaluation.page import Page, render, verdict
 from evaluation.policies import BASELINES, LOGGING
-from schemas.arguments import night_date
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
+from schemas.events import report
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.examples import HELD_OUT, first_of_splits
-from spark_jobs.warehouse import Warehouse, open_warehouse
+from spark_jobs.warehouse import Warehouse
 
 
 def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, checkpoint: Path | None) -> Page:
@@ -35,7 +30,7 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
     rows = [row.asDict() for row in found.collect()]
     if not rows:
         raise ContractError(
-            f"{POLICY_ESTIMATES.name}: nothing of {candidate} for ds={ds}; run evaluation.evaluate for it first"
+            f"{POLICY_ESTIMATES.name}: nothing of {candidate} for ds={ds}; run `marquee evaluate` for it first"
         )
     examples = warehouse.read(POST_TRAINING_EXAMPLES).where((F.col("ds") == F.lit(ds)) & (F.col("split") == HELD_OUT))
     # As many as the estimates are of, so that the page speaks of the same impressions throughout.
@@ -61,29 +56,12 @@ def _losses(checkpoint: Path | None) -> dict[str, list[dict[str, float]]]:
     return losses
 
 
-def write_report(parsed: argparse.Namespace, warehouse: Warehouse) -> None:
-    folder = Path(parsed.candidate) if Path(parsed.candidate).is_dir() else None
-    champion = champion_version(parsed.champion, warehouse.settings)
-    page = read_page(warehouse, parsed.ds, version_of(parsed.candidate), champion, folder)
-    parsed.out.parent.mkdir(parents=True, exist_ok=True)
-    parsed.out.write_text(render(page))
-    print(f"{verdict(page).sentence}\n{parsed.out}")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.report", description="A page on one candidate.")
-    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
-    parser.add_argument("--candidate", required=True, help="what was judged: its version, or its checkpoint's folder")
-    parser.add_argument("--champion", help="what it was compared with; default: the model that scores a night now")
-    parser.add_argument("--out", type=Path, required=True, help="the page to write")
-    parsed = parser.parse_args(arguments)
-
-    def work() -> None:
-        with open_warehouse("marquee report") as warehouse:
-            write_report(parsed, warehouse)
-
-    return exit_status("report", work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write_report(warehouse: Warehouse, ds: date, candidate: str, champion: str | None, out: Path) -> None:
+    """Write the page on a candidate, a version or a checkpoint's folder, as compared with `champion`, or with the model
+    that scores a night now.
+    """
+    folder = Path(candidate) if Path(candidate).is_dir() else None
+    page = read_page(warehouse, ds, version_of(candidate), champion_version(champion, warehouse.settings), folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(page))
+    report("report", f"{verdict(page).sentence}\n{out}")

@@ -1,6 +1,4 @@
-"""python -m evaluation.sample_value --warehouse W --ds D
-
-How good a night's choices are on a sample service, against its truth: the mean true probability of a play over the
+"""How good a night's choices are on a sample service, against its truth: the mean true probability of a play over the
 pairs that were scored for ds, under five ways to choose. Only evaluations may read the truth.
 
     random   any of the pair's artworks
@@ -13,8 +11,6 @@ pairs that were scored for ds, under five ways to choose. Only evaluations may r
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,10 +21,8 @@ from typing import Any
 import numpy as np
 
 from examples.truth import FOLDER, Truth, read_truth
-from schemas.arguments import night_date, place
 from schemas.contract import ContractError, Table
-from schemas.exit_codes import exit_status
-from schemas.settings import Settings, settings
+from schemas.settings import Settings
 from schemas.store import batches, open_table
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, MAX_ARTWORKS, TITLES, VIEWING_HISTORY
 
@@ -181,7 +175,15 @@ def _rows(warehouse: Path, table: Table, columns: list[str], wanted: str = "true
         yield from batch.to_pylist()
 
 
-def report(found: dict[tuple[int, int], Values]) -> str:
+def report(config: Settings, ds: date) -> str:
+    """`table` of a sample's night. Raises ContractError where the warehouse is no sample's."""
+    warehouse = Path(config.warehouse)
+    if not (warehouse / FOLDER).is_dir():
+        raise ContractError(f"{warehouse} has no {FOLDER}/ folder: only a sample service's truth is known")
+    return table(sample_values(warehouse, ds, config))
+
+
+def table(found: dict[tuple[int, int], Values]) -> str:
     """The policies over all pairs, with how far each goes from random to the rule and to the oracle, then by size."""
     values = together(found.values())
     means, errors = values.means(), values.standard_errors()
@@ -206,24 +208,3 @@ def _way(means: np.ndarray, mean: float, goal: str) -> float:
     """How far `mean` goes from random to `goal`: 0 as random, 1 as good."""
     random, best = means[POLICIES.index("random")], means[POLICIES.index(goal)]
     return float((mean - random) / (best - random))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.sample_value", description="A night's choices on a sample service against its truth."
-    )
-    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
-    parser.add_argument("--ds", type=night_date, required=True, help="the night, as YYYY-MM-DD")
-    parsed = parser.parse_args(arguments)
-
-    def work() -> None:
-        warehouse = Path(parsed.warehouse or settings().warehouse)
-        if not (warehouse / FOLDER).is_dir():
-            raise ContractError(f"{warehouse} has no {FOLDER}/ folder: only a sample service's truth is known")
-        print(report(sample_values(warehouse, parsed.ds, settings())))
-
-    return exit_status("sample_value", work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,5 @@
-"""python -m examples.make_tiny_llama [--folder examples/tiny_llama] [--steps N --users N --titles N --seed N]
-
-Makes the tiny Llama from nothing: simulated users with known tastes, the texts that a night renders for them (by
-Spark), a tokenizer, and some thousand steps of training on one core.
+"""Makes the tiny Llama from nothing (`marquee sample tiny-llama`): simulated users with known tastes, the texts that a
+night renders for them (by Spark), a tokenizer, and some thousand steps of training on one core.
 
 The answer alone teaches too little: one number per question, and nothing says why. So more is learned at once, by
 linear heads that are thrown away afterwards: at the end of a context's lines, the user's taste; at the end of each
@@ -11,7 +9,6 @@ learned from the exact distribution of a user with that taste, softmax(liking / 
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import time
@@ -90,11 +87,12 @@ class Losses:
         return self.answer + 3 * self.liking + self.captioned + 6 * self.taste + 0.3 * self.number
 
 
-def main() -> None:
-    arguments = _parser().parse_args()
+def make(to: Path | None, steps: int, users: int, titles: int, seed: int) -> None:
+    """Make the checkpoint in the folder `to`, or in that of the repository."""
+    folder = to or FOLDER
     # With two threads on a busy machine, a step of matrices this small cost seven times the processor time.
     torch.set_num_threads(1)
-    recipe = Recipe(arguments.steps, arguments.users, arguments.titles, arguments.seed)
+    recipe = Recipe(steps, users, titles, seed)
     console = Console()
     began = time.monotonic()
     with console.status("rendering texts with Spark"):
@@ -102,10 +100,8 @@ def main() -> None:
         texts = training_texts(spark, recipe.users, recipe.titles, recipe.seed)
         spark.stop()
     console.print(f"{sum(len(each.contexts) for each in texts):,} contexts, {time.monotonic() - began:.0f} s")
-    make_checkpoint(arguments.folder, texts, recipe, console)
-    console.print(
-        f"{arguments.folder}: {read_checkpoint(arguments.folder).version}, {time.monotonic() - began:.0f} s in all"
-    )
+    make_checkpoint(folder, texts, recipe, console)
+    console.print(f"{folder}: {read_checkpoint(folder).version}, {time.monotonic() - began:.0f} s in all")
 
 
 def make_checkpoint(folder: Path, texts: list[Texts], recipe: Recipe, console: Console) -> None:
@@ -300,19 +296,3 @@ class _Progress:
                 f"captions {captioned:.3f}  taste {taste:.3f}  number {number:.3f}  gained {gained:.2f}  "
                 f"{passed:.0f} s, {left:.0f} s left"
             )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.make_tiny_llama", description="Make the tiny Llama from nothing."
-    )
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--users", type=int, default=16_000, help="simulated users to learn from")
-    parser.add_argument("--titles", type=int, default=2_400, help="titles of each of the two services")
-    parser.add_argument("--seed", type=int, default=1000)
-    return parser
-
-
-if __name__ == "__main__":
-    main()

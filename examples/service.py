@@ -20,7 +20,6 @@ from examples.catalogue import Artwork, Title
 from examples.truth import truth_of, write_truth
 from schemas.contract import ContractError, Table
 from schemas.paths import is_uri
-from schemas.store import open_table, path_of
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
 # Characters of a folder's name in that of its part, which may be no longer than names can be.
@@ -139,19 +138,6 @@ def new_folder(warehouse: str) -> Path:
             "give another --warehouse, or remove that folder first"
         )
     return folder
-
-
-def last_day(warehouse: str) -> date:
-    """The last day on which anything was watched in a warehouse, a folder or the URI of an object store."""
-    history = open_table(warehouse, VIEWING_HISTORY, remedy="fill the warehouse first (python -m examples --help)")
-    # As text, which sorts alike: a day may be missing, or lie outside Python's dates.
-    days = sorted(str(day) for each in history.partitions() if (day := each["watch_date"]) is not None)
-    if not days:
-        raise ContractError(f"{path_of(history)} is empty: nobody has watched anything, so there is no last day")
-    try:
-        return date.fromisoformat(days[-1])
-    except ValueError as error:
-        raise ContractError(f"{path_of(history)} has a last day of {days[-1]}: name the night yourself") from error
 
 
 def _arrow(table: Table, rows: Iterable[dict[str, Any]]) -> pa.Table:

@@ -47,7 +47,7 @@ def model_of_tonight(settings: Settings) -> Chosen:
         raise ContractError(
             f"{model.version} was trained with the signals {', '.join(model.signals)}, and the setting signals leaves "
             f"out {', '.join(missing)}: set MARQUEE_SIGNALS='{json.dumps(model.signals)}', or roll back to a model "
-            "without them (python -m training.registry rollback)"
+            "without them (marquee models rollback)"
         )
     return chosen
 
@@ -126,12 +126,12 @@ def _as_registered(registered: ModelVersion, who: str) -> Checkpoint:
     except ContractError as error:
         raise ContractError(
             f"{who}, cannot score: {error}. Or promote it from where it is now, or roll back "
-            "(python -m training.registry promote FOLDER | rollback)"
+            "(marquee models promote FOLDER | rollback)"
         ) from error
     expected = registered.tags.get(VERSION_TAG)
     if checkpoint.version != expected:
         raise ContractError(
             f"{who}, was registered as {expected}, but the checkpoint at {registered.source} is "
-            f"{checkpoint.version}: put that checkpoint back, or roll back (python -m training.registry rollback)"
+            f"{checkpoint.version}: put that checkpoint back, or roll back (marquee models rollback)"
         )
     return checkpoint

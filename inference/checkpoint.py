@@ -1,18 +1,14 @@
-"""python -m inference.checkpoint FOLDER --name tiny-llama [--signals play_rate]
-
-Writes `marquee.json` beside a Hugging Face Llama's weights: the name and version that scores are published under, and
-the prompt format and the signals that the model was trained with. A checkpoint without one, or whose files have changed
-since, does not score.
+"""Writes `marquee.json` beside a Hugging Face Llama's weights: the name and version that scores are published under,
+and the prompt format and the signals that the model was trained with. A checkpoint without one, or whose files have
+changed since, does not score.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +18,6 @@ from inference.config import CONFIG, read_config
 from inference.json_file import read_object, refusal
 from inference.prior import LABEL_PRIOR, read_prior
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
 from schemas.settings import SIGNALS
 from schemas.words import PROMPT_FORMAT
 
@@ -193,22 +188,5 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _command(folder: Path, name: str, signals: Sequence[str] = ()) -> str:
-    told = f" --signals {' '.join(signals)}" if signals else ""
-    return f"python -m inference.checkpoint {shlex.quote(str(folder))} --name {name}{told}"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.checkpoint", description="Write a checkpoint's marquee.json."
-    )
-    parser.add_argument("folder", type=Path, help="a Llama in the Hugging Face format")
-    parser.add_argument("--name", required=True, help="the name that its scores are published under")
-    parser.add_argument(
-        "--signals", nargs="*", choices=SIGNALS, default=[], help="the setting `signals` that it was trained with"
-    )
-    parsed = parser.parse_args(arguments)
-    return exit_status("checkpoint", lambda: print(write_manifest(parsed.folder, parsed.name, parsed.signals).version))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    options = "".join(f" --signal {signal}" for signal in signals)
+    return f"marquee models manifest {shlex.quote(str(folder))} --name {name}{options}"

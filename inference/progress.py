@@ -11,12 +11,14 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from schemas.events import emit
+
 log = logging.getLogger("marquee.score")
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 def log_to_stderr() -> None:
-    """What Marquee says goes to the scheduler's log with the time; of libraries only warnings do."""
+    """Log Marquee at INFO, libraries at WARNING."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("marquee").setLevel(logging.INFO)
 
@@ -31,7 +33,7 @@ class ScoringProgress:
         self._total = total
         doing, self._did, self._what = words
         self._done = self._prompt_tokens = self._cached_tokens = 0
-        self._began = self._said = time.monotonic()
+        self._began = self._logged = time.monotonic()
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn(doing),
@@ -59,9 +61,14 @@ class ScoringProgress:
         self._cached_tokens += cached_tokens
         if not self._bar.disable:
             self._bar.update(self._task, completed=self._done, rate=self._rate, cached=self._cached_share)
-        elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
-            log.info(self.line())
+        elif time.monotonic() - self._logged >= _SECONDS_BETWEEN_LINES:
+            self._logged = time.monotonic()
+            self.log()
+
+    def log(self) -> None:
+        """Log the progress and emit it as an event."""
+        log.info(self.line())
+        emit("progress", message=self.line(), done=self._done, total=self._total, cached_share=self._cached_share)
 
     def line(self) -> str:
         left = (self._total - self._done) / self._rate if self._done else 0

@@ -1,16 +1,13 @@
-"""python -m inference.score --ds 2026-01-05 [--shard 0 --shards 2] [--model FOLDER] [--into URI]
-
-Scores one shard of a night: the buckets b of `user_contexts` with b % shards = shard, each written to `artwork_scores`
-in one commit. A bucket's row in `scoring_runs` comes last, so its existence means that the scores are whole; run again,
-the command skips the buckets that have one for the very same pairs, and gives the same tables. Settings: MARQUEE_….
+"""Scores one shard of a night: the buckets b of `user_contexts` with b % shards = shard, each written to
+`artwork_scores` in one commit. A bucket's row in `scoring_runs` comes last, so its existence means that the scores are
+whole; run again, the command skips the buckets that have one for the very same pairs, and gives the same tables
+(`marquee score`).
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,15 +26,14 @@ from inference.asking import Asked, Asking
 from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.engine import Engine, max_model_len
 from inference.prior import read_prior
-from inference.progress import ScoringProgress, log_to_stderr
+from inference.progress import ScoringProgress
 from inference.questions import Choices, fingerprint, questions, read_choices
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from inference.warehouse import Night
-from schemas.arguments import night_date
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
-from schemas.settings import Settings, settings
+from schemas.events import report_counts
+from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
 
 log = logging.getLogger("marquee.score")
@@ -82,7 +78,7 @@ class Shard:
                 todo = self._score_buckets(todo, choices, tokens, engine, progress, last=attempt == _ROUNDS)
                 if not todo:
                     break
-        log.info(progress.line())
+        progress.log()
 
     def _not_done(self) -> list[Bucket]:
         """The shard's buckets without a row in `scoring_runs` for the pairs that they hold now."""
@@ -202,28 +198,5 @@ def score_shard(
     step = f"score_{shard}"
     row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items())}
     night.replace_rows(NIGHT_STEPS, [row], step=step)
-    print(f"{step}: {seconds:.1f} s, " + ", ".join(f"{key} {value:,}" for key, value in counts.items()), flush=True)
+    report_counts(step, seconds, counts)
     return counts
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--ds", type=night_date, required=True, help="the night, YYYY-MM-DD")
-    parser.add_argument("--shard", type=int, default=0, help="which shard, from 0 (default: 0)")
-    parser.add_argument("--shards", type=int, default=1, help="of how many (default: 1, which is all buckets)")
-    parser.add_argument("--model", type=Path, help="a checkpoint's folder; default: the model that the night noted")
-    parser.add_argument("--into", help="another warehouse to write the scores to; made where it is not there")
-    parsed = parser.parse_args(arguments)
-    if not 0 <= parsed.shard < parsed.shards:
-        parser.error(f"--shard is {parsed.shard}, but counts from 0 to {parsed.shards - 1}, which is --shards less 1")
-    log_to_stderr()
-    return exit_status(
-        f"score_{parsed.shard}",
-        lambda: score_shard(parsed.ds, parsed.shard, parsed.shards, settings(), parsed.model, parsed.into),
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,35 +1,29 @@
-"""python -m inference.teacher --ds 2026-01-14 --model FOLDER [--limit N] [--reason-tokens N]
-
-A teacher explains the plays that post-training learns from: it is given an example's context and choice with the true
-answer, and writes in one sentence why this user would choose that artwork. `python -m training.reasoning --teacher
+"""A teacher explains the plays that post-training learns from: it is given an example's context and choice with the
+true answer, and writes in one sentence why this user would choose that artwork. `marquee train reasoning --teacher
 VERSION` has a student learn the reasons, which are in `teacher_reasons`.
 
-FOLDER holds the teacher: a Llama in the Hugging Face format, with the manifest that `python -m inference.checkpoint`
+The teacher is a Llama in the Hugging Face format, with the manifest that `marquee models manifest`
 writes. The prompt is plain text, as scoring's is. A day's reasons of one teacher are written in one commit, when the
 last of them is there; run again, the command asks for them again and replaces them by the same. Settings: MARQUEE_….
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.checkpoint import Checkpoint
 from inference.engine import Engine, Refusal, max_model_len
-from inference.progress import ScoringProgress, log_to_stderr
+from inference.progress import ScoringProgress
 from inference.tokens import Tokens
 from inference.warehouse import Night
-from schemas.arguments import night_date
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
-from schemas.settings import Settings, settings
+from schemas.events import report
+from schemas.settings import Settings
 from schemas.tables import IMPRESSIONS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
 
 log = logging.getLogger("marquee.teacher")
@@ -92,7 +86,7 @@ class Teaching:
                 self.counts["cut_off"] += text.ids[-1] not in ends
                 about = {column: play[column] for column in _KEY}
                 yield {"ds": self.night.ds, **about, "model_version": self.teacher.version, "reason": reason}
-        log.info(progress.line())
+        progress.log()
 
     def _prompts(
         self, played: Iterable[dict[str, Any]], progress: ScoringProgress
@@ -133,33 +127,10 @@ def reason_of(tokens: Tokens, ids: list[int]) -> str | None:
 
 
 def teach(ds: date, teacher: Checkpoint, config: Settings, reason_tokens: int, limit: int = 0) -> dict[str, int]:
-    """Write a teacher's reasons for the plays of `ds`, and tell and return the counts."""
+    """Write a teacher's reasons for the plays of `ds`, and report and return the counts."""
     work = Teaching(Night(config.warehouse, ds), config, teacher, reason_tokens)
     work.teach(limit)
-    told = ", ".join(f"{name} {work.counts[name]:,}" for name in ("plays", *_COUNTED))
-    print(f"teacher: {teacher.version}: {told}", flush=True)
+    counts = {name: work.counts[name] for name in ("plays", *_COUNTED)}
+    message = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    report("reasons", f"{teacher.version}: {message}", counts=counts)
     return dict(work.counts)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference.teacher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--ds", type=night_date, required=True, help="the day of the examples, YYYY-MM-DD")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the teacher's checkpoint")
-    parser.add_argument("--limit", type=int, default=0, help="plays to explain at most; 0 for all (default: 0)")
-    parser.add_argument(
-        "--reason-tokens", type=int, default=48, help="the teacher's tokens in a reason at most (default: 48)"
-    )
-    parsed = parser.parse_args(arguments)
-    if parsed.limit < 0 or parsed.reason_tokens < 1:
-        parser.error("--limit is 0 or more, --reason-tokens 1 or more")
-    log_to_stderr()
-    return exit_status(
-        "teacher",
-        lambda: teach(parsed.ds, read_checkpoint(parsed.model), settings(), parsed.reason_tokens, parsed.limit),
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

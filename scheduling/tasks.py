@@ -25,7 +25,7 @@ DS = "{{ (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)).
 
 
 class RetryUnlessRefused(RetryPolicy):
-    """A step that refused its input would refuse it again: fail at once, so that its message is told at once."""
+    """A step that refused its input would refuse it again: fail at once, so that its message is seen at once."""
 
     def evaluate(
         self,
@@ -34,7 +34,7 @@ class RetryUnlessRefused(RetryPolicy):
         max_tries: int,  # noqa: ARG002
         context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
-        # Both operators tell the exit status in their message only: "Error code is: 2.", "exit code 2."
+        # Both operators give the exit status in their message only: "Error code is: 2.", "exit code 2."
         if re.search(rf"code(?: is:)? {REFUSED}\b", str(exception)):
             return RetryDecision.fail("the step refused its arguments or its input; its last line says why")
         return RetryDecision.default()
@@ -50,17 +50,16 @@ DEFAULTS = {
 
 def spark_task(
     task_id: str,
-    application: str,
     arguments: Sequence[str],
     pool: str = "default_pool",
     outlets: Sequence[Asset] = (),
     timeout: timedelta = timedelta(hours=3),
 ) -> SparkSubmitOperator:
-    """`application`, a file of this repository, by spark-submit and the connection spark_default."""
+    """`marquee` with `arguments`, by spark-submit and the connection spark_default."""
     return SparkSubmitOperator(
         task_id=task_id,
         name=f"marquee {task_id} {DS}",
-        application=_verbatim(str(ROOT / application)),
+        application=_verbatim(str(ROOT / "marquee/__main__.py")),
         application_args=[DS.join(map(_verbatim, word.split(DS))) for word in arguments],
         packages=settings().spark_packages,
         # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
@@ -73,13 +72,13 @@ def spark_task(
 
 def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()) -> SparkSubmitOperator:
     """One step of spark_jobs."""
-    return spark_task(step, "spark_jobs/__main__.py", [step, "--ds", DS], pool, outlets)
+    return spark_task(step, ["step", step, "--ds", DS], pool, outlets)
 
 
-def python_command(module: str, *arguments: str) -> str:
-    """A command of this repository in the Python that has the engine, each of `arguments` one word of the shell."""
+def marquee_command(*arguments: str) -> str:
+    """`marquee` with `arguments`, each one word of the shell, in the Python that has the engine."""
     # exec: a signal to the task reaches the engine, not a shell in front of it.
-    command = " ".join(map(_quoted, ["exec", settings().scoring_python, "-m", module, *arguments]))
+    command = " ".join(map(_quoted, ["exec", settings().scoring_python, "-m", "marquee", *arguments]))
     # Airflow takes a command that ends in .sh for the name of a file with the command.
     return f"{command} " if command.endswith((".sh", ".bash")) else command
 

@@ -1,4 +1,4 @@
-"""Writes docs/tables.md from the contract: `python -m schemas.docs`."""
+"""Writes docs/tables.md from the contract: `marquee docs`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def page() -> str:
     """docs/tables.md, whole."""
     parts = [
         "# The tables\n\n"
-        "Made by `make docs` from [schemas/tables.py](../schemas/tables.py); edit that. Three rules follow from the "
+        "Made by `marquee docs` from [schemas/tables.py](../schemas/tables.py); edit that. Three rules follow from the "
         "types: a column that may not be null is given (`<column>_missing`), an array holds no null "
         "(`<column>_has_null`), and all text is UTF-8 (`not_utf8`).\n"
     ]
@@ -57,10 +57,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
+def write() -> None:
+    """Write the page."""
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page())
-
-
-if __name__ == "__main__":
-    main()

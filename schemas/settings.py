@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from schemas.contract import ContractError
-from schemas.paths import absolute_place, absolute_registry, warehouse_place, without_password
+from schemas.paths import absolute_place, absolute_registry, is_uri, warehouse_place, without_password
 from schemas.tables import MAX_ARTWORKS
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +43,16 @@ def _names(value: object) -> object:
         raise ValueError("nested too deep") from None
 
 
+def _beside_the_tables(known: dict[str, Any], name: str, scheme: str = "") -> str | None:
+    """A place in the folder of the warehouse; None where that is an object store, or is wrong itself."""
+    warehouse = known.get("warehouse")
+    if warehouse is None or is_uri(warehouse):
+        return None
+    # In an address % and ? have a meaning of their own.
+    place = warehouse.replace("%", "%25").replace("?", "%3F") if scheme else warehouse
+    return f"{scheme}{place}/{name}"
+
+
 _NAMES = (NoDecode, BeforeValidator(_names))
 """Read by `_names`: pydantic-settings' own decoder raises an error that names no field."""
 
@@ -64,7 +74,9 @@ class Settings(BaseSettings):
         description="folder of the checkpoint that scores for as long as the registry has no champion",
     )
     registry: str | None = Field(
-        None, description="URI of the MLflow registry whose champion scores; without one the setting `model` does"
+        default_factory=lambda known: _beside_the_tables(known, "registry/registry.db", "sqlite:///"),
+        description="address of the MLflow registry whose champion scores; by default a SQLite file beside the tables "
+        "of a warehouse in a folder. Without a registry or a champion the setting `model` scores",
     )
 
     history_days: int = Field(365, ge=1, le=36_500, description="days of viewing history that a night reads")
@@ -123,8 +135,9 @@ class Settings(BaseSettings):
     label_mass_floor: float = Field(0.5, ge=0, le=1, description="least mean probability on the option numbers")
 
     checkpoints: str = Field(
-        str(_ROOT / "checkpoints"),
-        description="folder in which post-training makes checkpoints; scoring reads them there",
+        default_factory=lambda known: _beside_the_tables(known, "checkpoints") or str(_ROOT / "checkpoints"),
+        description="folder in which post-training makes checkpoints, and scoring reads them; by default beside the "
+        "tables of a warehouse in a folder",
     )
     gate_estimator: type_estimator_name = Field("dr", description="the estimator by which a candidate is judged")
     gate_margin: float = Field(
@@ -170,6 +183,9 @@ class Settings(BaseSettings):
     cpu_cache_gib: int = Field(2, ge=1, le=65_536, description="size of the prefix cache on a CPU, GiB")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of a GPU's memory that the engine takes")
 
+    events: str | None = Field(
+        None, description="file to which commands append what they report, a JSON object a line (schemas/events.py)"
+    )
     spark_packages: str = Field("io.delta:delta-spark_4.2_2.13:4.4.0", description="JARs that spark-submit fetches")
     retention_days: int = Field(
         30,
@@ -251,7 +267,8 @@ def read_settings() -> Settings:
     try:
         found = Settings()
     except ValidationError as error:
-        faults += [_fault(each) for each in error.errors()]
+        # What is made of the warehouse is not looked at where another setting is wrong.
+        faults += [_fault(each) for each in error.errors() if each["type"] != "default_factory_not_called"]
     if faults:
         # A list of names has an error for each wrong one, and one sentence for all.
         raise ContractError("; ".join(dict.fromkeys(faults)))

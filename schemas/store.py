@@ -12,11 +12,12 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.contract import ContractError, Table
-from schemas.tables import BUCKETS_PROPERTY
+from schemas.tables import BUCKETS_PROPERTY, VIEWING_HISTORY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,3 +205,16 @@ def _unsupported(table: DeltaTable, name: str, features: str) -> ContractError:
         f"{name}: the table has the feature {features}, which this reader lacks and Spark has; take it away with "
         f"ALTER TABLE delta.`{path_of(table)}` DROP FEATURE {first}, or read a copy without it"
     )
+
+
+def last_day(warehouse: str) -> date:
+    """The last day on which anything was watched in a warehouse, a folder or the URI of an object store."""
+    history = open_table(warehouse, VIEWING_HISTORY, remedy="fill the warehouse first (`marquee sample --help`)")
+    # As text, which sorts alike: a day may be missing, or lie outside Python's dates.
+    days = sorted(str(day) for each in history.partitions() if (day := each["watch_date"]) is not None)
+    if not days:
+        raise ContractError(f"{path_of(history)} is empty: nobody has watched anything, so there is no last day")
+    try:
+        return date.fromisoformat(days[-1])
+    except ValueError as error:
+        raise ContractError(f"{path_of(history)} has a last day of {days[-1]}: name the night yourself") from error

@@ -1,6 +1,6 @@
 """Every table of the warehouse, once: columns, types, keys, partitioning, meaning, and the rules its rows obey.
 
-`python -m schemas.docs` writes docs/tables.md from here.
+`marquee docs` writes docs/tables.md from here.
 """
 
 from __future__ import annotations

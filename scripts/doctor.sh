@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# What `make` needs before it installs anything. Whatever is missing is told in one sentence.
+# What `make` needs before it installs anything. It names what is missing in one sentence.
 #
 #     scripts/doctor.sh            checks Java, Python and disk
 #     scripts/doctor.sh python     prints the Python 3.11 that it found
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/stop.sh
+
+stop() {
+    echo "marquee: $*" >&2
+    exit 1
+}
 
 # .venv is 7.1 GB, the downloads it is made from 1.9 GB (`du -sh .venv ~/.cache/uv` after an install).
 needed_gb=10

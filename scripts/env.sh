@@ -1,6 +1,7 @@
-# Marquee's environment on one machine, in one place. Source it to use Airflow's own commands by hand:
+# Marquee's environment on one machine, in one place. Source it to use `marquee` and Airflow's own commands by hand:
 #
 #     . scripts/env.sh
+#     marquee --help
 #     airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09T23:59
 #
 # In production none of this is used: there, Airflow, Spark and MARQUEE_… are configured as you configure them.
@@ -10,22 +11,6 @@ export PATH="$MARQUEE_ROOT/.venv/bin:$MARQUEE_ROOT/.tools/bin:$PATH"
 # A stray PYTHONPATH or SPARK_HOME would bring other versions of what .venv pins.
 unset PYTHONPATH SPARK_HOME PYTHONHOME
 
-export MARQUEE_WAREHOUSE="${MARQUEE_WAREHOUSE:-$MARQUEE_ROOT/warehouse}"
-# Python reads ~ and file: URIs; what it refuses is left as it is, for the command to refuse.
-if [[ $MARQUEE_WAREHOUSE == [~]* || ${MARQUEE_WAREHOUSE,,} == file:* ]]; then
-    MARQUEE_WAREHOUSE=$(PYTHONPATH="$MARQUEE_ROOT" python -m schemas.paths "$MARQUEE_WAREHOUSE" 2> /dev/null ||
-        printf '%s' "$MARQUEE_WAREHOUSE")
-fi
-# The champion of a warehouse in a folder, and the checkpoints it came from, are beside its tables.
-if [[ $MARQUEE_WAREHOUSE != *:/* && $MARQUEE_WAREHOUSE != [~]* && ${MARQUEE_WAREHOUSE,,} != file:* ]]; then
-    MARQUEE_WAREHOUSE=$(realpath -ms -- "$MARQUEE_WAREHOUSE")
-    # In the address of a database % and ? have a meaning of their own.
-    _place=${MARQUEE_WAREHOUSE//\%/%25}
-    export MARQUEE_REGISTRY="${MARQUEE_REGISTRY:-sqlite:///${_place//\?/%3F}/registry/registry.db}"
-    unset _place
-    export MARQUEE_CHECKPOINTS="${MARQUEE_CHECKPOINTS:-$MARQUEE_WAREHOUSE/checkpoints}"
-fi
-export MARQUEE_MODEL="${MARQUEE_MODEL:-$MARQUEE_ROOT/examples/tiny_llama}"
 export MARQUEE_SCORING_PYTHON="${MARQUEE_SCORING_PYTHON:-$MARQUEE_ROOT/.venv/bin/python}"
 # Two cores learn from some thirty examples a second; a GPU takes the setting's own number.
 export MARQUEE_TRAINING_EXAMPLES="${MARQUEE_TRAINING_EXAMPLES:-24000}"

@@ -1,15 +1,11 @@
 """Counts and hashes the rows of every table but those that a clock writes, whatever their order and files, to tell
-whether two runs made the same.
-
-python -m serving.fingerprint [--warehouse warehouse] [--other another-warehouse]
+whether two runs made the same (`marquee fingerprint`).
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +13,9 @@ import pyarrow as pa
 from rich.table import Table
 
 from schemas import tables
-from schemas.arguments import place
 from schemas.contract import ContractError
 from schemas.contract import Table as Contract
-from schemas.exit_codes import exit_status
-from schemas.settings import settings
 from schemas.store import NoTableError, batches, open_table
-from serving.console import wide_console
 
 MEASURED_TABLES = {"night_steps", "night_inputs"}
 """They hold what a clock or a commit counter said."""
@@ -59,14 +51,19 @@ def hash_of(warehouse: str, table: Contract) -> type_hash | None:
     return table_hash(batches(f"SELECT {columns} FROM t", t=opened))
 
 
-def fingerprint(warehouse: str) -> dict[str, type_hash]:
-    """Rows and hash of every table that is there, less those that hold measurements."""
+def fingerprints(warehouse: str) -> dict[str, type_hash]:
+    """Rows and hash of every table that is there, less those that hold measurements. Raises ContractError where no
+    table is there.
+    """
     compared = [table for table in tables.TABLES.values() if table.name not in MEASURED_TABLES]
     found = {table.name: hash_of(warehouse, table) for table in compared}
-    return {name: one for name, one in found.items() if one is not None}
+    there = {name: one for name, one in found.items() if one is not None}
+    if not there:
+        raise ContractError(f"there are no tables in {warehouse}")
+    return there
 
 
-def told(ours: dict[str, type_hash], theirs: dict[str, type_hash] | None) -> Table:
+def fingerprint_table(ours: dict[str, type_hash], theirs: dict[str, type_hash] | None) -> Table:
     """The fingerprint as a table; beside another, whether each table is equal."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     for column in ("table", "rows", "hash", *(("rows there", "equal") if theirs is not None else ())):
@@ -82,32 +79,3 @@ def told(ours: dict[str, type_hash], theirs: dict[str, type_hash] | None) -> Tab
 
 def _cells(one: type_hash | None) -> tuple[str, str]:
     return (f"{one[0]:,}", f"{one[1]:032x}") if one else ("absent", "")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m serving.fingerprint", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
-    parser.add_argument("--other", type=place, help="another warehouse; the exit status is 1 where any table differs")
-    parsed = parser.parse_args(arguments)
-    equal = True
-
-    def work() -> None:
-        nonlocal equal
-        ours = fingerprint_or_refuse(parsed.warehouse or settings().warehouse)
-        theirs = fingerprint_or_refuse(parsed.other) if parsed.other else None
-        wide_console().print(told(ours, theirs))
-        equal = theirs is None or theirs == ours
-
-    return exit_status("fingerprint", work) or int(not equal)
-
-
-def fingerprint_or_refuse(warehouse: str) -> dict[str, type_hash]:
-    """`fingerprint`; ContractError where there is nothing to compare."""
-    found = fingerprint(warehouse)
-    if not found:
-        raise ContractError(f"there are no tables in {warehouse}")
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,12 +1,7 @@
-"""Tells which artworks a user should see, in words.
-
-python -m serving.lookup --user 42 [--title 7] [--warehouse warehouse]
-"""
+"""Which artworks a user should see, as a table that a person can read (`marquee lookup`)."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +9,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from schemas.arguments import place, utf8
 from schemas.buckets import bucket_of
-from schemas.exit_codes import exit_status
-from schemas.settings import settings
 from schemas.store import NoTableError, literals, open_table, rows
 from schemas.tables import CATALOGUE_NAMES
-from serving.console import wide_console
 from serving.selections import Selections
 
 EXAMPLE_USER = "42"
@@ -58,8 +49,7 @@ def choices_of(selections: Selections, user_id: str, title_id: str | None) -> li
     return []
 
 
-def told(choices: list[dict[str, Any]], names: Names, heading: str) -> Table:
-    """The choices as a table that a person can read."""
+def choices_table(choices: list[dict[str, Any]], names: Names, heading: str) -> Table:
     # Names, captions and ids are others' text: what stands in square brackets there is no markup.
     table = Table(
         title=escape(heading),
@@ -93,29 +83,11 @@ def heading_of(user_id: str, title_id: str | None, choices: list[dict[str, Any]]
     return f"User {user_id} (bucket {bucket}) should see"
 
 
-def lookup(warehouse: str, user_id: str | None, title_id: str | None) -> Table:
+def lookup_table(warehouse: str, user_id: str | None, title_id: str | None) -> Table:
     selections = Selections.of(warehouse)
     if user_id is None:
         user_id = EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user() or EXAMPLE_USER
     choices = choices_of(selections, user_id, title_id)
     names = names_of(warehouse, {choice["title_id"] for choice in choices})
     heading = heading_of(user_id, title_id, choices, bucket_of(user_id, selections.buckets))
-    return told(choices, names, heading)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m serving.lookup", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--user", type=utf8, help=f"default: {EXAMPLE_USER}, or whoever is there")
-    parser.add_argument("--title", type=utf8, help="one title; default: all that were chosen for")
-    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
-    parsed = parser.parse_args(arguments)
-
-    def work() -> None:
-        warehouse = parsed.warehouse or settings().warehouse
-        wide_console().print(lookup(warehouse, parsed.user, parsed.title))
-
-    return exit_status("lookup", work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return choices_table(choices, names, heading)

@@ -1,12 +1,9 @@
-"""Tells what a night did: rows in, rejected, pairs, scored, carried, published, and seconds a step.
-
-python -m serving.summary --ds 2026-01-14 [--warehouse warehouse]
+"""What a night did: rows in, rejected, pairs, scored, carried, published, checks, and seconds a step (`marquee
+summary`).
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -17,13 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas import tables
-from schemas.arguments import night_date, place
 from schemas.contract import ContractError
 from schemas.contract import Table as Contract
-from schemas.exit_codes import exit_status
-from schemas.settings import settings
 from schemas.store import open_table, rows
-from serving.console import wide_console
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 
@@ -80,8 +73,9 @@ def _tonight(warehouse: str, table: Contract, ds: date, columns: str, rest: str 
     return rows(f"SELECT {columns} FROM t WHERE ds = DATE '{ds}' {rest}", t=open_table(warehouse, table))
 
 
-def told(report: NightReport) -> Group:
-    """The report as tables that a person can read."""
+def summary_tables(warehouse: str, ds: date) -> Group:
+    """What a night noted about itself, as tables that a person can read."""
+    report = read_report(warehouse, ds)
     sections = [
         _inputs(report),
         _model(report),
@@ -188,19 +182,3 @@ def _seconds(report: NightReport) -> Table:
 
 def _total(seconds: Iterable[float]) -> float:
     return float(sum(seconds))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m serving.summary", description=str(__doc__).splitlines()[0])
-    parser.add_argument("--ds", type=night_date, required=True, help="the night, YYYY-MM-DD")
-    parser.add_argument("--warehouse", type=place, help="default: MARQUEE_WAREHOUSE")
-    parsed = parser.parse_args(arguments)
-
-    def work() -> None:
-        wide_console().print(told(read_report(parsed.warehouse or settings().warehouse, parsed.ds)))
-
-    return exit_status("summary", work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

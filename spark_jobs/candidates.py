@@ -6,6 +6,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.events import report
 from schemas.settings import Settings
 from schemas.tables import WANTED_PAIRS
 from spark_jobs.factors import Factors, fitted, viewed_pairs
@@ -40,7 +41,7 @@ def recommended(night: Night) -> DataFrame:
     """
     viewed = viewed_pairs(good_history(night), good_artworks(night)).persist(StorageLevel.MEMORY_AND_DISK)
     if viewed.isEmpty():
-        print("candidates: nobody has watched a title with an active artwork, so ALS can recommend none", flush=True)
+        report("candidates", "nobody has watched a title with an active artwork, so ALS can recommend none")
         return night.warehouse.frame(WANTED_PAIRS, []).select("user_id", "title_ids")
     factors = fitted(viewed)
     if TASTE_GROUP in night.settings.signals and fit_day(night.ds) == night.ds:

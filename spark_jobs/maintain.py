@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.events import report
 from schemas.tables import ARTWORK_SELECTIONS, MADE, POST_TRAINING, SERVED
 from spark_jobs.warehouse import Warehouse
 
@@ -22,8 +23,8 @@ def maintain(warehouse: Warehouse) -> None:
             warehouse.spark.sql(f"REORG TABLE delta.`{warehouse.path(table)}` APPLY (PURGE)")
         metrics = delta.optimize().executeCompaction().select("metrics.*").collect()[0]
         delta.vacuum()
-        print(
+        report(
+            "maintain",
             f"{table.name}: {metrics['numFilesRemoved']} files made {metrics['numFilesAdded']}; "
             f"versions of the last {warehouse.settings.retention_days} days kept",
-            flush=True,
         )

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from inference.champion import model_of_tonight
 from schemas.contract import ContractError, Table, type_name
+from schemas.events import report
 from schemas.settings import Settings
 from schemas.tables import (
     ARTWORKS,
@@ -167,7 +168,7 @@ def check_present(night: Night) -> None:
     if missing:
         raise ContractError(
             "; ".join(f"{table.name}: there is no Delta table at {warehouse.path(table)}" for table in missing)
-            + ". Fill the warehouse first (`python -m examples --help` makes a sample), or set MARQUEE_WAREHOUSE"
+            + ". Fill the warehouse first (`marquee sample --help`), or set MARQUEE_WAREHOUSE"
         )
     faults = []
     for table in filter(warehouse.has, INPUTS):
@@ -197,7 +198,7 @@ def check_history(night: Night) -> None:
                 f"viewing_history: the table is empty, though an earlier night read {read:,} rows of it. Load it and "
                 "run the night again"
             )
-        print("viewing_history: the table is empty, as it is before anybody has watched anything", flush=True)
+        report("validate", "viewing_history is empty, as it is before anybody has watched anything")
     elif history.where(F.col("watch_date") == F.lit(night.ds)).isEmpty():
         # As text: Python has no dates after the year 9999, and Spark does.
         newest = history.agg(F.max("watch_date").cast("string")).collect()[0][0]

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from inference.champion import Chosen
 from schemas.contract import ContractError, Table
+from schemas.events import report, report_counts
 from schemas.settings import Settings, settings
 from schemas.store import NoTableError, buckets_of, has_table, location, open_table
 from schemas.tables import (
@@ -190,7 +191,7 @@ class Night:
             "checkpoint": str(model.path.resolve()),
             "why": chosen.why,
         }
-        print(f"validate: {model.version} scores this night: {chosen.why}", flush=True)
+        report("validate", f"{model.version} scores this night: {chosen.why}", model_version=model.version)
         self.replace(NIGHT_MODELS, self.warehouse.frame(NIGHT_MODELS, [row]))
 
     def model_version(self) -> str:
@@ -223,7 +224,7 @@ class Night:
         seconds = time.monotonic() - began
         row = {"ds": self.ds, "step": name, "seconds": seconds, "counts": list(counts.items())}
         self.replace(NIGHT_STEPS, self.warehouse.frame(NIGHT_STEPS, [row]), step=name)
-        print(f"{name}: {seconds:.1f} s, " + ", ".join(f"{key} {value:,}" for key, value in counts.items()), flush=True)
+        report_counts(name, seconds, counts)
 
 
 def bucket(user_id: Column, buckets: int) -> Column:

@@ -27,8 +27,9 @@ from pyspark.sql import SparkSession
 from examples.service import new_folder
 from inference.checkpoint import read_checkpoint, write_manifest
 from inference.tokens import Tokens
+from marquee import cli
 from schemas.contract import ContractError, Table
-from schemas.settings import PREFIX, read_settings
+from schemas.settings import PREFIX, Settings, read_settings
 from schemas.store import location, open_table, rows
 from schemas.tables import (
     ARTWORK_SELECTIONS,
@@ -40,7 +41,6 @@ from schemas.tables import (
     VIEWING_HISTORY,
 )
 from serving.selections import Selections
-from spark_jobs.__main__ import parse_arguments
 from spark_jobs.contexts import contexts
 from tests.inference_data import make_checkpoint
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
@@ -233,7 +233,7 @@ def _wrong_settings() -> Iterator[Outcome]:
             yield Outcome(f"`{variable}={value}`", "refused before work begins", _refusal(read_settings))
     with mock.patch.dict(os.environ, {f"{PREFIX}REGISTRY": "", f"{PREFIX}MAX_MODEL_LEN": ""}):
         found = read_settings()
-    assert (found.registry, found.max_model_len) == (None, None)
+    assert (found.registry, found.max_model_len) == (Settings().registry, None)
     yield Outcome("`MARQUEE_REGISTRY=` and `MARQUEE_MAX_MODEL_LEN=`, empty", "as if they were not set", "")
 
 
@@ -244,8 +244,8 @@ def _wrong_arguments() -> Iterator[Outcome]:
         ("a ds of 1926", "1926-01-14"),
     ):
         said = io.StringIO()
-        with contextlib.redirect_stderr(said), contextlib.suppress(SystemExit):
-            parse_arguments(["validate", "--ds", ds])
+        with contextlib.redirect_stderr(said):
+            cli.main(["step", "validate", "--ds", ds])
         yield Outcome(given, "the step stops", said.getvalue().strip().splitlines()[-1])
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from inference.engine import Engine
 
 ROOT = Path(__file__).resolve().parent.parent
+
+type_marquee = Callable[..., int]
+"""The fixture `marquee`."""
 
 # Airflow makes its home when it is first imported, in the user's home folder unless told otherwise.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="marquee-airflow-")
@@ -88,6 +91,28 @@ def _no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
         for view in session.catalog.listTables():
             if view.isTemporary:
                 session.catalog.dropTempView(view.name)
+
+
+@pytest.fixture
+def marquee() -> type_marquee:
+    """Runs a command in this process; the settings that it makes for itself end with it."""
+    from marquee.cli import main
+    from schemas.settings import settings
+
+    def run(*arguments: str) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in os.environ.items():
+                patch.setenv(name, value)
+            before = set(os.environ)
+            settings.cache_clear()
+            try:
+                return main(list(arguments))
+            finally:
+                settings.cache_clear()
+                for name in set(os.environ) - before:
+                    del os.environ[name]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,9 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from schemas.settings import settings
+from schemas.store import last_day
 from schemas.tables import ARTWORK_SELECTIONS
-from serving.fingerprint import fingerprint
+from serving.fingerprint import fingerprints
 from tests.processes import ROOT, Command
 
 _KILLED = ("contexts", "score", "publish")
@@ -34,10 +35,10 @@ class Run:
     ds: str
 
     def command(self, step: str) -> Command:
-        arguments = [sys.executable, "-m", "inference.score", "--ds", self.ds]
+        arguments = [sys.executable, "-m", "marquee", "score", "--ds", self.ds]
         if step != "score":
             submit = ["spark-submit", "--packages", settings().spark_packages, "--conf", "spark.log.level=ERROR"]
-            arguments = [*submit, str(ROOT / "spark_jobs" / "__main__.py"), step, "--ds", self.ds]
+            arguments = [*submit, str(ROOT / "marquee" / "__main__.py"), "step", step, "--ds", self.ds]
         log = self.warehouse.parent / f"{self.warehouse.name}-{step}.log"
         return Command(step, arguments, log, {"MARQUEE_WAREHOUSE": str(self.warehouse)})
 
@@ -65,10 +66,10 @@ def main() -> int:
     arguments = parser.parse_args()
     calm, killed = arguments.warehouse.resolve() / "calm", arguments.warehouse.resolve() / "killed"
     sample = ["--users", str(arguments.users), "--titles", str(arguments.titles), "--warehouse", str(calm)]
-    subprocess.run([sys.executable, "-m", "examples", "simulated", *sample], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "marquee", "sample", "simulated", *sample], cwd=ROOT, check=True)
     shutil.copytree(calm, killed)
-    ds = subprocess.check_output([sys.executable, "-m", "examples", "last-day", "--warehouse", str(calm)], cwd=ROOT)
-    undisturbed, disturbed = Run(calm, ds.decode().strip()), Run(killed, ds.decode().strip())
+    ds = str(last_day(str(calm)))
+    undisturbed, disturbed = Run(calm, ds), Run(killed, ds)
     commits = {}
     for step in _STEPS:
         before = undisturbed.commits()
@@ -83,7 +84,7 @@ def main() -> int:
             version, rows = disturbed.published()
             print(f"{step} killed after {made} commits; artwork_selections: version {version}, {rows} rows", flush=True)
         print(f"{step} finished: {disturbed.command(step).finish():.1f} s", flush=True)
-    return _compare(fingerprint(str(calm)), fingerprint(str(killed)))
+    return _compare(fingerprints(str(calm)), fingerprints(str(killed)))
 
 
 def _compare(expected: dict[str, tuple[int, int]], found: dict[str, tuple[int, int]]) -> int:

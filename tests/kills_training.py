@@ -24,7 +24,7 @@ _EVERY = 5
 
 def _training(stage: str, base: Path, out: Path, arguments: list[str], environment: dict[str, str]) -> Command:
     places = ["--base", str(base), "--out", str(out)]
-    command = [sys.executable, "-m", f"training.{stage}", *places, *arguments]
+    command = [sys.executable, "-m", "marquee", "train", stage, *places, *arguments]
     return Command(stage, command, out.with_suffix(".log"), environment)
 
 

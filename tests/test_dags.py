@@ -17,7 +17,7 @@ from airflow.serialization.encoders import coerce_to_core_timetable
 from airflow.timetables.base import TimeRestriction
 from jinja2 import Environment
 
-from scheduling.tasks import DS, python_command
+from scheduling.tasks import DS, marquee_command
 from schemas.exit_codes import REFUSED
 from schemas.settings import settings
 
@@ -76,7 +76,7 @@ def test_one_scoring_task_per_shard_each_a_process_of_its_own(nightly: DAG) -> N
     commands = score.expand_input.value["bash_command"]
     assert len(commands) == settings().shards
     for shard, command in enumerate(commands):
-        assert command.startswith(f"exec {settings().scoring_python} -m inference.score ")
+        assert command.startswith(f"exec {settings().scoring_python} -m marquee score ")
         assert command.endswith(f"--shard {shard} --shards {settings().shards}")
     assert score.partial_kwargs["skip_on_exit_code"] is None
 
@@ -85,7 +85,7 @@ def test_spark_steps_run_the_repositorys_application(nightly: DAG) -> None:
     for step in SPARK_STEPS:
         task: Any = nightly.get_task(step)
         assert Path(task.application).is_file()
-        assert task.application_args[:2] == [step, "--ds"]
+        assert task.application_args[:3] == ["step", step, "--ds"]
         assert task.packages == settings().spark_packages
 
 
@@ -130,16 +130,18 @@ def test_a_run_without_a_logical_date_makes_yesterday(nightly: DAG) -> None:
 
 
 def test_a_path_with_spaces_or_quotes_stays_one_word_of_its_command() -> None:
-    command = python_command("training.sft", "--ds", DS, "--base", "/bases/it's ours", "--out", f"/our models/{DS}/sft")
+    command = marquee_command(
+        "train", "sft", "--ds", DS, "--base", "/bases/it's ours", "--out", f"/our models/{DS}/sft"
+    )
     words = shlex.split(command.replace(DS, "2026-01-14"))
-    assert words[:4] == ["exec", settings().scoring_python, "-m", "training.sft"]
-    assert words[4:] == ["--ds", "2026-01-14", "--base", "/bases/it's ours", "--out", "/our models/2026-01-14/sft"]
+    assert words[:4] == ["exec", settings().scoring_python, "-m", "marquee"]
+    assert words[6:] == ["--ds", "2026-01-14", "--base", "/bases/it's ours", "--out", "/our models/2026-01-14/sft"]
 
 
 def test_a_path_that_airflow_would_render_or_open_is_taken_as_it_is() -> None:
-    command = python_command("training.sft", "--ds", DS, "--out", f"/{{{{ds}}}}/{{%x/{DS}/model.sh")
+    command = marquee_command("train", "sft", "--ds", DS, "--out", f"/{{{{ds}}}}/{{%x/{DS}/model.sh")
     rendered = Environment(autoescape=False).from_string(command.replace(DS, "2026-01-14")).render()
-    assert shlex.split(rendered)[4:] == ["--ds", "2026-01-14", "--out", "/{{ds}}/{%x/2026-01-14/model.sh"]
+    assert shlex.split(rendered)[6:] == ["--ds", "2026-01-14", "--out", "/{{ds}}/{%x/2026-01-14/model.sh"]
     assert not command.endswith(".sh")
 
 
@@ -179,7 +181,7 @@ def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dic
     # What is judged is the last stage, and every stage begins where the one before ended.
     made = tasks["dpo"].bash_command.partition("--out ")[2]
     assert tasks["sft"].bash_command.partition("--out ")[2] in tasks["dpo"].bash_command
-    assert f"training.judge {made} " in tasks["judge"].bash_command
+    assert f" judge {made} " in tasks["judge"].bash_command
     assert made in tasks["evaluate"].application_args
     assert any(command.endswith(f"--model {made}") for command in tasks["score"].expand_input.value["bash_command"])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import defaultdict
 from datetime import date
 from pathlib import Path
@@ -14,13 +12,18 @@ import pytest
 from examples.catalogue import make_artworks, make_title
 from examples.impressions import EXPLORE, epoch_of, logging_policy
 from examples.movielens import movielens_service
-from examples.service import Impression, Service, input_tables, last_day, write_service
+from examples.paper_table import Sample
+from examples.sample import fill_once
+from examples.service import Impression, Service, input_tables, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import play_probability, read_truth, taste_from_shares, truth_of
 from examples.vocabulary import STYLES, THEME_NAMES, THEMES, TONES, caption
 from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
 from schemas.settings import Settings
-from schemas.tables import MAX_ARTWORKS
+from schemas.store import last_day, open_table
+from schemas.tables import MAX_ARTWORKS, VIEWING_HISTORY
+from tests.conftest import type_marquee
 
 USERS, TITLES, DAYS = 12, 30, 5
 
@@ -210,20 +213,38 @@ def test_a_written_service_is_read_back_and_not_written_over(service: Service, t
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_the_command_fills_a_warehouse_and_tells_its_last_day(tmp_path: Path) -> None:
+def test_the_command_fills_a_new_warehouse_alone(
+    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
     warehouse = tmp_path / "warehouse"
-    size = ["--users", "3", "--titles", "8", "--days", "2"]
-    made = _examples("simulated", "--warehouse", str(warehouse), *size)
-    assert "titles                   8 rows" in made.stdout
-    assert f"last day {LAST_DAY}" in made.stdout
+    command = ["sample", "simulated", "--users", "3", "--titles", "8", "--days", "2", "--warehouse", str(warehouse)]
+    assert marquee(*command) == 0
+    printed = capsys.readouterr().out
+    assert "titles                   8 rows" in printed
+    assert f"last day {LAST_DAY}" in printed
     # A URI too, as of an object store.
-    for place in (str(warehouse), warehouse.as_uri()):
-        assert _examples("last-day", "--warehouse", place).stdout.strip() == str(LAST_DAY)
-    again = _examples("simulated", "--warehouse", str(warehouse), *size)
-    assert again.returncode != 0
-    assert "give another --warehouse" in again.stderr
+    assert last_day(str(warehouse)) == last_day(warehouse.as_uri()) == LAST_DAY
+    assert marquee(*command) == REFUSED
+    assert "give another --warehouse" in capsys.readouterr().err
 
 
-def _examples(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "examples", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+def test_a_night_fills_a_warehouse_once_and_never_one_of_another_sample(tmp_path: Path) -> None:
+    warehouse = str(tmp_path / "warehouse")
+    fill_once(warehouse, "simulated", None, users=3)
+    before = open_table(warehouse, VIEWING_HISTORY).count()
+    fill_once(warehouse, "simulated", None, users=4)
+    assert open_table(warehouse, VIEWING_HISTORY).count() == before
+    with pytest.raises(ContractError, match="holds the simulated service, not the movielens one"):
+        fill_once(warehouse, "movielens", None)
+    with pytest.raises(ContractError, match="name its folder"):
+        fill_once(str(tmp_path / "new"), "movielens", None)
+
+
+@pytest.mark.parametrize("made_for", [None, "movielens"])
+def test_the_papers_table_is_not_made_of_another_sample(tmp_path: Path, made_for: str | None) -> None:
+    (tmp_path / "viewing_history").mkdir()
+    if made_for is not None:
+        (tmp_path / ".paper-table").write_text(f"{made_for}\n")
+        (tmp_path / ".service").write_text(f"{made_for}\n")
+    with pytest.raises(ContractError, match="that `marquee sample paper-table --service simulated` did not make"):
+        Sample(str(tmp_path), "simulated", None, "[]").prepare()

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from schemas.contract import ContractError
-from schemas.exit_codes import REFUSED, exit_status
+from schemas.exit_codes import REFUSED, RunError, exit_status
 
 
 def raising(error: Exception) -> int:
@@ -30,5 +30,7 @@ def test_a_full_disk_is_worth_another_try_and_the_last_line_says_so(capsys: pyte
 def test_a_refusal_is_one_sentence_and_any_other_error_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(ContractError("titles: the table is empty")) == REFUSED
     assert capsys.readouterr().err == "publish: titles: the table is empty\n"
+    assert raising(RunError("the log is there")) == 1
+    assert capsys.readouterr().err == "publish: the log is there\n"
     with pytest.raises(RuntimeError, match="a bug"):
         raising(RuntimeError("a bug"))

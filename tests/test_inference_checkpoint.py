@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, processors
 
 from evaluation.models import version_of
-from inference import checkpoint
 from inference.checkpoint import read_checkpoint, write_manifest
 from inference.orders import averaged
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
+from tests.conftest import type_marquee
 from tests.inference_data import LLAMA_3_WORDS, make_checkpoint, tokenizer
 
 MISSING = object()
@@ -124,27 +124,26 @@ def test_files_that_changed_since_are_named(folder: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_the_command_that_is_told_keeps_the_signals(folder: Path) -> None:
+def test_the_command_that_is_told_keeps_the_signals(folder: Path, marquee: type_marquee) -> None:
     """Without them a night would score prompts that lack what the model was trained with, and say nothing."""
     write_manifest(folder, "tiny", ["play_rate", "taste_group"])
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
     with pytest.raises(ContractError) as told:
         read_checkpoint(folder)
-    _, _, command = str(told.value).partition("python -m inference.checkpoint ")
-    assert checkpoint.main(command.rstrip("`").split()) == 0
+    _, _, command = str(told.value).partition("`marquee ")
+    assert marquee(*command.rstrip("`").split()) == 0
     assert read_checkpoint(folder).signals == ("play_rate", "taste_group")
 
 
-def test_a_signal_that_no_setting_knows_is_refused(folder: Path) -> None:
-    with pytest.raises(SystemExit):
-        checkpoint.main([str(folder), "--name", "tiny", "--signals", "play_rates"])
+def test_a_signal_that_no_setting_knows_is_refused(folder: Path, marquee: type_marquee) -> None:
+    assert marquee("models", "manifest", str(folder), "--name", "tiny", "--signal", "play_rates") == REFUSED
     assert not (folder / "marquee.json").exists()
 
 
 def test_what_is_missing_is_named_with_what_to_do(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="set MARQUEE_MODEL"):
         read_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(ContractError, match=r"python -m inference\.checkpoint .*llama --name"):
+    with pytest.raises(ContractError, match=r"`marquee models manifest .*llama --name"):
         read_checkpoint(folder)
     write_manifest(folder, "tiny")
     (folder / "tokenizer.json").unlink()
@@ -188,11 +187,11 @@ def test_a_model_of_another_prompt_format_does_not_score(folder: Path) -> None:
 
 
 def test_the_command_says_the_version_or_what_is_wrong(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert checkpoint.main([str(folder), "--name", "tiny"]) == 0
+    assert marquee("models", "manifest", str(folder), "--name", "tiny") == 0
     assert capsys.readouterr().out.strip() == read_checkpoint(folder).version
-    assert checkpoint.main([str(tmp_path / "nowhere"), "--name", "tiny"]) == REFUSED
+    assert marquee("models", "manifest", str(tmp_path / "nowhere"), "--name", "tiny") == REFUSED
     assert "no checkpoint folder" in capsys.readouterr().err
 
 

@@ -24,6 +24,7 @@ from inference.warehouse import Night
 from schemas.contract import ContractError, Table
 from schemas.exit_codes import REFUSED
 from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
+from tests.conftest import type_marquee
 from tests.inference_data import (
     DS,
     choice,
@@ -280,11 +281,10 @@ def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkey
 
 
 def test_what_is_missing_is_told(
-    tmp_path: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, random_checkpoint: Checkpoint, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings_for(tmp_path)
-    monkeypatch.setattr(score, "settings", lambda: config)
-    assert score.main(["--ds", "2026-01-05"]) == REFUSED
+    assert marquee("score", "--ds", "2026-01-05", "--warehouse", str(tmp_path)) == REFUSED
     assert "night_models: there is no Delta table" in capsys.readouterr().err
     make_night(tmp_path, random_checkpoint, contexts(), [])
     with pytest.raises(ContractError, match="title_choices has no row for ds=2026-01-05"):

@@ -18,6 +18,7 @@ from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
+from tests.conftest import type_marquee
 from tests.inference_data import DS, append, settings_for, stored
 from tests.training_data import VIEWINGS, example, make_source
 from training import reasoning
@@ -181,15 +182,14 @@ def test_an_engine_that_dies_leaves_what_was_there(
 
 
 def test_what_is_missing_is_told(
-    tmp_path: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, random_checkpoint: Checkpoint, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings_for(tmp_path)
-    monkeypatch.setattr(teacher, "settings", lambda: config)
-    asked = ["--ds", str(DS), "--model", str(random_checkpoint.path)]
-    assert teacher.main(asked) == REFUSED
+    asked = ["train", "reasons", "--warehouse", str(tmp_path), "--ds", str(DS), "--model", str(random_checkpoint.path)]
+    assert marquee(*asked) == REFUSED
     assert "post_training_examples: there is no Delta table" in capsys.readouterr().err
     make_source(tmp_path, [example(1, played=False)])
-    assert teacher.main(asked) == REFUSED
+    assert marquee(*asked) == REFUSED
     assert "no training example that was played for ds=2026-01-05; run the step examples" in capsys.readouterr().err
     with pytest.raises(ContractError, match="--reason-tokens is 1"):
         teach(DS, random_checkpoint, config, reason_tokens=1)

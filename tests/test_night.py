@@ -280,7 +280,7 @@ def test_too_many_rejects_stop_the_night_and_stay_to_be_looked_at(spark: SparkSe
 
 
 def test_missing_inputs_are_told_all_at_once(small: SmallWarehouse) -> None:
-    with pytest.raises(ContractError, match=r"viewing_history: .*; titles: .*; artworks: .*python -m examples"):
+    with pytest.raises(ContractError, match=r"viewing_history: .*; titles: .*; artworks: .*marquee sample"):
         validate(small.night())
 
 

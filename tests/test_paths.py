@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from examples import __main__ as examples
 from examples import service
-from examples.service import last_day
 from schemas.exit_codes import REFUSED
 from schemas.paths import absolute_place, sqlite_file, warehouse_place
 from schemas.settings import Settings
-from schemas.store import open_table
+from schemas.store import last_day, open_table
 from schemas.tables import VIEWING_HISTORY
+from tests.conftest import type_marquee
 
-SAMPLE = ["simulated", "--users", "3", "--titles", "4", "--days", "3"]
+SAMPLE = ["sample", "simulated", "--users", "3", "--titles", "4", "--days", "3"]
 
 
 @pytest.mark.parametrize(
@@ -55,10 +54,10 @@ def test_what_is_neither_a_path_nor_a_uri_is_refused(written: str) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a#b", "a?b", "50%", "a{b,c}", "é", "a:b", "$HOME", "a,b"])
 def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse = tmp_path / name
-    assert examples.main([*SAMPLE, "--warehouse", str(warehouse)]) == 0
+    assert marquee(*SAMPLE, "--warehouse", str(warehouse)) == 0
     assert [each.name for each in tmp_path.iterdir()] == [name]
     assert str(last_day(str(warehouse))) == "2026-01-14"
     assert open_table(str(warehouse), VIEWING_HISTORY).version() == 0
@@ -67,11 +66,9 @@ def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
 
 @pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "a\\b", "a[b]", "a`b", "a\nb", "a^b", "a|b"])
 def test_a_folder_that_delta_would_look_for_elsewhere_is_refused(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        examples.main([*SAMPLE, "--warehouse", str(tmp_path / name)])
-    assert ended.value.code == REFUSED
+    assert marquee(*SAMPLE, "--warehouse", str(tmp_path / name)) == REFUSED
     assert "Delta's readers take" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -90,7 +87,7 @@ def test_a_symbolic_link_stays_one_and_is_followed_when_a_folder_is_checked(tmp_
 
 @pytest.mark.parametrize("kind", ["file", "link", "full"])
 def test_a_sample_that_cannot_be_written_leaves_nothing_behind(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse = tmp_path / "w"
     if kind == "file":
@@ -99,29 +96,35 @@ def test_a_sample_that_cannot_be_written_leaves_nothing_behind(
         warehouse.symlink_to(tmp_path / "nowhere")
     else:
         (warehouse / "something").mkdir(parents=True)
-    assert examples.main([*SAMPLE, "--warehouse", str(warehouse)]) == REFUSED
-    assert capsys.readouterr().err.startswith(f"examples: {warehouse} is ")
+    assert marquee(*SAMPLE, "--warehouse", str(warehouse)) == REFUSED
+    assert capsys.readouterr().err.startswith(f"marquee sample simulated: {warehouse} is ")
     assert [each.name for each in tmp_path.iterdir()] == ["w"]
 
 
-def test_a_name_that_is_too_long_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / ("w" * 300))]) == REFUSED
+def test_a_name_that_is_too_long_is_refused(
+    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee(*SAMPLE, "--warehouse", str(tmp_path / ("w" * 300))) == REFUSED
     assert "cannot be looked at" in capsys.readouterr().err
-    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / ("w" * 250))]) == 0
+    assert marquee(*SAMPLE, "--warehouse", str(tmp_path / ("w" * 250))) == 0
 
 
-def test_a_sample_below_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sample_below_a_file_is_refused(
+    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / "file" / "w")]) == REFUSED
+    assert marquee(*SAMPLE, "--warehouse", str(tmp_path / "file" / "w")) == REFUSED
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_folders_that_were_made_for_a_sample_go_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_were_made_for_a_sample_go_with_it(
+    tmp_path: Path, marquee: type_marquee, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(service, "write_truth", full)
-    assert examples.main([*SAMPLE, "--warehouse", str(tmp_path / "a" / "b" / "w")]) == REFUSED
+    assert marquee(*SAMPLE, "--warehouse", str(tmp_path / "a" / "b" / "w")) == REFUSED
     assert not list(tmp_path.iterdir())
 
 

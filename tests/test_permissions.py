@@ -23,10 +23,11 @@ OTHER = 65534
 _RUN = f"""
 import os, sys
 import deltalake, pyarrow
-from serving import fingerprint, lookup  # as root, who may read the interpreter's own folder
+import serving.console, serving.fingerprint, serving.lookup  # as root, who may read the interpreter's own folder
+from marquee.cli import main
 os.setuid({OTHER})
 place = ["--warehouse", sys.argv[1]]
-sys.exit(max(lookup.main(["--user", "42", *place]), fingerprint.main(place)))
+sys.exit(max(main(["lookup", "--user", "42", *place]), main(["fingerprint", *place])))
 """
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -69,7 +70,7 @@ def test_what_another_user_may_not_read_is_named(warehouse: Path, closed: str, m
         rf": \w+: ({'|'.join(re.escape(str(place)) for place in places)}) \({shown}, of user 0\) may not be read by "
         rf"the user {OTHER} of this process; have its owner grant that \(.*\)\n"
     )
-    assert re.fullmatch(f"lookup{sentence}fingerprint{sentence}", ended.stderr), ended.stderr
+    assert re.fullmatch(f"marquee lookup{sentence}marquee fingerprint{sentence}", ended.stderr), ended.stderr
     assert (ended.returncode, ended.stdout) == (REFUSED, "")
 
 

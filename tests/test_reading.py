@@ -19,7 +19,7 @@ from schemas.buckets import bucket_of
 from schemas.settings import Settings
 from schemas.store import literals, open_table, rows
 from schemas.tables import ARTWORK_SELECTIONS, SERVED, TITLE_DEFAULTS
-from serving.fingerprint import fingerprint
+from serving.fingerprint import fingerprints
 from serving.lookup import choices_of
 from serving.selections import Selections
 from spark_jobs.warehouse import Warehouse
@@ -346,9 +346,9 @@ def test_equal_rows_have_equal_fingerprints_whatever_their_files(
     there = spark.read.format("delta").load(f"{published.warehouse}/artwork_selections")
     there.orderBy("title_id", "user_id").write.format("delta").save(str(copy))
     assert (
-        fingerprint(str(tmp_path / "w"))["artwork_selections"] == fingerprint(published.warehouse)["artwork_selections"]
+        fingerprints(str(copy.parent))["artwork_selections"] == fingerprints(published.warehouse)["artwork_selections"]
     )
     there.where("user_id != '7'").write.format("delta").mode("overwrite").save(str(copy))
     assert (
-        fingerprint(str(tmp_path / "w"))["artwork_selections"] != fingerprint(published.warehouse)["artwork_selections"]
+        fingerprints(str(copy.parent))["artwork_selections"] != fingerprints(published.warehouse)["artwork_selections"]
     )

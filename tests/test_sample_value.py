@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from evaluation.sample_value import POLICIES, Values, report, rule_scores, sample_values, shown_theme_counts, together
+from evaluation.sample_value import POLICIES, Values, rule_scores, sample_values, shown_theme_counts, table, together
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth
@@ -133,7 +133,7 @@ def test_the_report_names_every_policy_and_size_and_how_far_they_go() -> None:
     few, many = Values(), Values()
     few.add("a", np.array([0.4, 0.5, 0.6, 0.55, 0.8]))
     many.add("a", np.array([0.2, 0.5, 0.6, 0.1, 0.8]))
-    lines = report({(2, 3): few, (25, 40): many}).splitlines()
+    lines = table({(2, 3): few, (25, 40): many}).splitlines()
     assert [line.split()[0] for line in lines[1:6]] == list(POLICIES)
     assert lines[4].split()[1] == "0.3250"
     assert lines[4].split()[-2:] == ["8.3%", "5.0%"]

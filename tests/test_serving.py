@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
-from rich.console import Console
 
 from schemas.buckets import bucket_of
 from schemas.contract import Table
@@ -25,9 +25,8 @@ from schemas.tables import (
     SCORING_RUNS,
     TITLE_DEFAULTS,
 )
-from scripts.follow import Follower
-from serving import fingerprint, lookup, summary
-from serving.fingerprint import table_hash
+from serving.fingerprint import fingerprints, table_hash
+from tests.conftest import type_marquee
 
 DS = date(2026, 1, 14)
 BUCKETS = 4
@@ -118,8 +117,10 @@ def warehouse(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_summary_tells_what_the_night_did(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert summary.main(["--ds", "2026-01-14", "--warehouse", str(warehouse)]) == 0
+def test_the_summary_tells_what_the_night_did(
+    warehouse: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee("summary", "--ds", "2026-01-14", "--warehouse", str(warehouse)) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     for expected in (
         "titles 200 2",
@@ -140,47 +141,53 @@ def test_the_summary_tells_what_the_night_did(warehouse: Path, capsys: pytest.Ca
         assert expected in lines
 
 
-def test_a_night_that_was_never_run_has_no_summary(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert summary.main(["--ds", "2026-01-13", "--warehouse", str(warehouse)]) == REFUSED
+def test_a_night_that_was_never_run_has_no_summary(
+    warehouse: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee("summary", "--ds", "2026-01-13", "--warehouse", str(warehouse)) == REFUSED
     assert "no step of ds=2026-01-13 has been run" in capsys.readouterr().err
 
 
-def told(warehouse: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert lookup.main(["--warehouse", str(warehouse), *arguments]) == 0
-    return " ".join(capsys.readouterr().out.split())
+@pytest.fixture
+def looked_up(warehouse: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def look_up(*arguments: str) -> str:
+        assert marquee("lookup", "--warehouse", str(warehouse), *arguments) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    return look_up
 
 
-def test_a_lookup_tells_the_choice_in_words(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = told(warehouse, capsys, "--user", "42")
+def test_a_lookup_tells_the_choice_in_words(looked_up: Callable[..., str]) -> None:
+    said = looked_up("--user", "42")
     assert f"User 42 (bucket {bucket_of('42', BUCKETS)}) should see" in said
     assert "Toy Story (1995) Two friends on a shelf 0.750 0.625 model 2026-01-14" in said
 
 
-def test_a_user_without_a_choice_is_told_the_default(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = told(warehouse, capsys, "--user", "nobody", "--title", "7")
+def test_a_user_without_a_choice_is_told_the_default(looked_up: Callable[..., str]) -> None:
+    said = looked_up("--user", "nobody", "--title", "7")
     assert "no choice of their own" in said
     assert "A boy waves" in said
 
 
-def test_what_is_not_known_is_said(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no night has chosen anything" in told(warehouse, capsys, "--user", "nobody")
-    assert "title 8 has no choice and no default" in told(warehouse, capsys, "--user", "nobody", "--title", "8")
+def test_what_is_not_known_is_said(looked_up: Callable[..., str]) -> None:
+    assert "no night has chosen anything" in looked_up("--user", "nobody")
+    assert "title 8 has no choice and no default" in looked_up("--user", "nobody", "--title", "8")
 
 
-def test_square_brackets_in_names_and_captions_are_no_markup(
-    warehouse: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_square_brackets_in_names_and_captions_are_no_markup(warehouse: Path, looked_up: Callable[..., str]) -> None:
     name = {"title_id": "8", "name": "[REC]", "captions": [artwork("a3", "[REC] on a screen[/b]")]}
     for table, row in ((CATALOGUE_NAMES, name), (ARTWORK_SELECTIONS, selection("[/u]", "8", "a3"))):
         added = pa.Table.from_pylist([row], schema=table.arrow_schema())
         write_deltalake(str(warehouse / table.name), added, mode="append")
-    said = told(warehouse, capsys, "--user", "[/u]")
+    said = looked_up("--user", "[/u]")
     assert "User [/u] (bucket" in said
     assert "[REC] on a screen[/b]" in said
 
 
-def test_a_lookup_without_a_night_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert lookup.main(["--warehouse", str(tmp_path)]) == REFUSED
+def test_a_lookup_without_a_night_says_what_is_missing(
+    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee("lookup", "--warehouse", str(tmp_path)) == REFUSED
     assert f"artwork_selections: there is no Delta table at {tmp_path}" in capsys.readouterr().err
 
 
@@ -194,52 +201,15 @@ def test_a_hash_does_not_depend_on_order_and_does_on_repeats() -> None:
 def test_a_fingerprint_leaves_out_what_a_clock_said(warehouse: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     write(again, SCORING_RUNS, [scored(1) | {"seconds": 9.9, "cached_tokens": 0}, scored(0)])
-    assert (
-        fingerprint.fingerprint(str(again))["scoring_runs"] == fingerprint.fingerprint(str(warehouse))["scoring_runs"]
-    )
-    assert "night_steps" not in fingerprint.fingerprint(str(warehouse))
+    assert fingerprints(str(again))["scoring_runs"] == fingerprints(str(warehouse))["scoring_runs"]
+    assert "night_steps" not in fingerprints(str(warehouse))
 
 
-def test_two_warehouses_are_compared(warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fingerprint.main(["--warehouse", str(warehouse), "--other", str(warehouse)]) == 0
+def test_two_warehouses_are_compared(
+    warehouse: Path, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee("fingerprint", "--warehouse", str(warehouse), "--other", str(warehouse)) == 0
     other = tmp_path / "other"
     write(other, TITLE_DEFAULTS, [{"title_id": "7", "artwork_id": "a1"}])
-    assert fingerprint.main(["--warehouse", str(warehouse), "--other", str(other)]) == 1
+    assert marquee("fingerprint", "--warehouse", str(warehouse), "--other", str(other)) == 1
     assert "no" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "told", ["publish: 2.0 s, inserted 150", "sft: made/sft is tiny-sft@1", "promoted: +0.0100 plays"]
-)
-def test_what_a_step_says_in_the_end_is_told(told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    follower = Follower(Console(soft_wrap=True, no_color=True))
-    follower.read(
-        f"2026-11-24T08:20:32.5Z [info     ] {told} [airflow.task.hooks.SubprocessHook] loc=subprocess.py:104"
-    )
-    follower.read(
-        "2026-11-24T08:20:32.6Z [info     ] anything else [airflow.task.hooks.SubprocessHook] loc=subprocess.py:104"
-    )
-    assert capsys.readouterr().out.split() == told.split()
-
-
-@pytest.mark.parametrize(
-    ("state", "said"), [("failed", "validate failed."), ("up_for_retry", "it will be tried again")]
-)
-def test_a_failed_task_is_told_with_its_own_last_lines(
-    state: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    follower = Follower(Console(soft_wrap=True, no_color=True))
-    hook = (
-        "[airflow.task.hooks.airflow.providers.apache.spark.hooks.spark_submit.SparkSubmitHook] loc=spark_submit.py:965"
-    )
-    for line in (
-        "2026-11-24T08:20:00.1Z [info     ] [DAG TEST] starting task_id=validate map_index=-1 [airflow] loc=dag.py:1",
-        f"2026-11-24T08:20:14.4Z [info     ] found io.delta#delta-spark_4.2_2.13;4.4.0 in central {hook}",
-        f"2026-11-24T08:20:32.5Z [info     ] titles: there is no Delta table {hook}",
-        f"2026-11-24T08:20:33.1Z [info     ] Task instance state updated [api] new_state={state} rows_affected=1",
-    ):
-        follower.read(line)
-    out = capsys.readouterr().out
-    assert said in out
-    assert "titles: there is no Delta table\n" in out
-    assert "io.delta" not in out

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation import evaluate, report, sample_value
 from evaluation.estimators import ESTIMATORS
-from examples import __main__ as examples
-from inference import held_out, score, teacher
+from marquee.night_commands import STEPS
 from schemas.arguments import FIRST_NIGHT, LAST_NIGHT, night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
-from schemas.settings import PREFIX, Settings, read_settings, settings, type_estimator_name
-from serving import fingerprint, lookup, summary
-from spark_jobs import __main__ as spark_jobs
-from training import dpo, grpo, judge, reasoning, registry, sft
+from schemas.settings import PREFIX, Settings, read_settings, type_estimator_name
+from tests.conftest import type_marquee
+from training.settings import RECIPES
 
 NAMES = "expected a JSON list of names among"
 
@@ -147,58 +143,66 @@ def test_the_gates_estimators_are_those_that_an_evaluation_has() -> None:
     assert get_args(type_estimator_name) == tuple(ESTIMATORS)
 
 
-type_main = Callable[[list[str]], int]
 DAY = ["--ds", "2026-01-14"]
 MADE = ["--base", "b", "--out", "o"]
-COMMANDS: dict[str, tuple[type_main, list[str]]] = {
-    "marquee validate": (spark_jobs.main, ["validate", *DAY]),
-    "score_0": (score.main, DAY),
-    "held_out": (held_out.main, [*DAY, "--champion"]),
-    "teacher": (teacher.main, [*DAY, "--model", "examples/tiny_llama"]),
-    "lookup": (lookup.main, []),
-    "summary": (summary.main, DAY),
-    "fingerprint": (fingerprint.main, []),
-    "judge": (judge.main, ["folder", *DAY]),
-    "registry": (registry.main, ["list"]),
-    **{each.__name__.split(".")[1]: (each.main, [*DAY, *MADE]) for each in (sft, dpo, grpo, reasoning)},
-    "sample_value": (sample_value.main, DAY),
-    "evaluate": (evaluate.main, [*DAY, "--candidate", "c@1"]),
-    "report": (report.main, [*DAY, "--candidate", "c@1", "--out", "o"]),
-    "examples": (examples.main, ["last-day"]),
-}
+COMMANDS = [
+    *(["step", step, *DAY] for step in STEPS),
+    ["step", "maintain"],
+    ["night", *DAY],
+    ["score", *DAY],
+    ["summary", *DAY],
+    ["lookup"],
+    ["fingerprint"],
+    ["post-training", *DAY],
+    ["score-held-out", *DAY, "--champion"],
+    ["evaluate", *DAY, "--candidate", "c@1"],
+    ["report", *DAY, "--candidate", "c@1", "--out", "o"],
+    ["judge", "folder", *DAY],
+    ["models", "list"],
+    ["models", "promote", "folder"],
+    ["models", "rollback"],
+    *(["train", recipe, *DAY, *MADE] for recipe in RECIPES),
+    ["train", "reasons", *DAY, "--model", "examples/tiny_llama"],
+    ["sample", "simulated"],
+    ["sample", "movielens", "--folder", "f"],
+    ["sample", "value", *DAY],
+    ["sample", "coverage"],
+    ["sample", "paper-table"],
+    ["doctor"],
+    ["airflow"],
+]
 
 
-@pytest.fixture
-def _read_anew() -> Iterator[None]:
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+def name_of(command: list[str]) -> str:
+    return " ".join(command[:2] if command[0] in ("step", "train", "models", "sample") else command[:1])
 
 
-@pytest.mark.usefixtures("_read_anew")
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_every_command_refuses_a_wrong_setting_in_one_line(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    marquee: type_marquee,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MARQUEE_EPSILON", "2")
-    main, arguments = COMMANDS[name]
-    assert main(arguments) == REFUSED
-    assert capsys.readouterr().err == f"{name}: MARQUEE_EPSILON is '2': expected a number, at least 0, at most 1\n"
+    assert marquee(*command) == REFUSED
+    sentence = "MARQUEE_EPSILON is '2': expected a number, at least 0, at most 1"
+    assert capsys.readouterr().err == f"marquee {name_of(command)}: {sentence}\n"
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "2026-01-14 ", " 2026-01-14", "20260114", "2026-W03-3", "2026-02-30", "0001-01-01", "9999-12-31", "now"],
 )
-def test_a_night_is_a_date_and_nothing_else(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_night_is_a_date_and_nothing_else(
+    text: str, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=f"ds is {text!r}, expected a date as YYYY-MM-DD, from 1970"):
         night_date(text)
-    dated: dict[str, Any] = {name: each for name, each in COMMANDS.items() if "--ds" in each[1]}
-    for main, arguments in dated.values():
-        with pytest.raises(SystemExit) as ended:
-            main([text if each == DAY[1] else each for each in arguments])
-        assert ended.value.code == REFUSED
-        assert f"ds is {text!r}, expected" in capsys.readouterr().err
+    for command in COMMANDS:
+        if "--ds" in command:
+            assert marquee(*(text if word == DAY[1] else word for word in command)) == REFUSED
+            assert f"ds is {text!r}, expected" in capsys.readouterr().err
 
 
 @given(st.dates(FIRST_NIGHT, LAST_NIGHT))

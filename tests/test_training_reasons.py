@@ -97,7 +97,7 @@ def test_a_teachers_reasons_are_learned_where_there_are_any(
 def test_a_teacher_that_wrote_nothing_is_told_with_the_command_to_run(
     random_checkpoint: Checkpoint, source: Source
 ) -> None:
-    command = r"no reasons of teacher@1 for ds=2026-01-05; run python -m inference\.teacher --ds 2026-01-05 --model"
+    command = r"no reasons of teacher@1 for ds=2026-01-05; run `marquee train reasons --ds 2026-01-05 --model"
     recipe = Reasoning(teacher="teacher@1")
     with pytest.raises(ContractError, match=command):
         training_rows(random_checkpoint, source, recipe)

@@ -13,8 +13,8 @@ from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.paths import without_password
 from schemas.settings import Settings
+from tests.conftest import type_marquee
 from tests.night_data import small_checkpoint
-from training import registry as module
 from training.registry import Registry
 
 
@@ -161,14 +161,18 @@ def test_a_model_does_not_score_prompts_without_the_signals_that_it_was_trained_
 
 
 def test_the_command_lists_promotes_and_says_what_is_missing(
-    settings: Settings, checkpoints: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    settings: Settings,
+    checkpoints: list[Path],
+    marquee: type_marquee,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(module, "settings", lambda: settings)
-    assert module.main(["promote", str(checkpoints[1])]) == 0
+    monkeypatch.setenv("MARQUEE_REGISTRY", str(settings.registry))
+    assert marquee("models", "promote", str(checkpoints[1])) == 0
     assert "second@" in capsys.readouterr().out
     shutil.rmtree(checkpoints[2])
-    assert module.main(["promote", str(checkpoints[2])]) == REFUSED
+    assert marquee("models", "promote", str(checkpoints[2])) == REFUSED
     assert "there is no checkpoint folder here" in capsys.readouterr().err
-    monkeypatch.setattr(module, "settings", lambda: Settings(registry=None))
-    assert module.main(["list"]) == REFUSED
+    monkeypatch.delenv("MARQUEE_REGISTRY")
+    assert marquee("models", "list", "--warehouse", "s3://bucket/tables") == REFUSED
     assert "MARQUEE_REGISTRY is not set" in capsys.readouterr().err

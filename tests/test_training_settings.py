@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 
 import pytest
 
-from schemas.contract import ContractError
-from training.settings import Common, Dpo, Grpo, Reasoning, Sft, add_arguments, as_record, from_arguments
+from schemas.exit_codes import REFUSED
+from tests.conftest import type_marquee
+from training import command
+from training.settings import RECIPES, Common, Dpo, Grpo, Reasoning, Sft, as_record, checked
+
+MADE = ["--ds", "2026-01-14", "--base", "b", "--out", "o"]
 
 
-def parsed(recipe: type[Common], *options: str) -> Common:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, recipe)
-    return from_arguments(parser.parse_args(options), recipe)
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Common]:
+    """The settings that `marquee train` came to, in place of a training."""
+    found: list[Common] = []
+
+    def keep(name: str, ds: object, base: Path, out: Path, called: object, values: dict[str, object]) -> None:
+        assert (str(ds), base, out, called) == ("2026-01-14", Path("b"), Path("o"), None)
+        found.append(checked(RECIPES[name], values))
+
+    monkeypatch.setattr(command, "train", keep)
+    return found
 
 
-@pytest.mark.parametrize("recipe", [Sft, Dpo, Grpo, Reasoning])
-def test_without_options_a_recipe_has_its_defaults(recipe: type[Common]) -> None:
-    assert parsed(recipe) == recipe()
+@pytest.mark.parametrize("name", RECIPES)
+def test_without_options_a_recipe_has_its_defaults(name: str, marquee: type_marquee, chosen: list[Common]) -> None:
+    assert marquee("train", name, *MADE) == 0
+    assert chosen == [RECIPES[name]()]
 
 
-def test_every_field_is_an_option() -> None:
-    found = parsed(Dpo, "--learning-rate", "1e-4", "--batch", "4", "--negatives", "never_shown", "same_user")
-    assert found == Dpo(learning_rate=1e-4, batch=4, negatives=("never_shown", "same_user"))
-    assert as_record(parsed(Reasoning, "--teacher", "llama-70b@1"))["teacher"] == "llama-70b@1"
-    assert as_record(found)["negatives"] == ["never_shown", "same_user"]
+def test_every_field_is_an_option(marquee: type_marquee, chosen: list[Common]) -> None:
+    given = ["--learning-rate", "1e-4", "--batch", "4", "--negatives", "never_shown", "--negatives", "same_user"]
+    assert marquee("train", "dpo", *MADE, *given) == 0
+    assert chosen == [Dpo(learning_rate=1e-4, batch=4, negatives=("never_shown", "same_user"))]
+    assert as_record(chosen[0])["negatives"] == ["never_shown", "same_user"]
+    assert marquee("train", "reasoning", *MADE, "--teacher", "llama-70b@1") == 0
+    assert chosen[1] == Reasoning(teacher="llama-70b@1")
 
 
 @pytest.mark.parametrize(
-    ("recipe", "option", "value", "told"),
+    ("recipe", "option", "value", "sentence"),
     [
-        (Sft, "--limit", "-1", r"--limit is -1: .* greater than or equal to 0"),
-        (Sft, "--learning-rate", "0", r"--learning-rate is 0\.0: .* greater than 0"),
-        (Dpo, "--negatives", "seen", r"--negatives is 'seen': .*'same_user', 'like_users' or 'never_shown'"),
-        (Grpo, "--group", "1", r"--group is 1: .* greater than or equal to 2"),
+        (Sft, "--limit", "-1", "--limit is -1: Input should be greater than or equal to 0"),
+        (Sft, "--learning-rate", "0", "--learning-rate is 0.0: Input should be greater than 0"),
+        (
+            Dpo,
+            "--negatives",
+            "seen",
+            "--negatives is 'seen': Input should be 'same_user', 'like_users' or",
+        ),
+        (Grpo, "--group", "1", "--group is 1: Input should be greater than or equal to 2"),
     ],
 )
-def test_a_value_that_a_recipe_cannot_take_is_told_by_its_option(
-    recipe: type[Common], option: str, value: str, told: str
+@pytest.mark.usefixtures("chosen")
+def test_a_value_that_a_recipe_cannot_take_is_refused_by_its_option(
+    recipe: type[Common],
+    option: str,
+    value: str,
+    sentence: str,
+    marquee: type_marquee,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(ContractError, match=told):
-        parsed(recipe, option, value)
+    name = recipe.__name__.lower()
+    assert marquee("train", name, *MADE, option, value) == REFUSED
+    assert capsys.readouterr().err.startswith(f"marquee train {name}: {sentence}")

@@ -1,19 +1,19 @@
-"""python -m training.dpo --ds 2026-01-14 --base warehouse/post_training/sft --out warehouse/post_training/dpo
-
-Direct preference optimisation after SFT: the artwork that was played above those that were not. The reference is the
+"""Direct preference optimisation after SFT: the artwork that was played above those that were not. The reference is the
 base itself, a fresh adapter being the only thing that differs, so the first loss is ln 2 times its batch's mean weight.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
+from schemas.events import report
 from schemas.tables import POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
-from training.command import command
 from training.data import PAIR_SCHEMA, Tokenized, arranged, preference_row, preference_rows, tokenized
 from training.settings import Dpo
 from training.stage import Stage
+
+TABLES = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS)
+"""What the recipe reads."""
 
 
 def training_rows(stage: Stage, recipe: Dpo) -> Tokenized:
@@ -43,16 +43,5 @@ def make_trainer(stage: Stage, recipe: Dpo, rows: Tokenized) -> Any:
 
 def train(stage: Stage, recipe: Dpo) -> Any:
     rows = training_rows(stage, recipe)
-    print(
-        f"dpo: {len(rows.rows):,} prompts with pairs, {rows.too_long} too long, longest {rows.longest} tokens",
-        flush=True,
-    )
+    report("dpo", f"{len(rows.rows):,} prompts with pairs, {rows.too_long} too long, longest {rows.longest} tokens")
     return make_trainer(stage, recipe, rows)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return command("dpo", __doc__ or "", Dpo, train, [POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS], arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

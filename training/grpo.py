@@ -1,26 +1,25 @@
-"""python -m training.grpo --ds 2026-01-14 --base warehouse/post_training/sft --out warehouse/post_training/grpo
-
-Group relative policy optimisation: several numbers are drawn for a question, and the one that was played is rewarded
+"""Group relative policy optimisation: several numbers are drawn for a question, and the one that was played is rewarded
 by min(1 / propensity, clip) over the mean of that. Only plays can reward, so only they are asked.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from schemas.contract import ContractError
+from schemas.events import report
 from schemas.tables import POST_TRAINING_EXAMPLES
-from training.command import command
 from training.data import Tokenized, tokenized
 from training.settings import Grpo, Sft
 from training.sft import weighted_examples
 from training.stage import Stage
 
+TABLES = (POST_TRAINING_EXAMPLES,)
+"""What the recipe reads."""
 _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("answer", pa.int32()), ("reward", pa.float32())])
 
 
@@ -87,13 +86,5 @@ def make_trainer(stage: Stage, recipe: Grpo, rows: Tokenized) -> Any:
 def train(stage: Stage, recipe: Grpo) -> Any:
     rows = training_rows(stage, recipe)
     check_batch(recipe, len(rows.rows), int(os.environ.get("WORLD_SIZE", "1")))
-    print(f"grpo: {len(rows.rows):,} questions, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
+    report("grpo", f"{len(rows.rows):,} questions, {rows.too_long} too long, longest {rows.longest} tokens")
     return make_trainer(stage, recipe, rows)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return command("grpo", __doc__ or "", Grpo, train, [POST_TRAINING_EXAMPLES], arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

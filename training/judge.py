@@ -1,24 +1,19 @@
-"""python -m training.judge FOLDER --ds 2026-01-14
-
-Judges the candidate in FOLDER by the estimates of that run (`policy_estimates`, see evaluation/gate.py), keeps the run
-in MLflow with its figures and its page, registers the version, and makes it champion if it earned that. A refused
-candidate is registered too, with the reason, and changes nothing that scores.
+"""Judges a candidate (`marquee judge`) by the estimates of that run (`policy_estimates`, see evaluation/gate.py), keeps
+the run in MLflow with its figures and its page, registers the version, and makes it champion if it earned that. A
+refused candidate is registered too, with the reason, and changes nothing that scores.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from evaluation.gate import ALL, Verdict, verdict
 from inference.checkpoint import read_checkpoint
-from schemas.arguments import night_date
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
-from schemas.settings import Settings, settings
+from schemas.events import report
+from schemas.settings import Settings
 from schemas.store import literal, open_table, rows
 from schemas.tables import POLICY_ESTIMATES
 from training.registry import Registry
@@ -41,16 +36,17 @@ def judge(folder: Path, ds: date, config: Settings) -> Verdict:
     version = registry.register(folder, run, {"verdict": str(found)})
     if found.promoted:
         registry.promote(version)
+    report("judge", str(found), promoted=found.promoted)
     return found
 
 
 def estimates_of(warehouse: str, ds: date, candidate: str) -> list[dict[str, Any]]:
     """The run's rows of `policy_estimates`."""
-    opened = open_table(warehouse, POLICY_ESTIMATES, remedy="run evaluation.evaluate first")
+    opened = open_table(warehouse, POLICY_ESTIMATES, remedy="run `marquee evaluate` first")
     found = rows(f"SELECT * FROM t WHERE ds = DATE '{ds}' AND candidate = {literal(candidate)}", t=opened)
     if not found:
         raise ContractError(
-            f"{POLICY_ESTIMATES.name}: nothing about {candidate} for ds={ds}; run evaluation.evaluate first"
+            f"{POLICY_ESTIMATES.name}: nothing about {candidate} for ds={ds}; run `marquee evaluate` first"
         )
     return found
 
@@ -64,17 +60,3 @@ def _figures(estimates: list[dict[str, Any]], candidate: str) -> dict[str, float
         for what in ("value", "difference", "difference_low", "difference_high")
         if row[what] is not None
     }
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.judge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path, help="the candidate's checkpoint")
-    parser.add_argument("--ds", type=night_date, required=True, help="the run's day, YYYY-MM-DD")
-    parsed = parser.parse_args(arguments)
-    return exit_status("judge", lambda: print(judge(parsed.folder, parsed.ds, settings()), flush=True))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

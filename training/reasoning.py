@@ -1,6 +1,4 @@
-"""python -m training.reasoning --ds 2026-01-14 --base examples/tiny_llama --out warehouse/post_training/reasoning
-
-Supervised fine-tuning on a reason, then the answer. A teacher that knows the answer explains it; the student learns
+"""Supervised fine-tuning on a reason, then the answer. A teacher that knows the answer explains it; the student learns
 both. At night nobody waits for a reason: the model is asked for the number at once, and the evaluation tells what that
 costs.
 
@@ -11,7 +9,6 @@ model: `templated_reason` writes a sentence from the user's leading themes and t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -20,13 +17,15 @@ import pyarrow.compute as pc
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError
+from schemas.events import report
 from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
 from schemas.words import ANSWER, LEADING_THEMES
-from training.command import command
 from training.data import ANSWER_SCHEMA, EXAMPLE, IGNORED, Source, Tokenized, catalogue_themes, key_of, tokenized
 from training.settings import TEMPLATED, Reasoning
 from training.stage import Stage
 
+TABLES = (POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS)
+"""What the recipe reads."""
 _COLUMNS = [*EXAMPLE, "context", "choice", "shown", "played", "artwork_ids"]
 
 
@@ -69,8 +68,8 @@ def teacher_reasons(source: Source, teacher: str) -> Callable[[dict[str, Any]], 
         found = {key_of(row): f"{row['reason']}\n" for row in rows}
     if not found:
         raise ContractError(
-            f"{TEACHER_REASONS.name}: no reasons of {teacher} for ds={source.ds}; run python -m inference.teacher --ds "
-            f"{source.ds} --model FOLDER first, with the folder of that model's checkpoint"
+            f"{TEACHER_REASONS.name}: no reasons of {teacher} for ds={source.ds}; run `marquee train reasons --ds "
+            f"{source.ds} --model FOLDER` first, with the folder of that model's checkpoint"
         )
     return lambda example: found.get(key_of(example))
 
@@ -105,7 +104,7 @@ def with_short_reasons(examples: Iterable[dict[str, Any]], tokens: Tokens, most:
                 f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: {left_out}, and there are no others; allow "
                 "longer reasons (--reason-tokens) or name another --teacher"
             )
-        print(f"reasoning: {left_out}", flush=True)
+        report("reasoning", left_out)
 
 
 def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
@@ -137,16 +136,5 @@ def train(stage: Stage, recipe: Reasoning) -> Any:
     from training.sft import make_trainer
 
     rows = training_rows(stage, recipe)
-    print(
-        f"reasoning: {len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens", flush=True
-    )
+    report("reasoning", f"{len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens")
     return make_trainer(stage, recipe, rows, not_played=0.0)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    tables = [POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS]
-    return command("reasoning", __doc__ or "", Reasoning, train, tables, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,10 @@
-"""python -m training.registry list | promote FOLDER | rollback
-
-The registry of model versions (MLflow, at MARQUEE_REGISTRY). `promote` makes a checkpoint the champion, which scores
-from the next night on; `rollback` makes the version that was champion before it the champion again, a second one the
-version before that, and so on; before the first champion the setting `model` scored.
+"""The registry of model versions (MLflow, at MARQUEE_REGISTRY): `marquee models`. `promote` makes a checkpoint the
+champion, which scores from the next night on; `rollback` makes the version that was champion before it the champion
+again, a second one the version before that, and so on; before the first champion the setting `model` scored.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,9 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG, client_of, registered_model
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
-from schemas.exit_codes import exit_status
 from schemas.paths import sqlite_file
-from schemas.settings import settings
 
 EARLIER_TAG = "earlier_champions"
 """Tag of the registered model: the versions that were champion before the present one, the oldest first: `1,2`."""
@@ -105,8 +99,8 @@ class Registry:
 
     def _earlier(self) -> list[str]:
         model = self._client.get_registered_model(MODEL_NAME)
-        told = model.tags.get(EARLIER_TAG, "")
-        versions = told.split(",") if told else []
+        tag = model.tags.get(EARLIER_TAG, "")
+        versions = tag.split(",") if tag else []
         # The champion is the last of them where a promotion or a rollback was cut off between its two writes.
         return versions[:-1] if versions[-1:] == [str(model.aliases.get(CHAMPION))] else versions
 
@@ -117,7 +111,7 @@ class Registry:
         known = registered_model(self._client)
         return dict(known.aliases) if known else {}
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """A line per version."""
         versions = self.versions()
         if not versions:
@@ -128,28 +122,3 @@ class Registry:
             f"{each.version:>4}  {each.tags[VERSION_TAG]:<40} {marks.get(str(each.version), ''):<9} {each.source}"
             for each in versions
         )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every version, and which is champion")
-    commands.add_parser("promote", help="make a checkpoint the champion").add_argument("folder", type=Path)
-    commands.add_parser("rollback", help="make the champion before this one champion again")
-    parsed = parser.parse_args(arguments)
-
-    def work() -> None:
-        registry = Registry(settings().registry)
-        if parsed.command == "promote":
-            registry.promote(registry.register(parsed.folder))
-        elif parsed.command == "rollback":
-            registry.rollback()
-        print(registry.told())
-
-    return exit_status("registry", work)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

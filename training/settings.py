@@ -1,8 +1,8 @@
-"""What decides a checkpoint: one typed object per recipe. Each field is an option of the recipe's command."""
+"""What decides a checkpoint: one typed object per recipe. Each field is an option of `marquee train`."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,7 +16,7 @@ TEMPLATED = "templated"
 
 
 class Common(BaseModel):
-    """What every recipe has. The defaults suit the tiny Llama; `--help` of each command tells them."""
+    """What every recipe has. The defaults suit the tiny Llama; `marquee train NAME --help` prints them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -60,7 +60,7 @@ class Reasoning(Common):
     teacher: str = Field(
         TEMPLATED,
         description=f"whose reasons: `{TEMPLATED}` for sentences made of the artworks' themes, or the version of a "
-        "model whose rows of teacher_reasons to learn from (python -m inference.teacher)",
+        "model whose rows of teacher_reasons to learn from (`marquee train reasons`)",
     )
     reason_tokens: int = Field(
         48, ge=1, description="tokens of a reason at most; an example whose reason has more is left out"
@@ -95,23 +95,13 @@ class Grpo(Common):
     propensity_clip: float = Field(10.0, ge=0, description="a play counts 1 / propensity, at most this")
 
 
-def add_arguments(parser: argparse.ArgumentParser, recipe: type[Common]) -> None:
-    """One option for each field of `recipe`."""
-    for name, each in recipe.model_fields.items():
-        many = isinstance(each.default, tuple)
-        parser.add_argument(
-            _option(name),
-            type=str if many else type(each.default),
-            nargs="+" if many else None,
-            default=each.default,
-            help=f"{each.description} (default: {' '.join(each.default) if many else each.default})",
-        )
+RECIPES: dict[str, type[Common]] = {"sft": Sft, "dpo": Dpo, "grpo": Grpo, "reasoning": Reasoning}
 
 
-def from_arguments(arguments: argparse.Namespace, recipe: type[Recipe]) -> Recipe:
-    """Raises ContractError for a value that the recipe cannot take."""
+def checked(recipe: type[Recipe], values: Mapping[str, Any]) -> Recipe:
+    """A recipe's settings from `values`, by name. Raises ContractError for a value that the recipe cannot take."""
     try:
-        return recipe(**{name: getattr(arguments, name) for name in recipe.model_fields})
+        return recipe(**values)
     except ValidationError as error:
         wrong = "; ".join(
             f"{_option(str(each['loc'][0]))} is {each['input']!r}: {each['msg']}" for each in error.errors()

@@ -1,22 +1,21 @@
-"""python -m training.sft --ds 2026-01-14 --base examples/tiny_llama --out warehouse/post_training/sft
-
-Supervised fine-tuning on the answer: the option number of the artwork that was played, and nothing else, carries loss.
-With --not-played, impressions that were not played lower the likelihood of what was shown.
+"""Supervised fine-tuning on the answer: the option number of the artwork that was played, and nothing else, carries
+loss. With --not-played, impressions that were not played lower the likelihood of what was shown.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from schemas.events import report
 from schemas.tables import POST_TRAINING_EXAMPLES
-from training.command import command
 from training.data import ANSWER_SCHEMA, Source, Tokenized, answer_row, arranged, counts_of_play, tokenized
 from training.settings import Common, Sft
 from training.stage import Stage
 
+TABLES = (POST_TRAINING_EXAMPLES,)
+"""What the recipe reads."""
 _COLUMNS = ["context", "choice", "shown", "played", "propensity"]
 
 
@@ -56,13 +55,5 @@ def make_trainer(stage: Stage, recipe: Common, rows: Tokenized, not_played: floa
 
 def train(stage: Stage, recipe: Sft) -> Any:
     rows = training_rows(stage, recipe)
-    print(f"sft: {len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens", flush=True)
+    report("sft", f"{len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens")
     return make_trainer(stage, recipe, rows, recipe.not_played)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return command("sft", __doc__ or "", Sft, train, [POST_TRAINING_EXAMPLES], arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from inference.checkpoint import MANIFEST, Checkpoint, check_name, read_checkpoint
 from inference.tokens import Tokens
 from schemas.contract import ContractError
+from schemas.events import report
 from training.data import Source
 from training.merge import LOSSES, write_merged
 from training.settings import Common, as_record
@@ -229,14 +230,14 @@ def _steps(trainer: Any) -> int:
 
 
 def printer(stage: Stage) -> TrainerCallback:
-    """Prints the step, the loss and the time that is left, whenever the trainer logs."""
+    """Reports the step, the loss and the time that is left, whenever the trainer logs."""
     from transformers import TrainerCallback
 
     class Printer(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             self.began, self.first = time.monotonic(), state.global_step
             if self.first:
-                print(f"{stage.name}: goes on from step {self.first}", flush=True)
+                report(stage.name, f"goes on from step {self.first}", step_number=self.first)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
             if not state.is_world_process_zero or not logs or "loss" not in logs:
@@ -245,16 +246,19 @@ def printer(stage: Stage) -> TrainerCallback:
             left = passed / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
             shown = {key: float(logs[key]) for key in _SHOWN if key in logs}
             values = "  ".join(f"{key} {value:.4f}" for key, value in shown.items())
-            print(
-                f"{stage.name} {state.global_step:>6}/{state.max_steps}  {values}  {passed:.0f} s, {left:.0f} s left",
-                flush=True,
+            report(
+                stage.name,
+                f"step {state.global_step}/{state.max_steps}  {values}  {passed:.0f} s, {left:.0f} s left",
+                step_number=state.global_step,
+                steps=state.max_steps,
+                **shown,
             )
 
     return Printer()
 
 
 def done_already(stage: Stage) -> None:
-    print(f"{stage.name}: {stage.out} is done already ({read_checkpoint(stage.out).version})", flush=True)
+    report(stage.name, f"{stage.out} is done already ({read_checkpoint(stage.out).version})")
 
 
 def _write_whole(file: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,63 @@
+"""Fills a new warehouse with a sample service."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from examples.movielens import movielens_service
+from examples.service import Service, new_folder, write_service
+from examples.simulated import LAST_DAY, simulated_service
+from schemas.contract import ContractError
+from schemas.tables import VIEWING_HISTORY
+
+SEED = 1
+_MARK = ".service"
+"""A file beside the tables: which service they are of."""
+
+
+def make_simulated(
+    warehouse: str, users: int = 300, titles: int = 200, days: int = 14, seed: int = SEED, last: date = LAST_DAY
+) -> None:
+    """Made-up users, titles and histories, in a new warehouse."""
+    new_folder(warehouse)
+    _write("simulated", simulated_service(users, titles, days, seed, last), warehouse)
+
+
+def make_movielens(warehouse: str, folder: Path, seed: int = SEED) -> None:
+    """The real histories and titles of MovieLens 100K, in a new warehouse."""
+    new_folder(warehouse)
+    _write("movielens", movielens_service(folder, seed), warehouse)
+
+
+def fill_once(warehouse: str, service: str, movielens: Path | None, users: int = 300) -> None:
+    """Make the sample `service` where the folder `warehouse` has no viewings; `users` are of a simulated one.
+
+    Raises ContractError where its tables are another sample's.
+    """
+    if not Path(warehouse, VIEWING_HISTORY.name).is_dir():
+        print(f"Filling {warehouse} with the {service} service", flush=True)
+        if service == "simulated":
+            make_simulated(warehouse, users)
+        elif movielens is None:
+            raise ContractError(
+                "the movielens service is made of MovieLens 100K: name its folder (u.data, u.item) with --movielens "
+                "(make: MOVIELENS=…)"
+            )
+        else:
+            make_movielens(warehouse, movielens)
+    elif (found := service_of(warehouse)) not in (None, service):
+        raise ContractError(f"{warehouse} holds the {found} service, not the {service} one: name another warehouse")
+
+
+def service_of(warehouse: str) -> str | None:
+    """The sample service whose tables a folder holds; None for tables of one's own."""
+    mark = Path(warehouse, _MARK)
+    return mark.read_text().strip() if mark.exists() else None
+
+
+def _write(name: str, service: Service, warehouse: str) -> None:
+    for table, rows in write_service(service, Path(warehouse)).items():
+        print(f"{table:<16} {rows:>9,} rows")
+    Path(warehouse, _MARK).write_text(f"{name}\n")
+    print(f"written to {warehouse}; first day {service.first_day}, last day {service.last_day}", flush=True)

@@ -1,0 +1,39 @@
+"""What every command shares: how an error becomes one sentence, and what the exit status is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from schemas.events import emit
+from schemas.exit_codes import exit_status
+
+
+class Command(TyperCommand):
+    """A command whose refusals are one sentence under its name, and whose exit status the scheduler understands."""
+
+    def invoke(self, ctx: Any) -> int:
+        """Run it; returns the exit status."""
+        emit("started", command=ctx.command_path, arguments=sys.argv[1:])
+        status = 0
+
+        def work() -> None:
+            nonlocal status
+            try:
+                super(Command, self).invoke(ctx)
+            except typer.Exit as end:
+                status = end.exit_code
+
+        return exit_status(ctx.command_path, work) or status
+
+
+def application(help_text: str) -> typer.Typer:
+    """A group of commands. Paragraphs of its help are filled to the terminal's width."""
+    return typer.Typer(
+        help="\n\n".join(" ".join(paragraph.split()) for paragraph in help_text.split("\n\n")),
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )

@@ -1,0 +1,92 @@
+"""Commands on this installation, and measurements."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marquee import __version__
+from marquee.command import Command
+from marquee.options import Warehouse, configured
+
+ROOT = Path(__file__).resolve().parent.parent
+# What follows a benchmark's or another program's name is its own.
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def doctor(warehouse: Warehouse = None) -> None:
+    """Print versions, settings that are not their defaults, and whether the warehouse and the model can be reached."""
+    from inference.champion import model_of_tonight
+    from schemas.settings import Settings
+    from serving.console import wide_console
+    from serving.doctor import doctor_table
+
+    def model(config: Settings) -> str:
+        chosen = model_of_tonight(config)
+        return f"{chosen.model.version} in {chosen.model.path}: {chosen.why}"
+
+    table, well = doctor_table(__version__, configured(warehouse), model)
+    wide_console().print(table)
+    if not well:
+        raise typer.Exit(1)
+
+
+def airflow() -> None:
+    """Start a real Airflow on this machine, scheduler and UI, until Ctrl-C."""
+    from scheduling.local import airflow_home
+
+    configured()
+    env = airflow_home()
+    print(f"Airflow's UI: http://localhost:8080 (no password; this machine only). Its files: {env['AIRFLOW_HOME']}")
+    os.execvpe("airflow", ["airflow", "standalone"], env)
+
+
+def spark_cluster(command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")]) -> None:
+    """Run a command while Airflow's spark_default is a cluster of two workers on this machine."""
+    from scheduling.spark_cluster import run_on_cluster
+
+    if status := run_on_cluster(command):
+        raise typer.Exit(status)
+
+
+def benchmarks() -> list[str]:
+    """The names of the benchmarks: the modules of benchmarks/ that have a `main`."""
+    files = sorted((ROOT / "benchmarks").glob("*.py"))
+    return [file.stem for file in files if "\ndef main(" in file.read_text()]
+
+
+def bench(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Its options follow; NAME --help prints them.")
+    ] = None,
+) -> None:
+    """Run one of the measurements in benchmarks/; without NAME, list them."""
+    names = benchmarks()
+    if name in (None, "--help", "-h"):
+        for each in names:
+            summary = (import_module(f"benchmarks.{each}").__doc__ or "").strip().splitlines()[0]
+            print(f"{each:<16} {summary}")
+        return
+    if name not in names:
+        raise typer.BadParameter(f"{name!r} is no benchmark; there are {', '.join(names)}")
+    if status := import_module(f"benchmarks.{name}").main(context.args):
+        raise typer.Exit(status)
+
+
+def docs() -> None:
+    """Write docs/tables.md from the contract."""
+    from schemas.docs import write
+
+    write()
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (doctor, airflow, docs):
+        app.command(cls=Command, rich_help_panel="This installation")(command)
+    app.command(cls=Command, rich_help_panel="This installation", context_settings=PASSED_ON)(spark_cluster)
+    app.command(cls=Command, rich_help_panel="Samples and measurements", context_settings=PASSED_ON)(bench)

@@ -1,0 +1,231 @@
+"""Commands that make a model of one's own, estimate what it is worth, and decide whether it scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from marquee.command import Command, application
+from marquee.options import Ds, LatestDs, Warehouse, configured, folder
+from schemas.settings import SIGNALS
+from training.settings import RECIPES, Common
+
+Signal = StrEnum("Signal", SIGNALS)  # type: ignore[misc]
+ModelFolder = Annotated[Path, typer.Argument(parser=folder, metavar="FOLDER", help="A checkpoint's folder.")]
+
+
+def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
+    """Train a model on what users played, judge it, and promote it if it is better: Airflow's DAG, on this machine."""
+    from scheduling.local import run_dag
+    from schemas.store import last_day
+    from training.registry import Registry
+
+    config = configured(warehouse)
+    day = ds or last_day(config.warehouse)
+    # A wrong registry is found before hours of training.
+    registry = Registry(config.registry)
+    run_dag("artwork_post_training", day)
+    print(registry.describe())
+    print(f"The page on the candidate: {config.checkpoints}/{day}/dpo/report.html")
+
+
+def score_held_out(
+    ds: Ds,
+    model: Annotated[Path | None, typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint's folder.")] = None,
+    champion: Annotated[bool, typer.Option("--champion", help="The model that a night would score with now.")] = False,
+    orders: Annotated[
+        int | None, typer.Option(min=2, help="Ask each question in so many rotations and take the mean.")
+    ] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Score the held-out questions of a run of post-training with one model, by the code that scores a night."""
+    from inference.champion import model_of_tonight
+    from inference.checkpoint import read_checkpoint
+    from inference.held_out import score_held_out as score
+    from inference.progress import log_to_stderr
+
+    if (model is None) != champion:
+        raise typer.BadParameter("give either --model FOLDER or --champion")
+    log_to_stderr()
+    config = configured(warehouse)
+    score(ds, model_of_tonight(config).model if model is None else read_checkpoint(model), config, orders)
+
+
+def evaluate(
+    ds: Ds,
+    candidate: Annotated[
+        str, typer.Option(metavar="MODEL", help="What to judge: a version, or a checkpoint's folder.")
+    ],
+    champion: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="What differences are to. Default: the model that scores a night now."),
+    ] = None,
+    model: Annotated[
+        list[str], typer.Option(metavar="MODEL", help="A further model to show beside; may be repeated.")
+    ] = [],  # noqa: B006
+    beside: Annotated[
+        list[str],
+        typer.Option(metavar="'MODEL in WAREHOUSE'", help="A model as it answered to another warehouse's prompts."),
+    ] = [],  # noqa: B006
+    against: Annotated[
+        list[str],
+        typer.Option(metavar="POLICY", help="Print differences to this one too; may be repeated."),
+    ] = [],  # noqa: B006
+    warehouse: Warehouse = None,
+) -> None:
+    """Estimate what policies are worth on held-out impressions."""
+    from evaluation.evaluate import evaluate_models
+    from spark_jobs.warehouse import open_warehouse
+
+    configured(warehouse)
+    with open_warehouse("marquee evaluate") as opened:
+        evaluate_models(opened, ds, candidate, champion, model, beside, against)
+
+
+def report(
+    ds: Ds,
+    candidate: Annotated[str, typer.Option(metavar="MODEL", help="What was judged: a version, or a folder.")],
+    out: Annotated[Path, typer.Option(parser=folder, metavar="FILE", help="The page to write.")],
+    champion: Annotated[
+        str | None, typer.Option(metavar="POLICY", help="Default: the model that scores a night now.")
+    ] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Write one HTML page that says what a candidate is worth."""
+    from evaluation.report import write_report
+    from spark_jobs.warehouse import open_warehouse
+
+    configured(warehouse)
+    with open_warehouse("marquee report") as opened:
+        write_report(opened, ds, candidate, champion, out)
+
+
+def judge(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
+    """Promote a candidate if its estimates earned that; register it with the verdict in any case."""
+    from training.judge import judge as work
+
+    work(model, ds, configured(warehouse))
+
+
+def models_list(warehouse: Warehouse = None) -> None:
+    """Print every registered version, and which is champion."""
+    from training.registry import Registry
+
+    print(Registry(configured(warehouse).registry).describe())
+
+
+def promote(model: ModelFolder, warehouse: Warehouse = None) -> None:
+    """Make a checkpoint the champion: it scores from the next night on."""
+    from training.registry import Registry
+
+    registry = Registry(configured(warehouse).registry)
+    registry.promote(registry.register(model))
+    print(registry.describe())
+
+
+def rollback(warehouse: Warehouse = None) -> None:
+    """Make the champion before this one the champion again, from the next night on."""
+    from training.registry import Registry
+
+    registry = Registry(configured(warehouse).registry)
+    if registry.rollback() is None:
+        print("the first champion is rolled back: the setting `model` scores again")
+    print(registry.describe())
+
+
+def manifest(
+    model: ModelFolder,
+    name: Annotated[str, typer.Option(help="The name that its scores are published under.")],
+    signals: Annotated[
+        list[Signal],
+        typer.Option("--signal", help="What its prompts tell, as in the setting `signals`; may be repeated."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Check a checkpoint and write its manifest, marquee.json: what may score has one."""
+    from inference.checkpoint import write_manifest
+
+    print(write_manifest(model, name, [signal.value for signal in signals]).version)
+
+
+def reasons(
+    ds: Ds,
+    model: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The teacher's checkpoint.")],
+    limit: Annotated[int, typer.Option(min=0, help="Plays to explain at most; 0 for all.")] = 0,
+    reason_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reason at most.")] = 48,
+    warehouse: Warehouse = None,
+) -> None:
+    """Have a larger model explain plays; the recipe `reasoning` can learn from that."""
+    from inference.checkpoint import read_checkpoint
+    from inference.progress import log_to_stderr
+    from inference.teacher import teach
+
+    log_to_stderr()
+    teach(ds, read_checkpoint(model), configured(warehouse), reason_tokens, limit)
+
+
+def _recipe_command(name: str, recipe: type[Common]) -> Callable[..., None]:
+    """A command with an option for each field of the recipe's settings."""
+
+    def run(
+        ds: Ds,
+        base: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to begin from.")],
+        out: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to make.")],
+        called: Annotated[
+            str | None, typer.Option("--name", help="Its scores' name. Default: the base's, and the recipe's.")
+        ] = None,
+        warehouse: Warehouse = None,
+        **values: Any,
+    ) -> None:
+        from training.command import train
+
+        configured(warehouse)
+        train(name, ds, base, out, called, values)
+
+    common = [each for each in Signature.from_callable(run, eval_str=True).parameters.values() if each.name != "values"]
+    own = [
+        Parameter(field, Parameter.KEYWORD_ONLY, default=_default(each.default), annotation=_option(field, each))
+        for field, each in recipe.model_fields.items()
+    ]
+    run.__signature__ = Signature([*common, *own])  # type: ignore[attr-defined]
+    run.__doc__ = recipe.__doc__
+    return run
+
+
+def _default(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _option(name: str, field: Any) -> Any:
+    many = isinstance(field.default, tuple)
+    kind: Any = list[str] if many else type(field.default)
+    return Annotated[
+        kind,
+        typer.Option(
+            "--" + name.replace("_", "-"),
+            help=field.description + ("; may be repeated" if many else ""),
+            rich_help_panel="The recipe's settings",
+        ),
+    ]
+
+
+def add_to(app: typer.Typer) -> None:
+    panel = "A model of your own"
+    train = application("Run one recipe of post-training; a rerun goes on, or skips what is done.")
+    for name, recipe in RECIPES.items():
+        train.command(name, cls=Command)(_recipe_command(name, recipe))
+    train.command(cls=Command)(reasons)
+    app.add_typer(train, name="train", rich_help_panel=panel)
+    stages: list[Callable[..., None]] = [post_training, score_held_out, evaluate, report, judge]
+    for command in stages:
+        app.command(cls=Command, rich_help_panel=panel)(command)
+    models = application("The versions of the model in the registry, and their champion.")
+    models.command("list", cls=Command)(models_list)
+    changes: list[Callable[..., None]] = [promote, rollback, manifest]
+    for command in changes:
+        models.command(cls=Command)(command)
+    app.add_typer(models, name="models", rich_help_panel=panel)

@@ -1,0 +1,172 @@
+"""Commands that make nights and read what they made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from marquee.command import Command, application
+from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, parser
+from schemas.arguments import night_date, place
+from schemas.paths import is_uri
+
+type_service = Literal["simulated", "movielens"]
+STEPS = {
+    "validate": "Check the inputs, note their versions and the model, and count what is rejected.",
+    "candidates": "Choose the pairs of user and title that the night wants artworks for.",
+    "contexts": "Write what the model is asked: users' contexts and titles' choices.",
+    "audit": "Check the night's scores before anybody sees them.",
+    "publish": "Draw each pair's artwork and publish the night.",
+    "examples": "Turn logged impressions into examples for post-training.",
+}
+"""The dated Spark steps, each a function of its name in the module of its name."""
+
+
+def night(
+    ds: LatestDs = None,
+    warehouse: Warehouse = None,
+    service: Annotated[type_service, typer.Option(help="The sample that fills a warehouse without tables.")] = (
+        "simulated"
+    ),
+    movielens: Annotated[
+        Path | None, typer.Option(parser=folder, metavar="FOLDER", help="MovieLens 100K, for --service movielens.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(parser=Id, metavar="ID", help="Whose choices to print. Default: 42, or any.")
+    ] = None,
+) -> None:
+    """Make one night on this machine: a sample where there are no tables, Airflow's DAG, and what it did."""
+    from examples.sample import fill_once
+    from scheduling.local import run_dag
+    from schemas.store import last_day
+    from serving.console import wide_console
+    from serving.lookup import lookup_table
+    from serving.summary import summary_tables
+
+    config = configured(warehouse)
+    # An object store is never filled with a sample.
+    if not is_uri(config.warehouse):
+        fill_once(config.warehouse, service, movielens)
+    day = ds or last_day(config.warehouse)
+    run_dag("artwork_nightly", day)
+    wide_console().print(summary_tables(config.warehouse, day))
+    wide_console().print(lookup_table(config.warehouse, user, None))
+
+
+def score(
+    ds: Ds,
+    shard: Annotated[int, typer.Option(min=0, help="Which shard, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="Of how many; 1 is all buckets.")] = 1,
+    model: Annotated[
+        Path | None,
+        typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint. Default: the one that the night noted."),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(parser=parser(place), metavar="FOLDER|URI", help="Another warehouse to write the scores to."),
+    ] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Score one shard of a night: the buckets b with b % SHARDS = SHARD, a commit each. What is done is skipped."""
+    from inference.progress import log_to_stderr
+    from inference.score import score_shard
+
+    if shard >= shards:
+        raise typer.BadParameter(f"--shard is {shard}, but counts from 0 to {shards - 1}, which is --shards less 1")
+    log_to_stderr()
+    score_shard(ds, shard, shards, configured(warehouse), model, into)
+
+
+def summary(ds: Ds, warehouse: Warehouse = None) -> None:
+    """Print what a night did: rows in, rejected, pairs, scored, carried, published, checks, and seconds a step."""
+    from serving.console import wide_console
+    from serving.summary import summary_tables
+
+    wide_console().print(summary_tables(configured(warehouse).warehouse, ds))
+
+
+def lookup(
+    user: Annotated[
+        str | None, typer.Option(parser=Id, metavar="ID", help="Default: 42, or whoever is there first.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(parser=Id, metavar="ID", help="Default: all titles.")] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Print which artworks a user should see."""
+    from serving.console import wide_console
+    from serving.lookup import lookup_table
+
+    wide_console().print(lookup_table(configured(warehouse).warehouse, user, title))
+
+
+def fingerprint(
+    warehouse: Warehouse = None,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            parser=parser(place), metavar="FOLDER|URI", help="Another warehouse; 1 is returned if they differ."
+        ),
+    ] = None,
+) -> None:
+    """Count and hash the rows of every table, whatever their order and files, to compare runs."""
+    from serving.console import wide_console
+    from serving.fingerprint import fingerprint_table, fingerprints
+
+    ours = fingerprints(configured(warehouse).warehouse)
+    theirs = fingerprints(other) if other else None
+    wide_console().print(fingerprint_table(ours, theirs))
+    if theirs is not None and theirs != ours:
+        raise typer.Exit(1)
+
+
+def backfill(
+    first: Annotated[date, typer.Argument(parser=parser(night_date), metavar="FIRST", help="The first night.")],
+    last: Annotated[date, typer.Argument(parser=parser(night_date), metavar="LAST", help="The last night, made too.")],
+    again: Annotated[bool, typer.Option("--again", help="Make nights anew that have a run.")] = False,
+    at_once: Annotated[int, typer.Option(min=1, help="Nights that run at a time.")] = 3,
+) -> None:
+    """Have the Airflow of `marquee airflow` make past nights."""
+    from scheduling.local import backfill as create
+
+    create(first, last, again, at_once)
+    print(f"Nights from {first} to {last} are queued; `marquee airflow` must be running. See them with:")
+    print("    . scripts/env.sh; airflow dags list-runs artwork_nightly")
+
+
+def _dated_step(name: str) -> Callable[..., None]:
+    def run(ds: Ds, warehouse: Warehouse = None) -> None:
+        from spark_jobs.warehouse import Night, open_warehouse
+
+        configured(warehouse)
+        with open_warehouse(f"marquee {name}") as opened:
+            getattr(import_module(f"spark_jobs.{name}"), name)(Night(opened, ds))
+
+    return run
+
+
+def maintain(warehouse: Warehouse = None) -> None:
+    """Compact the tables, and remove what old versions alone need."""
+    from spark_jobs.maintain import maintain as work
+    from spark_jobs.warehouse import open_warehouse
+
+    configured(warehouse)
+    with open_warehouse("marquee maintain") as opened:
+        work(opened)
+
+
+def add_to(app: typer.Typer) -> None:
+    made: list[Callable[..., None]] = [night, score, summary, backfill]
+    read: list[Callable[..., None]] = [lookup, fingerprint]
+    for panel, commands in (("Nights", made), ("What they published", read)):
+        for command in commands:
+            app.command(cls=Command, rich_help_panel=panel)(command)
+    steps = application("Run one Spark step of a night or of post-training, by spark-submit or here.")
+    for name, about in STEPS.items():
+        steps.command(name, cls=Command, help=about)(_dated_step(name))
+    steps.command(cls=Command)(maintain)
+    app.add_typer(steps, name="step", rich_help_panel="Nights")

@@ -1,0 +1,61 @@
+"""The options that several commands have, each read in one way."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from schemas.arguments import night_date, place, utf8
+from schemas.settings import PREFIX, Settings, settings
+
+Read = TypeVar("Read")
+
+
+def parser(read: Callable[[str], Read]) -> Callable[[str], Read]:
+    """`read` as the parser of an option: what it refuses is a wrong argument."""
+
+    def parse(text: str) -> Read:
+        try:
+            return read(text)
+        except argparse.ArgumentTypeError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parse
+
+
+Ds = Annotated[
+    date, typer.Option("--ds", parser=parser(night_date), metavar="YYYY-MM-DD", help="The night, or day of examples.")
+]
+LatestDs = Annotated[
+    date | None,
+    typer.Option("--ds", parser=parser(night_date), metavar="YYYY-MM-DD", help="Default: the last day of viewings."),
+]
+Warehouse = Annotated[
+    str | None,
+    typer.Option("--warehouse", parser=parser(place), metavar="FOLDER|URI", help="Default: MARQUEE_WAREHOUSE."),
+]
+Id = parser(utf8)
+
+
+def folder(text: str) -> Path:
+    """A folder or a file as a person names it."""
+    return Path(text).expanduser()
+
+
+def configured(warehouse: str | None = None) -> Settings:
+    """The settings, of `warehouse` where it is given: for this process and for every one that it starts, in whatever
+    folder that runs.
+    """
+    if warehouse is not None:
+        os.environ[f"{PREFIX}WAREHOUSE"] = warehouse
+        settings.cache_clear()
+    config = settings()
+    for name in config.model_fields_set & {"warehouse", "model", "registry", "checkpoints"}:
+        os.environ[f"{PREFIX}{name.upper()}"] = getattr(config, name)
+    return config

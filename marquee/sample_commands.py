@@ -1,0 +1,107 @@
+"""Commands on the sample services, whose truth is known."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marquee.command import Command, application
+from marquee.night_commands import type_service
+from marquee.options import Ds, Warehouse, configured, folder, parser
+from schemas.arguments import night_date
+
+# Limits memory, and keeps the first day within Python's dates.
+_MOST = 500_000
+Count = Annotated[int, typer.Option(min=1, max=_MOST)]
+Seed = Annotated[int, typer.Option(help="Another seed, another service.")]
+
+
+def simulated(
+    users: Count = 300,
+    titles: Count = 200,
+    days: Annotated[int, typer.Option(min=1, max=_MOST, help="Days of viewing history.")] = 14,
+    last_day: Annotated[
+        date | None, typer.Option(parser=parser(night_date), metavar="YYYY-MM-DD", help="Default: 2026-01-14.")
+    ] = None,
+    seed: Seed = 1,
+    warehouse: Warehouse = None,
+) -> None:
+    """Made-up users, titles and histories, in a new warehouse."""
+    from examples.sample import make_simulated
+    from examples.simulated import LAST_DAY
+
+    make_simulated(configured(warehouse).warehouse, users, titles, days, seed, last_day or LAST_DAY)
+
+
+def movielens(
+    movielens_folder: Annotated[
+        Path, typer.Option("--folder", parser=folder, metavar="FOLDER", help="Holds u.data, u.item and u.genre.")
+    ],
+    seed: Seed = 1,
+    warehouse: Warehouse = None,
+) -> None:
+    """The real histories and titles of MovieLens 100K, in a new warehouse."""
+    from examples.sample import make_movielens
+
+    make_movielens(configured(warehouse).warehouse, movielens_folder, seed)
+
+
+def value(ds: Ds, warehouse: Warehouse = None) -> None:
+    """Compare a night's choices with the sample's truth: the mean true probability of a play."""
+    from evaluation.sample_value import report
+
+    print(report(configured(warehouse), ds))
+
+
+def coverage(
+    logs: Annotated[int, typer.Option(min=2, help="Logs of each size.")] = 200,
+    sizes: Annotated[list[int], typer.Option("--size", min=1, help="Impressions of a log; may be repeated.")] = [  # noqa: B006
+        500,
+        2000,
+        8000,
+    ],
+    seed: Seed = 1,
+) -> None:
+    """Compare the estimators with the truth on simulated logs: bias, error, and how often an interval holds it."""
+    from evaluation.coverage import coverage_table
+
+    configured()
+    print(coverage_table(logs, sizes, seed))
+
+
+def tiny_llama(
+    to: Annotated[
+        Path | None, typer.Option("--folder", parser=folder, metavar="FOLDER", help="Default: examples/tiny_llama.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1)] = 2400,
+    users: Annotated[int, typer.Option(min=1, help="Simulated users to learn from.")] = 16_000,
+    titles: Annotated[int, typer.Option(min=1, help="Titles of each of the two services.")] = 2_400,
+    seed: Annotated[int, typer.Option()] = 1000,
+) -> None:
+    """Make the tiny Llama of the repository from nothing."""
+    from examples.make_tiny_llama import make
+
+    make(to, steps, users, titles, seed)
+
+
+def paper_table(
+    service: Annotated[type_service, typer.Option(help="The sample.")] = "simulated",
+    movielens_folder: Annotated[
+        Path | None, typer.Option("--movielens", parser=folder, metavar="FOLDER", help="MovieLens 100K.")
+    ] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Train and estimate every policy on 110,000 examples: over three hours on two cores. What is done is skipped."""
+    from examples.paper_table import make
+
+    make(configured(warehouse).warehouse, service, movielens_folder)
+
+
+def add_to(app: typer.Typer) -> None:
+    samples = application("Make a sample service, or measure on one: its truth is known.")
+    for command in (simulated, movielens, value, coverage, tiny_llama, paper_table):
+        samples.command(cls=Command)(command)
+    app.add_typer(samples, name="sample", rich_help_panel="Samples and measurements")

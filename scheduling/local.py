@@ -1,0 +1,187 @@
+"""Airflow on this machine, as the Makefile and `marquee` run it: its home, one run of a DAG, a backfill.
+
+In production none of this is used: there, Airflow is configured and run as you configure and run it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from schemas.contract import ContractError
+from schemas.events import EVENTS
+from schemas.exit_codes import RunError
+
+ROOT = Path(__file__).resolve().parent.parent
+POOLS = {"gpu": "One slot per GPU: a scoring task each", "publish": "Runs publish one after the other"}
+
+_SECONDS_BETWEEN_READS = 0.2
+_TRIES_AT_BACKFILL = 8
+
+
+def environment() -> dict[str, str]:
+    """The environment of scripts/env.sh, with what this process has set."""
+    command = ["bash", "-c", '. "$0" && env -0', str(ROOT / "scripts/env.sh")]
+    done = subprocess.run(command, capture_output=True, check=True)
+    pairs = (pair.partition("=") for pair in os.fsdecode(done.stdout).split("\0") if pair)
+    return {name: value for name, _, value in pairs}
+
+
+def airflow_home() -> dict[str, str]:
+    """Make Airflow's database and the pools that the DAGs name, where this version has not yet; returns the environment
+    in which Airflow runs.
+    """
+    env = environment()
+    home = Path(env["AIRFLOW_HOME"])
+    stamp, ours = home / ".ready", version("apache-airflow")
+    if stamp.exists() and stamp.read_text().strip() == ours:
+        return env
+    print(f"Making Airflow's database in {home}", flush=True)
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "setup.log"
+    with log.open("w") as kept:
+        for command in (["db", "migrate"], *(["pools", "set", pool, "1", why] for pool, why in POOLS.items())):
+            if subprocess.run(["airflow", *command], env=env, stdout=kept, stderr=kept, check=False).returncode:
+                raise RunError(f"`airflow {shlex.join(command)}` failed; its output is in {log}")
+    # Written last, so that a stamp means a whole home.
+    stamp.write_text(f"{ours}\n")
+    return env
+
+
+def run_dag(dag: str, ds: date) -> None:
+    """Run a DAG for a day in one process (`airflow dags test`), printing what its steps report.
+
+    Raises RunError where a task failed.
+    """
+    env = airflow_home()
+    log = Path(env["AIRFLOW_HOME"], "logs", f"{dag}-{ds}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; the whole log is {log}", flush=True)
+    began = time.monotonic()
+    console = Console(soft_wrap=True, highlight=False)
+    with tempfile.TemporaryDirectory() as folder, log.open("wb") as kept:
+        events = Path(folder, "events")
+        events.touch()
+        run = {**env, EVENTS: str(events), "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False", "NO_COLOR": "1"}
+        process = subprocess.Popen(["airflow", "dags", "test", dag, str(ds)], env=run, stdout=kept, stderr=kept)
+        follower = Follower(console)
+        try:
+            with _following(events, follower):
+                status = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if status:
+        cause = "" if follower.failed else f" Its last line: {_last_line(log)}"
+        raise RunError(f"{dag} of {ds} failed; the whole log is {log}.{cause}")
+    console.print(f"It took {time.monotonic() - began:.0f} s\n")
+
+
+class Follower:
+    """Prints the events of a run for a person."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.failed = False
+        """Whether the last command that began has failed with a sentence of its own."""
+
+    def show(self, event: dict[str, Any]) -> None:
+        if event["event"] == "started":
+            self.failed = False
+            self._print(f"[bold]{_short(event['command'])}[/bold]")
+        elif event["event"] == "failed":
+            self.failed = True
+            self._print(f"[bold red]{_short(event['command'])} failed[/bold red]")
+            self._print_detail(event["message"])
+        else:
+            self._print_detail(event["message"])
+
+    def _print(self, text: str) -> None:
+        self.console.print(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    def _print_detail(self, message: str) -> None:
+        for line in message.splitlines():
+            # Others' text: what stands in square brackets there is no markup.
+            self.console.print(f"          {line}", markup=False)
+
+
+def _short(command: str) -> str:
+    """`marquee step validate` as the task's name, `validate`."""
+    return command.removeprefix("marquee ").removeprefix("step ")
+
+
+@contextmanager
+def _following(events: Path, follower: Follower) -> Iterator[None]:
+    """Show the events that are appended to a file until the body ends, and then those that are left."""
+    ended = threading.Event()
+
+    def follow() -> None:
+        with events.open() as lines:
+            while True:
+                last = ended.wait(_SECONDS_BETWEEN_READS)
+                for line in lines:
+                    follower.show(json.loads(line))
+                if last:
+                    return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it printed nothing"
+
+
+def backfill(first: date, last: date, again: bool, at_once: int) -> None:
+    """Have the running Airflow make the nights from `first` to `last`, both included; `again` makes those anew that
+    have a run, and at most `at_once` run at a time.
+
+    Raises RunError where Airflow refuses.
+    """
+    if last < first:
+        raise ContractError(f"the last night, {last}, is before the first, {first}")
+    env = airflow_home()
+    log = Path(env["AIRFLOW_HOME"], "logs", f"backfill-{first}-{last}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    options = {
+        "--dag-id": "artwork_nightly",
+        "--from-date": str(first),
+        # A date alone is midnight, before that night's run of 02:00.
+        "--to-date": f"{last}T23:59:59",
+        "--reprocess-behavior": "completed" if again else "none",
+        "--max-active-runs": str(at_once),
+    }
+    create = ["backfill", "create", *(word for option in options.items() for word in option)]
+    for attempt in range(1, _TRIES_AT_BACKFILL + 1):
+        with log.open("w") as kept:
+            if all(
+                subprocess.run(["airflow", *command], env=env, stdout=kept, stderr=kept, check=False).returncode == 0
+                for command in (["dags", "unpause", "--yes", "artwork_nightly"], create)
+            ):
+                return
+        # SQLite refuses whoever comes while the scheduler writes; Airflow leaves nothing behind then.
+        if "database is locked" not in log.read_text():
+            break
+        print(f"Airflow's SQLite database was being written to; trying again ({attempt})", flush=True)
+        time.sleep(attempt)
+    raise RunError(f"the backfill was not created; Airflow's output is in {log}. Its last line: {_last_line(log)}")

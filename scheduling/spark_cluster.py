@@ -1,0 +1,70 @@
+"""A Spark standalone cluster of two workers on this machine, to see that a night on one gives the same tables.
+
+marquee spark-cluster marquee night --warehouse /tmp/on-a-cluster
+marquee night --warehouse /tmp/local
+marquee fingerprint --warehouse /tmp/local --other /tmp/on-a-cluster
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
+
+from scheduling.local import ROOT, environment
+from schemas.exit_codes import RunError
+
+HOST, PORT, PAGE = "127.0.0.1", 7077, 7078
+WORKERS = 2
+_SECONDS_TO_START = 60
+
+
+def run_on_cluster(command: Sequence[str]) -> int:
+    """Run a command while Airflow's connection spark_default names the cluster; returns its exit status."""
+    kept = ROOT / ".cache" / "cluster"
+    kept.mkdir(parents=True, exist_ok=True)
+    connection = json.dumps({"conn_type": "spark", "host": f"spark://{HOST}", "port": PORT})
+    with ExitStack() as daemons:
+        address = ["--host", HOST, "--webui-port"]
+        daemons.enter_context(_daemon("master", kept, ["Master", *address, str(PAGE), "--port", str(PORT)]))
+        for number in range(1, WORKERS + 1):
+            size = ["--cores", "1", "--memory", "2g", "--work-dir", str(kept / f"worker-{number}")]
+            worker = ["Worker", *address, "0", *size, f"spark://{HOST}:{PORT}"]
+            daemons.enter_context(_daemon(f"worker-{number}", kept, worker))
+        _wait_for_workers(kept)
+        print(f"spark_default: spark://{HOST}:{PORT}, {WORKERS} workers; page: http://{HOST}:{PAGE}", flush=True)
+        env = {**environment(), "AIRFLOW_CONN_SPARK_DEFAULT": connection}
+        return subprocess.run(command, env=env, check=False).returncode
+
+
+@contextmanager
+def _daemon(name: str, kept: Path, command: list[str]) -> Iterator[None]:
+    kind, *arguments = command
+    env = {**environment(), "SPARK_DAEMON_MEMORY": "512m"}
+    with (kept / f"{name}.log").open("w") as log:
+        started = ["spark-class", f"org.apache.spark.deploy.{kind.lower()}.{kind}", *arguments]
+        process = subprocess.Popen(started, env=env, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for_workers(kept: Path) -> None:
+    # A proxy of the environment has no way to this machine.
+    opener = build_opener(ProxyHandler({}))
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        try:
+            with opener.open(f"http://{HOST}:{PAGE}/json/", timeout=5) as page:
+                if json.load(page)["aliveworkers"] == WORKERS:
+                    return
+        except OSError:
+            pass
+        time.sleep(1)
+    raise RunError(f"the workers did not register with spark://{HOST}:{PORT}; see {kept}/*.log")

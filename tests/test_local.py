@@ -1,0 +1,126 @@
+"""Airflow on this machine: what a person sees of a run, and what is said where it fails. `airflow` is a script here."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from scheduling import local
+from schemas.contract import ContractError
+from schemas.events import EVENTS
+from schemas.exit_codes import RunError
+
+DS = date(2026, 1, 14)
+
+
+def install(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put `script` in the place of Airflow's command, with a home in `folder`."""
+    command = folder / "bin" / "airflow"
+    command.parent.mkdir()
+    command.write_text(f"#!/usr/bin/env bash\n{script}\n")
+    command.chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+    monkeypatch.setattr(
+        local, "environment", lambda: {**os.environ, "PATH": path, "AIRFLOW_HOME": str(folder / "home")}
+    )
+    monkeypatch.setenv("PATH", path)
+
+
+def event(**facts: object) -> str:
+    return f"echo '{json.dumps(facts)}' >> \"${EVENTS}\"\n"
+
+
+RUN = (
+    event(event="started", command="marquee step validate")
+    + event(event="report", step="validate", message="2.0 s, titles [b]3[/b]")
+    + event(event="started", command="marquee score")
+    + event(event="progress", message="scored 10 of 20 pairs")
+)
+
+
+def run_of(end: str) -> str:
+    """A run of `airflow dags test` with these events; anything else that Airflow is asked for succeeds."""
+    return f"[ \"$1 $2\" = 'dags test' ] || exit 0\necho \"$@\"; echo 'in Airflow log'\n{RUN}{end}"
+
+
+def test_a_run_shows_what_its_steps_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, run_of("exit 0"), monkeypatch)
+    local.run_dag("artwork_nightly", DS)
+    shown = [" ".join(line.split()[-5:]) for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert shown[-5:-1] == [shown[-5], "2.0 s, titles [b]3[/b]", shown[-3], "scored 10 of 20 pairs"]
+    assert (shown[-5].split()[-1], shown[-3].split()[-1]) == ("validate", "score")
+    kept = (tmp_path / "home/logs/artwork_nightly-2026-01-14.log").read_text()
+    assert kept == "dags test artwork_nightly 2026-01-14\nin Airflow log\n"
+
+
+def test_a_run_that_fails_shows_the_steps_own_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = event(event="failed", command="marquee score", message="titles: there is no Delta table")
+    install(tmp_path, run_of(f"{failed}exit 1"), monkeypatch)
+    with pytest.raises(RunError, match=r"artwork_nightly of 2026-01-14 failed; the whole log is .*01-14\.log\.$"):
+        local.run_dag("artwork_nightly", DS)
+    assert "score failed\n          titles: there is no Delta table\n" in capsys.readouterr().out
+
+
+def test_a_run_that_ends_without_a_sentence_shows_the_logs_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, run_of("echo 'Killed'; exit 1"), monkeypatch)
+    with pytest.raises(RunError, match="Its last line: Killed"):
+        local.run_dag("artwork_nightly", DS)
+
+
+def test_airflows_home_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, 'echo "$@" >> "$AIRFLOW_HOME/asked"', monkeypatch)
+    for _ in range(2):
+        local.airflow_home()
+    asked = (tmp_path / "home/asked").read_text().splitlines()
+    assert [line.split()[:3] for line in asked] == [
+        ["db", "migrate"],
+        ["pools", "set", "gpu"],
+        ["pools", "set", "publish"],
+    ]
+
+
+def test_a_home_that_cannot_be_made_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "[ $1 != pools ]", monkeypatch)
+    with pytest.raises(RunError, match=r"`airflow pools set .* failed; its output is in .*setup\.log"):
+        local.airflow_home()
+    assert not (tmp_path / "home/.ready").exists()
+
+
+def test_a_backfill_asks_for_its_last_night_by_its_end_and_waits_for_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+        [ "$1" = backfill ] || exit 0
+        echo "$@" >> "$AIRFLOW_HOME/asked"
+        [ $(wc -l < "$AIRFLOW_HOME/asked") -gt 1 ] || { echo 'database is locked'; exit 1; }
+    """
+    install(tmp_path, script, monkeypatch)
+    monkeypatch.setattr("scheduling.local.time.sleep", lambda _: None)
+    local.backfill(date(2026, 1, 5), date(2026, 1, 9), again=True, at_once=2)
+    first, second = (tmp_path / "home/asked").read_text().splitlines()
+    assert first == second
+    assert "--from-date 2026-01-05 --to-date 2026-01-09T23:59:59 --reprocess-behavior completed" in first
+    with pytest.raises(ContractError, match="is before the first"):
+        local.backfill(date(2026, 1, 9), date(2026, 1, 5), again=False, at_once=1)
+
+
+def test_a_backfill_that_airflow_refuses_names_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, '[ "$1" != backfill ] || { echo "no such DAG"; exit 1; }', monkeypatch)
+    with pytest.raises(RunError, match=r"not created; .*Its last line: no such DAG"):
+        local.backfill(date(2026, 1, 5), date(2026, 1, 5), again=False, at_once=1)
+
+
+def test_the_environment_is_that_of_the_script() -> None:
+    found = local.environment()
+    assert found["AIRFLOW_HOME"] == str(local.ROOT / ".airflow")
+    assert found["PATH"].split(":")[0] == str(local.ROOT / ".venv/bin")

@@ -1,0 +1,138 @@
+"""The command line: one way in, whose errors are one sentence and whose exit status a scheduler understands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from marquee.cli import app
+from marquee.machine_commands import benchmarks
+from schemas.events import EVENTS, emit, report, report_counts
+from schemas.exit_codes import REFUSED
+from tests.conftest import ROOT, type_marquee
+
+HEAVY = {"airflow", "mlflow", "pyspark", "torch", "transformers", "vllm"}
+
+
+def commands() -> list[str]:
+    """Every command, as it is typed."""
+
+    def below(path: str, command: object) -> list[str]:
+        inner = getattr(command, "commands", None)
+        return (
+            [f"{path} {name}" for name in [""]]
+            if inner is None
+            else [found for name, each in inner.items() for found in below(f"{path} {name}".strip(), each)]
+        )
+
+    return [path.strip() for path in below("", typer.main.get_command(app))]
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each not in ("bench", "spark-cluster")])
+def test_every_command_has_help(command: str, marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> None:
+    assert marquee(*command.split(), "--help") == 0
+    printed = capsys.readouterr().out
+    assert f"Usage: marquee {command}" in " ".join(printed.split())
+
+
+def test_without_a_command_help_is_printed(marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> None:
+    assert marquee() == 0
+    printed = capsys.readouterr().out
+    assert {each.split()[0] for each in commands()} <= set(printed.replace("│", " ").split())
+
+
+def test_help_is_printed_without_importing_what_a_command_needs() -> None:
+    code = (
+        "import sys; from marquee.cli import main; main(['--help']); "
+        f"print([name for name in {sorted(HEAVY)!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["lookp"], "marquee: No such command 'lookp'. Did you mean 'lookup'?"),
+        (["lookup", "--usr", "42"], "marquee lookup: No such option: --usr (Possible options: --user)"),
+        (["lookup", "--user", "caf\udce9"], "marquee lookup: Invalid value for '--user': 'caf\\udce9' is not UTF-8"),
+        (["lookup", "--warehouse", "s3://"], "marquee lookup: Invalid value for '--warehouse': 's3://': a URI without"),
+        (["score"], "marquee score: Missing option '--ds'"),
+        (["score", "--ds", "2026-01-14", "--shards", "0"], "marquee score: Invalid value for '--shards'"),
+        (
+            ["score", "--ds", "2026-01-14", "--shard", "2"],
+            "marquee score: Invalid value: --shard is 2, but counts from",
+        ),
+        (["score-held-out", "--ds", "2026-01-14"], "marquee score-held-out: Invalid value: give either --model"),
+        (["sample", "simulated", "--users", "0"], "marquee sample simulated: Invalid value for '--users'"),
+        (["bench", "nothing"], "marquee bench: Invalid value: 'nothing' is no benchmark; there are"),
+        (["step"], "marquee step: Missing command"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(
+    arguments: list[str], sentence: str, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee(*arguments) == REFUSED
+    printed = capsys.readouterr().err
+    assert printed.startswith(sentence)
+    assert printed.count("\n") == 1
+
+
+def test_the_benchmarks_are_listed_and_run(marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> None:
+    assert marquee("bench") == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == benchmarks()
+
+
+def test_relative_places_are_absolute_for_the_processes_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tasks of a DAG run in folders of their own."""
+    from marquee.options import configured
+    from schemas.settings import settings
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MARQUEE_WAREHOUSE", "elsewhere")
+    monkeypatch.setenv("MARQUEE_MODEL", "model")
+    settings.cache_clear()
+    try:
+        assert configured("tables").warehouse == os.environ["MARQUEE_WAREHOUSE"] == str(tmp_path / "tables")
+        assert os.environ["MARQUEE_MODEL"] == str(tmp_path / "model")
+        assert "MARQUEE_REGISTRY" not in os.environ
+    finally:
+        settings.cache_clear()
+
+
+def test_what_is_reported_is_an_event_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report("publish", "no file is named yet")
+    monkeypatch.setenv(EVENTS, str(tmp_path / "events"))
+    report_counts("publish", 1.25, {"inserted": 1500})
+    emit("progress", done=1)
+    assert capsys.readouterr().out.splitlines()[-1] == "publish: 1.2 s, inserted 1,500"
+    first, second = map(json.loads, (tmp_path / "events").read_text().splitlines())
+    assert first == {
+        "event": "report",
+        "step": "publish",
+        "message": "1.2 s, inserted 1,500",
+        "seconds": 1.25,
+        "counts": {"inserted": 1500},
+    }
+    assert second == {"event": "progress", "done": 1}
+
+
+def test_a_command_tells_whoever_follows_that_it_began_and_why_it_ended(
+    tmp_path: Path, marquee: type_marquee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EVENTS, str(tmp_path / "events"))
+    assert marquee("summary", "--ds", "2026-01-14", "--warehouse", str(tmp_path)) == REFUSED
+    began, ended = map(json.loads, (tmp_path / "events").read_text().splitlines())
+    assert (began["event"], began["command"]) == ("started", "marquee summary")
+    assert (ended["event"], ended["command"]) == ("failed", "marquee summary")
+    assert ended["message"].startswith("night_steps: there is no Delta table")
