@@ -86,7 +86,13 @@ class Evaluation:
 def check_learnable(examples: DataFrame, ds: date) -> None:
     """Raise ContractError where a regression would have no row: the bandit's, or q's of either half of the users."""
     fold = fold_of(F.col("user_id")).alias("fold")
-    halves = {row["fold"] for row in held_out(examples).select(fold).distinct().collect()}
+    old = F.col("watched_genres").isNull().alias("old")
+    halves = {(row["fold"], row["old"]) for row in held_out(examples).select(fold, old).distinct().collect()}
+    if any(old_rows for _, old_rows in halves):
+        raise ContractError(
+            f"{POST_TRAINING_EXAMPLES.name}: rows for ds={ds} have no watched_genres, as an earlier version of "
+            "Marquee made them; run the step examples again"
+        )
     lacking = "no training rows" if training(examples).isEmpty() else None
     if lacking is None and len(halves) < FOLDS:
         lacking = "held-out rows of too few users to halve"

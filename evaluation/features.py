@@ -1,7 +1,7 @@
 """What the baselines know of users and artworks: themes, as numbers.
 
-A user's themes come from the history lines of the context, the very text that a model reads: nothing that was not known
-when the artwork was shown, and nothing that a model is not told.
+A user's themes come from the viewings that the context shows: nothing that was not known when the artwork was shown,
+and nothing that a model is not told.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from evaluation.log import of_shown
-from schemas.words import LEFT_EARLY_MARK, VIEWING
 from spark_jobs.signals import ARTWORK_SPREAD, TITLE_SPREAD, drawn_to_prior
 
 MOST_THEMES = 24
@@ -41,23 +40,13 @@ def clean(themes: str) -> Column:
 
 
 def with_user_themes(log: DataFrame, themes: list[str]) -> DataFrame:
-    """`log` with user_themes: for each theme, the share of the titles that `context` shows as watched to the end that
-    have it.
-    """
-    lines = F.filter(F.split("context", "\n"), lambda line: line.startswith(VIEWING) & ~line.endswith(LEFT_EARLY_MARK))
-    # `- Film: The Return (1999): drama, war`: the genres follow the last colon.
-    genres = F.transform("watched", lambda line: F.split(F.regexp_extract(line, r": ([^:]*)$", 1), ", "))
+    """`log` with user_themes: for each theme, the share of the titles whose `watched_genres` there are that have it."""
 
     def share(theme: str) -> Column:
-        return F.size(F.filter("genres", lambda genre: genre == theme)) / F.greatest(F.size("watched"), F.lit(1))
+        having = F.filter("watched_genres", lambda genres: F.array_contains(genres, theme))
+        return F.size(having) / F.greatest(F.size("watched_genres"), F.lit(1))
 
-    # A column of its own for each step, or the text would be read anew for every theme.
-    return (
-        log.withColumn("watched", lines)
-        .withColumn("genres", F.flatten(genres))
-        .withColumn("user_themes", F.array(*(share(theme) for theme in themes)))
-        .drop("watched", "genres")
-    )
+    return log.withColumn("user_themes", F.array(*(share(theme) for theme in themes)))
 
 
 def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:

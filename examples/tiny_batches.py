@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,11 +12,10 @@ from torch import Tensor
 
 from examples.tiny_texts import Texts, expected_liking
 from examples.tiny_tokenizer import BEGIN_ID
+from schemas.prompt import INSTRUCTION_LINES, option_lines
 
 CHOICES_PER_CONTEXT = 4
 _MOST_CHOICES = 96
-_LINES_BEFORE_THEMES = 1  # the instruction
-_OPTION = re.compile(r"\d+\. ")
 _LONG_OPTIONS = 12
 # Choices whose options are numbered from somewhere else than 1. In a catalogue numbers over 12 are seldom there to be
 # answered with, and those of 30 and more nearly never: a model that met them only there does not answer with them.
@@ -152,9 +150,7 @@ def _draw_choices(
 def _encoded_context(text: str, encode: Callable[[str], list[int]]) -> _EncodedContext:
     lines = [encode(line) for line in text.splitlines(keepends=True)]
     ends = np.cumsum([len(line) for line in lines])  # the beginning of text moves each by one
-    return _EncodedContext(
-        np.array([BEGIN_ID, *(token for line in lines for token in line)]), ends[_LINES_BEFORE_THEMES:]
-    )
+    return _EncodedContext(np.array([BEGIN_ID, *(token for line in lines for token in line)]), ends[INSTRUCTION_LINES:])
 
 
 def _encoded(
@@ -163,10 +159,9 @@ def _encoded(
     lines = text.splitlines(keepends=True)
     ids = [encode(line) for line in lines]
     ends = np.cumsum([len(line) for line in ids])
-    is_option = [_OPTION.match(line) is not None for line in lines]
-    choice = _EncodedChoice(
-        np.concatenate(ids), (ends - [len(line) for line in ids])[is_option], ends[is_option] - 1, captioned
-    )
+    listed = list(option_lines(lines))
+    starts = ends - [len(line) for line in ids]
+    choice = _EncodedChoice(np.concatenate(ids), starts[listed], ends[listed] - 1, captioned)
     if len(choice.option_ends) != len(captioned):
         raise ValueError(f"{len(choice.option_ends)} options found where there are {len(captioned)}: {text!r}")
     if not np.array_equal(choice.ids[choice.option_starts], labels[: len(captioned)]):

@@ -18,8 +18,8 @@ from inference.config import CONFIG, read_config
 from inference.json_file import read_object, refusal
 from inference.prior import LABEL_PRIOR, read_prior
 from schemas.contract import ContractError
+from schemas.prompt import PROMPT_FORMAT
 from schemas.settings import SIGNALS
-from schemas.words import PROMPT_FORMAT
 
 MANIFEST = "marquee.json"
 # What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from inference.json_file import read_object
 from schemas.contract import ContractError
+from schemas.prompt import ANSWER
 from schemas.tables import MAX_ARTWORKS
-from schemas.words import ANSWER
 
 _FILE = "tokenizer.json"
 _REMEDY = "use a byte-level tokenizer that changes no text, as Llama 3's"

@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from inference.checkpoint import Checkpoint
 from inference.tokenizer import number_ids, read_tokenizer
-from schemas.words import VIEWING
+from schemas.prompt import history_begins
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 # A line of a title recurs with every user who watched it: 2^17 lines of 15 tokens and some text are about 30 MB.
@@ -68,11 +68,9 @@ class Tokens:
         return self.special_ids | {each for each, text in zip(ids, texts, strict=True) if "\n" in text}
 
     def context(self, text: str) -> Context:
-        """A context, ready to be fitted. Its last lines that begin as viewings do are the history, latest first."""
+        """A context, ready to be fitted. Its last lines are the history, latest first."""
         lines = _LINE.findall(text)
-        kept = len(lines)
-        while kept and lines[kept - 1].startswith(VIEWING):
-            kept -= 1
+        kept = history_begins(lines)
         line_ids = [self._line_ids(line) for line in lines]
         lengths = list(accumulate(map(len, line_ids), initial=len(self._bos)))
         return Context(self._bos + [token for ids in line_ids for token in ids], lengths[kept:])

@@ -386,6 +386,13 @@ POST_TRAINING_EXAMPLES = Table(
         Column("played", "boolean", "whether the user played"),
         Column("play_seconds", "double", "for how long"),
         Column("history_titles", "integer", "titles that the user had watched before shown_at"),
+        Column("themes", array("string"), "the leading themes that the context names", nullable=True),
+        Column(
+            "watched_genres",
+            array(array("string")),
+            "the genres of each title that the context shows and the user did not leave early",
+            nullable=True,
+        ),
         Column("signals", array("string"), "what context and choice tell by the setting `signals`; all rows the same"),
     ),
     key=("ds", "user_id", "title_id", "shown_at"),

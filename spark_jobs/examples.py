@@ -123,8 +123,8 @@ def _place() -> Column:
 
 
 def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
-    """`sample` with context, context_key, themes and history_titles, from each user's viewings before shown_at and the
-    taste group that it has.
+    """`sample` with context, context_key, themes, watched_genres and history_titles, from each user's viewings before
+    shown_at and the taste group that it has.
     """
     sample = with_moment(sample, history)
     moments = sample.select("moment", "user_id", "ds", "latest", "taste_group").distinct()
@@ -139,6 +139,7 @@ def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, sett
     return sample.join(texts, "moment", how="inner").select(
         *(name for name in sample.columns if name != "latest"),
         "themes",
+        "watched_genres",
         "context",
         F.col("watched").alias("history_titles"),
         # A user's impressions between two viewings share a context, and so the scorer's work on it.

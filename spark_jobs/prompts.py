@@ -1,7 +1,7 @@
 """The texts of a night: one context per user, one choice per title and ordering.
 
-A prompt is context followed by choice, each made of whole lines, so it can be tokenized line by line. Free text from
-catalogues is untrusted: `one_line` keeps it from ending a line, starting an option or becoming a special token.
+schemas/prompt.py has their grammar. Free text from catalogues is untrusted: `one_line` keeps it from ending a line,
+starting an option or becoming a special token.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from schemas.prompt import choice_text, context_text
 from schemas.settings import Settings
-from schemas.words import ANSWER, LEADING_THEMES, LEFT_EARLY_MARK, MARK, VIEWING
 
-INSTRUCTION = "Choose the artwork that the user is most likely to play."
 LEFT_EARLY = 0.5
 """A viewing that ended before this share of the title is shown as left early."""
 
@@ -90,44 +89,45 @@ def leading_themes(viewings: Column, settings: Settings) -> Column:
 
 
 def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
-    """user_id, themes (leading ones), watched (titles known of), context: one row for each of `users`, whatever
-    history they have. Where `users` have a column taste_group (spark_jobs/taste.py), a line tells it if it is not null.
+    """user_id, themes (leading ones), watched (titles known of), watched_genres (of each title that is shown and was
+    not left early), context: one row for each of `users`, whatever history they have. Where `users` have a column
+    taste_group (spark_jobs/taste.py), a line tells it if it is not null.
 
     The oldest viewing is the last line, so that a prompt that is too long can lose it and still share its beginning.
     """
-    group: Column = F.lit("")
+    group: Column = F.lit(None).cast("string")
     if "taste_group" in users.columns:
-        group = F.coalesce(F.concat(F.lit("\nTaste group: "), "taste_group"), group)
+        group = F.col("taste_group")
     none: Column = F.array().cast("array<struct<rank:int,completion:double,line:string,genres:array<string>>>")
-    themes = leading_themes(F.col("viewings"), settings)
     shown = F.transform(
         F.slice("viewings", 1, settings.history_titles),
-        lambda viewing: F.concat(
-            F.lit(VIEWING),
-            viewing["line"],
-            F.when(viewing["completion"] < LEFT_EARLY, LEFT_EARLY_MARK).otherwise(""),
-            F.lit("\n"),
+        lambda viewing: F.struct(
+            viewing["line"].alias("line"),
+            (viewing["completion"] < LEFT_EARLY).alias("left_early"),
+            viewing["genres"].alias("genres"),
         ),
     )
-    themes_line = F.when(F.size("themes") > 0, F.array_join("themes", ", ")).otherwise("not known yet")
-    history_lines = F.when(F.size("shown") > 0, F.array_join("shown", "")).otherwise(VIEWING + "nothing yet\n")
+    watched_genres = F.transform(
+        F.filter("shown", lambda viewing: ~viewing["left_early"]), lambda viewing: viewing["genres"]
+    )
     viewed = latest_viewings(history, title_lines(titles, settings), settings)
     return (
         users.select("user_id", group.alias("group"))
         .join(viewed, "user_id", how="left")
         .withColumn("viewings", F.coalesce("viewings", none))
-        .select("user_id", "group", themes.alias("themes"), F.size("viewings").alias("watched"), shown.alias("shown"))
+        .select(
+            "user_id",
+            "group",
+            leading_themes(F.col("viewings"), settings).alias("themes"),
+            F.size("viewings").alias("watched"),
+            shown.alias("shown"),
+        )
         .select(
             "user_id",
             "themes",
             "watched",
-            F.concat(
-                F.lit(f"{INSTRUCTION}\n{LEADING_THEMES}"),
-                themes_line,
-                "group",
-                F.lit("\nWatched, latest first:\n"),
-                history_lines,
-            ).alias("context"),
+            watched_genres.alias("watched_genres"),
+            context_text(F.col("themes"), F.col("group"), F.col("shown")).alias("context"),
         )
     )
 
@@ -136,27 +136,24 @@ def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: 
     """title_id, ordering, artwork_ids, choice: each title with at least one active artwork, in each of its orderings.
 
     Ordering k rotates the options by k K / n places, n = min(orderings, K), so that an artwork stands at positions
-    spread evenly over the list. Where artworks have a column band (spark_jobs/signals.py), it follows the caption.
+    spread evenly over the list. Where artworks have a column band (spark_jobs/signals.py), options tell it.
     """
     caption = one_line(F.col("caption"), settings.caption_characters)
-    if "band" in active_artworks.columns:
-        told = F.nullif("band", F.lit(""))
-        caption = F.concat(caption, F.coalesce(F.concat(F.lit(MARK), told), F.lit("")))
+    band: Column = F.nullif("band", F.lit("")) if "band" in active_artworks.columns else F.lit(None).cast("string")
     options = active_artworks.groupBy("title_id").agg(
         # By hash, so that no catalogue's order (the default first, say) becomes a position.
         F.array_sort(
-            F.collect_list(F.struct(F.xxhash64("artwork_id").alias("place"), "artwork_id", caption.alias("caption")))
+            F.collect_list(
+                F.struct(
+                    F.xxhash64("artwork_id").alias("place"), "artwork_id", caption.alias("caption"), band.alias("band")
+                )
+            )
         ).alias("options")
     )
     size = F.size("options")
     orderings = F.least(F.lit(settings.orderings), size)
     shift = F.floor(F.col("ordering") * size / F.col("orderings")).cast("int")
     rotated = F.concat(F.slice("options", F.col("shift") + 1, size), F.slice("options", F.lit(1), F.col("shift")))
-    numbered = F.transform(
-        "rotated",
-        lambda option, index: F.concat((index + 1).cast("string"), F.lit(". "), option["caption"], F.lit("\n")),
-    )
-    about = F.when(F.col("about").isNotNull(), F.concat(F.lit("About: "), "about", F.lit("\n"))).otherwise("")
     return (
         title_lines(titles, settings)
         .join(options, "title_id", how="inner")
@@ -168,8 +165,6 @@ def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: 
             "title_id",
             "ordering",
             F.transform("rotated", lambda option: option["artwork_id"]).alias("artwork_ids"),
-            F.concat(F.lit("Title: "), "line", F.lit("\n"), about, F.array_join(numbered, ""), F.lit(ANSWER)).alias(
-                "choice"
-            ),
+            choice_text(F.col("line"), F.col("about"), F.col("rotated")).alias("choice"),
         )
     )

@@ -16,9 +16,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from inference.checkpoint import Checkpoint
 from schemas.contract import Table
+from schemas.prompt import Choice, Context, Option, Viewing
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_MODELS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
-from schemas.words import ANSWER, VIEWING
 
 DS = date(2026, 1, 5)
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
@@ -108,13 +108,11 @@ def _random_weights(shape: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def context(themes: str, *viewings: str) -> str:
-    history = "".join(f"{VIEWING}{viewing}\n" for viewing in viewings)
-    return f"Choose the artwork.\nLeading themes: {themes}\nWatched, latest first:\n{history}"
+    return Context(tuple(themes.split(", ")), tuple(map(Viewing, viewings))).text
 
 
 def choice(name: str, options: int) -> str:
-    numbered = "".join(f"{number}. caption {number} of {name}\n" for number in range(1, options + 1))
-    return f"Title: {name}\n{numbered}{ANSWER}"
+    return Choice(name, tuple(Option(f"caption {number} of {name}") for number in range(1, options + 1))).text
 
 
 def choice_row(title_id: str, options: int, ordering: int = 0) -> dict[str, Any]:

@@ -47,6 +47,8 @@ def example(
         "played": played,
         "play_seconds": 0.0,
         "history_titles": 0,
+        "themes": [],
+        "watched_genres": [],
         "signals": [],
         **other,
     }
@@ -57,8 +59,7 @@ def examples(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
     return spark.createDataFrame(list(rows), nullable(POST_TRAINING_EXAMPLES))
 
 
-def test_user_themes_are_read_from_the_context_that_a_night_writes(spark: SparkSession) -> None:
-    """The one place that reads a prompt back: it must follow spark_jobs/prompts.py."""
+def test_user_themes_are_of_the_viewings_that_a_context_shows(spark: SparkSession) -> None:
     titles = [
         title("t1", "Mission: Again", ["Drama", "War"]),
         title("t2", "War: The Film", ["Drama"]),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inference.checkpoint import Checkpoint, write_manifest
 from inference.tokens import Context, Tokens
 from schemas.contract import ContractError
-from schemas.words import ANSWER
+from schemas.prompt import ANSWER, history_begins
 from tests.inference_data import SPECIAL, context, make_checkpoint
 
 texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\n- <|>12")), max_size=60)
@@ -51,8 +51,9 @@ def test_a_context_begins_with_beginning_of_text_and_holds_its_text(tokens: Toke
 @given(viewings=st.integers(0, 6), room=st.integers(0, 120))
 def test_a_context_that_is_too_long_loses_its_oldest_viewings(tokens: Tokens, viewings: int, room: int) -> None:
     watched = [f"Film {number} (19{number}0): drama" for number in range(viewings)]
-    whole = tokens.context(context("drama", *watched))
-    candidates = [tokens.context(context("drama", *watched[:kept])).ids for kept in range(viewings + 1)]
+    lines = context("drama", *watched).splitlines(keepends=True)
+    whole = tokens.context("".join(lines))
+    candidates = [tokens.context("".join(lines[:end])).ids for end in range(history_begins(lines), len(lines) + 1)]
     fitting = [ids for ids in candidates if len(ids) <= room]
     assert whole.within(room) == (fitting[-1] if fitting else None)
 

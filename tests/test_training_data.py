@@ -29,7 +29,6 @@ from training.data import (
     prompt_ids,
     tokenized,
 )
-from training.prior import rotated
 from training.settings import Sft
 from training.sft import weighted_examples
 
@@ -73,15 +72,15 @@ def test_loss_is_on_the_answers_token_and_no_row_is_lost(tokens: Tokens) -> None
 
 def test_a_row_that_cannot_be_asked_is_counted(tokens: Tokens) -> None:
     rows = [{**example(0), "weight": 1.0}, {**example(1, options=40), "weight": 1.0}]
-    made = tokenized(rows, tokens, 120, ANSWER_SCHEMA, answer_row(tokens))
+    made = tokenized(rows, tokens, 160, ANSWER_SCHEMA, answer_row(tokens))
     assert (len(made.rows), made.too_long) == (1, 1)
 
 
 def test_where_nothing_can_be_learned_from_it_is_told_why(tokens: Tokens, tmp_path: Path) -> None:
     long: list[Any] = [{**example(1, options=40), "weight": 1.0}]
-    for rows, told in ((long, "all 1 prompts are of more than 120 tokens.*--base"), ([], ".* no play .*serving log")):
+    for rows, told in ((long, "all 1 prompts are of more than 160 tokens.*--base"), ([], ".* no play .*serving log")):
         with pytest.raises(ContractError, match=f"post_training_examples: nothing to learn from: {told}"):
-            tokenized(rows, tokens, 120, ANSWER_SCHEMA, answer_row(tokens))
+            tokenized(rows, tokens, 160, ANSWER_SCHEMA, answer_row(tokens))
     for folder, pairs in (("others", [pair(example(0))]), ("none", [])):
         source = make_source(tmp_path / folder, [example(0)], pairs)
         told = "preference_pairs: no pairs of same_user or never_shown for ds=2026-01-05"
@@ -157,20 +156,6 @@ def test_a_day_without_examples_is_told(tmp_path: Path) -> None:
     make_source(tmp_path, [example(0)])
     with pytest.raises(ContractError, match="no rows for ds=2026-01-06"):
         open_source(str(tmp_path), DS.replace(day=6), [POST_TRAINING_EXAMPLES])
-
-
-@pytest.mark.parametrize(("shift", "order"), [(0, "123"), (1, "231"), (2, "312")])
-def test_a_choice_is_turned_line_by_line(shift: int, order: str) -> None:
-    text = "Title: 1. Film\nAbout: 2. x\n" + "".join(f"{n}. 2. caption {n}\n" for n in (1, 2, 3)) + "Answer: "
-    listed = "".join(f"{place}. 2. caption {n}\n" for place, n in enumerate(order, start=1))
-    assert rotated(text, 3, shift) == f"Title: 1. Film\nAbout: 2. x\n{listed}Answer: "
-
-
-def test_a_text_that_is_no_choice_is_not_turned() -> None:
-    bad: list[Any] = [("1. a\n2. b\nAnswer: ", 3), ("1. a\n2. b\n", 2)]
-    for text, options in bad:
-        with pytest.raises(ValueError, match="not a choice"):
-            rotated(text, options, 1)
 
 
 def test_rows_are_trained_on_in_batches_of_like_length_in_no_order_of_length() -> None:

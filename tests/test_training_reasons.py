@@ -16,7 +16,7 @@ from tests.inference_data import DS, append, context
 from tests.training_data import example, make_source
 from training import grpo, reasoning
 from training.data import IGNORED, Source, Tokenized, open_source, prompt_ids
-from training.reasoning import leading_themes, templated_reason
+from training.reasoning import templated_reason
 from training.settings import Grpo, Reasoning
 from training.stage import Stage, begin
 
@@ -44,7 +44,6 @@ def test_a_reason_tells_what_user_and_artwork_share() -> None:
         "Because this user often watches war, and the artwork plays on war and drama.\n"
     )
     assert "appeals to this user too" in templated_reason(["comedy"], ["war"])
-    assert leading_themes("Choose.\nLeading themes: comedy, war\nWatched:\n") == ["comedy", "war"]
 
 
 def training_rows(base: Checkpoint, source: Source, recipe: Reasoning) -> tuple[Tokenized, Stage]:

@@ -18,8 +18,8 @@ from deltalake import write_deltalake
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.prior import LABEL_PRIOR, LabelPrior, read_prior
 from schemas.contract import ContractError
+from schemas.prompt import ANSWER
 from schemas.tables import POST_TRAINING_EXAMPLES
-from schemas.words import ANSWER
 from tests.inference_data import choice, context, make_checkpoint
 from tests.training_data import example, make_source, pair
 from training import dpo, sft

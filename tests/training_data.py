@@ -38,6 +38,8 @@ def example(number: int, options: int = 4, played: bool = True, **changes: Any) 
         "played": played,
         "play_seconds": 60.0 if played else 0.0,
         "history_titles": 1 + number % 3,
+        "themes": ["drama"],
+        "watched_genres": [["drama"]],
         "signals": [],
     }
     return {**row, **changes}

@@ -54,6 +54,11 @@ class Source:
     def rows(self, table: Table, columns: list[str], wanted: pc.Expression | None = None) -> Iterator[dict[str, Any]]:
         """The day's rows of a table, or all rows of one that has no days."""
         dataset = arrow_dataset(self.opened(table), table)
+        if missing := set(columns) - set(dataset.schema.names):
+            raise ContractError(
+                f"{table.name}: an earlier version of Marquee made it, without {', '.join(sorted(missing))}; run "
+                "the step examples again"
+            )
         if "ds" in table.column_names:
             today = pc.field("ds") == self.ds
             wanted = today if wanted is None else today & wanted

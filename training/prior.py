@@ -7,14 +7,13 @@ option stands once at each number, so what the options are worth adds the same t
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inference.tokens import Tokens
-from schemas.words import ANSWER
+from schemas.prompt import Choice
 from training.data import prompt_ids
 
 if TYPE_CHECKING:
@@ -26,22 +25,6 @@ PROMPTS = 64
 """Prompts for each number of options, about: as many questions as make that many in all their rotations."""
 LEAST_QUESTIONS = 2
 _BATCH = 16
-_NUMBER = re.compile(r"\d+\. ")
-
-
-def rotated(choice: str, options: int, shift: int) -> str:
-    """`choice` with its first `shift` options moved to the end and all numbered anew.
-
-    The options are its last lines but one, each on a line of its own (spark_jobs/prompts.py).
-    """
-    lines = choice.splitlines(keepends=True)
-    head, listed, last = lines[: -options - 1], lines[-options - 1 : -1], lines[-1]
-    numbered = all(line.startswith(f"{place}. ") for place, line in enumerate(listed, start=1))
-    if last != ANSWER or len(listed) != options or not numbered:
-        raise ValueError(f"not a choice of {options} options: {choice!r}")
-    turned = listed[shift:] + listed[:shift]
-    renumbered = [_NUMBER.sub(f"{place}. ", line, count=1) for place, line in enumerate(turned, start=1)]
-    return "".join([*head, *renumbered, last])
 
 
 def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
@@ -69,7 +52,7 @@ def questions_by_options(stage: Stage) -> dict[int, list[tuple[str, str]]]:
 def asked(questions: list[tuple[str, str]], options: int, tokens: Tokens, limit: int) -> list[list[int]]:
     """The questions in all rotations, as token ids; a question that is too long even without history is left out."""
     prompts = [
-        prompt_ids(tokens, context, rotated(choice, options, shift), limit)
+        prompt_ids(tokens, context, Choice.parse(choice).rotated(shift).text, limit)
         for context, choice in questions
         for shift in range(options)
     ]

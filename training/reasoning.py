@@ -18,15 +18,15 @@ import pyarrow.compute as pc
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.events import report
+from schemas.prompt import ANSWER
 from schemas.tables import ARTWORKS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
-from schemas.words import ANSWER, LEADING_THEMES
 from training.data import ANSWER_SCHEMA, EXAMPLE, IGNORED, Source, Tokenized, catalogue_themes, key_of, tokenized
 from training.settings import TEMPLATED, Reasoning
 from training.stage import Stage
 
 TABLES = (POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS)
 """What the recipe reads."""
-_COLUMNS = [*EXAMPLE, "context", "choice", "shown", "played", "artwork_ids"]
+_COLUMNS = [*EXAMPLE, "themes", "context", "choice", "shown", "played", "artwork_ids"]
 
 
 def templated_reason(leading: list[str], themes: list[str]) -> str:
@@ -38,21 +38,18 @@ def templated_reason(leading: list[str], themes: list[str]) -> str:
     return f"Because the artwork appeals to this user too, though it plays on {shows}.\n"
 
 
-def leading_themes(context: str) -> list[str]:
-    """The leading themes that a context names."""
-    for line in context.splitlines():
-        if line.startswith(LEADING_THEMES):
-            return line.removeprefix(LEADING_THEMES).split(", ")
-    return []
-
-
 def templated_reasons(source: Source) -> Callable[[dict[str, Any]], str | None]:
     """Gives an example its templated reason."""
     themes = catalogue_themes(source)
 
     def reason(example: dict[str, Any]) -> str:
+        if example["themes"] is None:
+            raise ContractError(
+                f"{POST_TRAINING_EXAMPLES.name}: the rows for ds={source.ds} have no themes, as an earlier version of "
+                "Marquee made them; run the step examples again"
+            )
         artwork_id = example["artwork_ids"][example["shown"] - 1]
-        return templated_reason(leading_themes(example["context"]), themes.get(artwork_id, []))
+        return templated_reason(example["themes"], themes.get(artwork_id, []))
 
     return reason
 
