@@ -17,12 +17,12 @@ from zlib import crc32
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
+from schemas.words import ANSWER, LEADING_THEMES, VIEWING
 
 from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
 from schemas.contract import Table
 from schemas.tables import ARTWORK_SELECTIONS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
-from schemas.words import ANSWER, LEADING_THEMES, VIEWING
 
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
 WARM_UP_USERS = 4

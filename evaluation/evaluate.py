@@ -9,10 +9,9 @@ tells what the signal is worth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -41,16 +40,15 @@ from evaluation.models import (
 from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
 from evaluation.regression import FOLDS, cross_fitted, fitted, fold_of, predicted
 from evaluation.slices import ALL, with_slices
-from evaluation.true_values import with_true_play
-from examples.truth import FOLDER
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.paths import warehouse_place
 from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
-from spark_jobs.examples import HELD_OUT, first_of_splits
+from spark_jobs.splits import HELD_OUT, first_of_splits
 from spark_jobs.warehouse import Warehouse
 
 _GROUP = ("policy", "slice_by", "slice")
+type_true_play = Callable[[DataFrame], DataFrame]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class Evaluation:
     candidate: str
     reference: str
     models: tuple[str, ...]
-    with_truth: bool
+    true_play: type_true_play | None = None
+    """Adds true_play, the true probability of a play, to (user_id, artwork_id); None where it is not known."""
     beside: tuple[Beside, ...] = ()
     against: tuple[str, ...] = ()
     """Policies that differences are printed to, besides `reference`."""
@@ -118,8 +117,8 @@ def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFr
     scored = cross_fitted(matched.where(F.col("option") == F.col("shown") - 1), matched, "q")
     scored = predicted(learnt, with_crossed(scored, len(themes)), "bandit")
     names = ["q", "play_rate", "bandit"]
-    if evaluation.with_truth:
-        scored = with_true_play(scored, evaluation.warehouse.settings.warehouse.rstrip("/"))
+    if evaluation.true_play is not None:
+        scored = evaluation.true_play(scored)
         names.append("true_play")
     known_whole = F.size("q") == F.size("artwork_ids")  # not so where an artwork has left the catalogue
     return log.join(gathered(scored, *names), list(KEY), how="inner").where(known_whole)
@@ -172,7 +171,7 @@ def evaluate(evaluation: Evaluation) -> None:
     sums = user_sums(
         rows.select("*", F.inline("slices")).drop("slices"),
         _GROUP,
-        {**ESTIMATORS, truth.__name__: truth} if evaluation.with_truth else ESTIMATORS,
+        ESTIMATORS if evaluation.true_play is None else {**ESTIMATORS, truth.__name__: truth},
     ).persist(StorageLevel.MEMORY_AND_DISK)
     found = (
         estimates(sums, _GROUP, evaluation.reference)
@@ -232,14 +231,14 @@ def evaluate_models(
     models: Sequence[str] = (),
     beside: Sequence[str] = (),
     against: Sequence[str] = (),
+    true_play: type_true_play | None = None,
 ) -> None:
-    """Evaluate `candidate` beside `models`, with true values where the warehouse is a sample's. Each is a version or a
+    """Evaluate `candidate` beside `models`, with true values where `true_play` knows them. Each is a version or a
     checkpoint's folder; `beside` are `MODEL in WAREHOUSE`, `against` further policies to print differences to.
     """
     version = version_of(candidate)
     reference = champion_version(champion, warehouse.settings)
     others = [version_of(name) for name in (reference, *models) if name not in (LOGGING, *BASELINES)]
-    with_truth = Path(warehouse.settings.warehouse, FOLDER).is_dir()
     places = [_model_and_warehouse(each) for each in beside]
     elsewhere = tuple(
         Beside(warehouse.settings.model_copy(update={"warehouse": folder}), version_of(model))
@@ -256,7 +255,7 @@ def evaluate_models(
     }
     references = tuple(named.get(name) or version_of(name) for name in against)
     all_models = tuple(dict.fromkeys([version, *others]))
-    evaluation = Evaluation(warehouse, ds, version, reference, all_models, with_truth, elsewhere, references)
+    evaluation = Evaluation(warehouse, ds, version, reference, all_models, true_play, elsewhere, references)
     if unknown := set(references) - {LOGGING, *target_columns(evaluation)}:
         raise ContractError(
             f"--against {', '.join(sorted(unknown))}: not among the policies that are evaluated; add --model for it"

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.tables import IMPRESSIONS
-from spark_jobs.examples import HELD_OUT, TRAINING
+from spark_jobs.splits import HELD_OUT, TRAINING
 
 KEY = IMPRESSIONS.key
 """What names an impression."""

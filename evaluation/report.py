@@ -20,7 +20,7 @@ from evaluation.policies import BASELINES, LOGGING
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
-from spark_jobs.examples import HELD_OUT, first_of_splits
+from spark_jobs.splits import HELD_OUT, first_of_splits
 from spark_jobs.warehouse import Warehouse
 
 

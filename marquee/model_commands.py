@@ -80,11 +80,13 @@ def evaluate(
 ) -> None:
     """Estimate what policies are worth on held-out impressions."""
     from evaluation.evaluate import evaluate_models
+    from examples.true_values import true_play_of
     from spark_jobs.warehouse import open_warehouse
 
     configured(warehouse)
     with open_warehouse("marquee evaluate") as opened:
-        evaluate_models(opened, ds, candidate, champion, model, beside, against)
+        true_play = true_play_of(opened.settings.warehouse)
+        evaluate_models(opened, ds, candidate, champion, model, beside, against, true_play)
 
 
 def report(

@@ -51,7 +51,7 @@ def movielens(
 
 def value(ds: Ds, warehouse: Warehouse = None) -> None:
     """Compare a night's choices with the sample's truth: the mean true probability of a play."""
-    from evaluation.sample_value import report
+    from examples.sample_value import report
 
     print(report(configured(warehouse), ds))
 

@@ -10,8 +10,8 @@ from schemas.events import report
 from schemas.settings import Settings
 from schemas.tables import WANTED_PAIRS
 from spark_jobs.factors import Factors, fitted, viewed_pairs
+from spark_jobs.inputs import good_artworks, good_candidates, good_history
 from spark_jobs.taste import TASTE_GROUP, fit_day, keep_groups
-from spark_jobs.validate import good_artworks, good_candidates, good_history
 from spark_jobs.warehouse import Night, bucket
 
 

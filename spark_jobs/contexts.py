@@ -8,7 +8,6 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.settings import Settings
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -18,72 +17,22 @@ from schemas.tables import (
     WANTED_PAIRS,
 )
 from spark_jobs.hashing import choice_hash
-from spark_jobs.policy import explores
+from spark_jobs.inputs import NO_BUCKET, good_artworks, good_history, good_titles
+from spark_jobs.pairs import (
+    CARRIED,
+    NO_ARTWORK,
+    ONLY_CHOICE,
+    TO_SCORE,
+    UNIFORM,
+    pairs_by_kind,
+    title_options,
+    with_carried,
+)
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.published import published_before
 from spark_jobs.signals import PLAY_RATE, with_band
 from spark_jobs.taste import TASTE_GROUP, with_taste_group
-from spark_jobs.validate import NO_BUCKET, good_artworks, good_history, good_titles
 from spark_jobs.warehouse import Night
-
-# Why a wanted pair is, or is not, asked of the model.
-TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK = (
-    "to_score",
-    "carried",
-    "only_choice",
-    "uniform",
-    "no_active_artwork",
-)
-
-
-def title_options(choices: DataFrame) -> DataFrame:
-    """title_id, artwork_ids, choice_hashes (by ordering): one row per title of `title_choices`."""
-    hashes = F.array_sort(F.collect_list(F.struct("ordering", "choice_hash")))
-    return choices.groupBy("title_id").agg(
-        F.min_by("artwork_ids", "ordering").alias("artwork_ids"),
-        F.transform(hashes, lambda item: item["choice_hash"]).alias("choice_hashes"),
-    )
-
-
-def sorted_pairs(wanted: DataFrame, options: DataFrame, settings: Settings) -> DataFrame:
-    """bucket, user_id, title_id, rank, artwork_ids, choice_hashes, kind: every wanted pair and how it is decided.
-
-    `kind` is to_score for what needs a model; `unchanged_aside` then tells which of those are carried.
-    """
-    size = F.coalesce(F.size("artwork_ids"), F.lit(0))
-    kind = (
-        F.when(size == 0, NO_ARTWORK)
-        .when(size == 1, ONLY_CHOICE)
-        .when(explores(F.col("user_id"), settings), UNIFORM)
-        .otherwise(TO_SCORE)
-    )
-    return (
-        wanted.select("bucket", "user_id", F.posexplode("title_ids").alias("rank", "title_id"))
-        .join(options, "title_id", how="left")
-        .withColumn("kind", kind)
-    )
-
-
-def unchanged_aside(pairs: DataFrame, contexts: DataFrame, published: DataFrame, model_version: str) -> DataFrame:
-    """`pairs` with ordering and prompt_hash; those whose prompt is the one that was published become `carried`.
-
-    The ordering depends on the pair alone, so that no artwork owes its place to chance of the night.
-    """
-    asked = F.col("kind") == TO_SCORE
-    ordering = F.pmod(F.xxhash64("user_id", "title_id"), F.size("choice_hashes")).cast("int")
-    prompt_hash = F.xxhash64("context_hash", F.get("choice_hashes", F.col("ordering")), F.lit(model_version))
-    hashes = contexts.select("user_id", F.xxhash64("context").alias("context_hash"))
-    before = published.select("user_id", "title_id", F.col("prompt_hash").alias("published_hash"))
-    return (
-        pairs.join(hashes, "user_id", how="left")
-        .withColumn("ordering", F.when(asked, ordering))
-        .withColumn("prompt_hash", F.when(asked, prompt_hash))
-        .join(before, ["user_id", "title_id"], how="left")
-        .withColumn(
-            "kind", F.when(asked & (F.col("prompt_hash") == F.col("published_hash")), CARRIED).otherwise(F.col("kind"))
-        )
-        .drop("context_hash", "published_hash")
-    )
 
 
 def contexts_to_score(pairs: DataFrame, contexts: DataFrame, ds: date) -> DataFrame:
@@ -134,8 +83,8 @@ def contexts(night: Night) -> None:
             StorageLevel.MEMORY_AND_DISK
         )
         published = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)
-        pairs = sorted_pairs(wanted, title_options(night.tonight(TITLE_CHOICES)), settings)
-        pairs = unchanged_aside(pairs, texts, published, model_version).persist(StorageLevel.MEMORY_AND_DISK)
+        pairs = pairs_by_kind(wanted, title_options(night.tonight(TITLE_CHOICES)), settings)
+        pairs = with_carried(pairs, texts, published, model_version).persist(StorageLevel.MEMORY_AND_DISK)
         rows = contexts_to_score(pairs, texts, night.ds)
         night.replace(USER_CONTEXTS, rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id"))
         night.replace(REJECTED_ROWS, pairs_without_artwork(pairs, night.ds).coalesce(1), step="contexts")

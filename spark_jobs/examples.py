@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
@@ -24,25 +24,25 @@ from schemas.tables import (
     VIEWING_HISTORY,
 )
 from spark_jobs.hashing import list_hash
+from spark_jobs.inputs import (
+    check_present,
+    check_share,
+    good_impressions,
+    good_titles,
+    known_artworks,
+    night_rows,
+    obeying,
+    with_broken_rule,
+)
 from spark_jobs.policy import place_in_draw
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.questions import QUESTIONS, write_questions
 from spark_jobs.signals import with_bands
+from spark_jobs.splits import HELD_OUT, TRAINING, first_of_splits, sample_place, split
 from spark_jobs.taste import with_taste_groups
-from spark_jobs.validate import (
-    check_present,
-    check_share,
-    good_impressions,
-    good_titles,
-    judged,
-    known_artworks,
-    night_rows,
-    obeying,
-)
 from spark_jobs.warehouse import Night, Warehouse
 
-TRAINING, HELD_OUT = "training", "held_out"
 # What becomes of an impression.
 USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
     "usable",
@@ -51,14 +51,6 @@ USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
     "too_many_artworks",
     "unknown_artwork",
 )
-
-_MILLION = 1_000_000
-
-
-def split(user_id: Column, settings: Settings) -> Column:
-    """`training` or `held_out`. A hash of the user alone, so that no further data moves a user."""
-    place = F.pmod(F.xxhash64(user_id, F.lit("split")), F.lit(_MILLION))
-    return F.when(place < settings.held_out_share * _MILLION, HELD_OUT).otherwise(TRAINING)
 
 
 def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
@@ -106,20 +98,6 @@ def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
     ordering = F.pmod(F.xxhash64("user_id", "choice_key"), F.size("eligible")).cast("int")
     rows = usable.withColumn("split", split(F.col("user_id"), settings)).withColumn("ordering", ordering)
     return first_of_splits(rows, settings)
-
-
-def first_of_splits(rows: DataFrame, settings: Settings) -> DataFrame:
-    """At most as many `rows` of each split as set, by the hash of user and title."""
-    limits = {TRAINING: settings.training_examples, HELD_OUT: settings.held_out_examples}
-    parts = [
-        rows.where(F.col("split") == name).orderBy(_place(), "user_id", "title_id", "shown_at").limit(limit)
-        for name, limit in limits.items()
-    ]
-    return parts[0].unionByName(parts[1])
-
-
-def _place() -> Column:
-    return F.xxhash64("user_id", "title_id", F.lit("sample"))
 
 
 def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
@@ -198,7 +176,7 @@ def check_impressions(night: Night) -> dict[str, int]:
             "learns from nothing else; let serving log what it shows (docs/reading.md)"
         )
     rows = night_rows(IMPRESSIONS, night.input(IMPRESSIONS), night.ds, night.settings)
-    rules = judged(IMPRESSIONS, rows, {}, night.ds).groupBy("rule").count().collect()
+    rules = with_broken_rule(IMPRESSIONS, rows, {}, night.ds).groupBy("rule").count().collect()
     found = {row["rule"]: row["count"] for row in rules}
     total = sum(found.values())
     broken = {rule: count for rule, count in found.items() if rule is not None}
@@ -248,7 +226,7 @@ def examples(night: Night) -> None:
         made = make_examples(night)
         counts.update(made.counts)
         # In an order by hash, so that the first so many are a fair sample.
-        in_order = made.rows.repartition("split").sortWithinPartitions(_place(), *POST_TRAINING_EXAMPLES.key)
+        in_order = made.rows.repartition("split").sortWithinPartitions(sample_place(), *POST_TRAINING_EXAMPLES.key)
         night.replace(POST_TRAINING_EXAMPLES, in_order)
         training = made.rows.where(F.col("split") == TRAINING)
         night.replace(PREFERENCE_PAIRS, preference_pairs(training, night.ds).coalesce(1))

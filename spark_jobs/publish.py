@@ -21,11 +21,11 @@ from schemas.tables import (
     TITLE_DEFAULTS,
     WANTED_PAIRS,
 )
-from spark_jobs.contexts import ONLY_CHOICE, UNIFORM, sorted_pairs, title_options
 from spark_jobs.hashing import row_hash
+from spark_jobs.inputs import good_artworks, good_impressions, good_titles, known_artworks
+from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
 from spark_jobs.policy import drawn, explored, ranked, scored_options, uniform
 from spark_jobs.published import REMOVED, published_before
-from spark_jobs.validate import good_artworks, good_impressions, good_titles, known_artworks
 from spark_jobs.warehouse import Night
 
 KEY = ["user_id", "title_id"]
@@ -270,7 +270,7 @@ def publish(night: Night) -> None:
 
     with night.step("publish") as counts:
         options = title_options(night.tonight(TITLE_CHOICES))
-        pairs = sorted_pairs(night.tonight(WANTED_PAIRS), options, night.settings)
+        pairs = pairs_by_kind(night.tonight(WANTED_PAIRS), options, night.settings)
         before = published_before(now(ARTWORK_SELECTIONS), now(ARTWORK_SELECTION_LOG), night.ds)
         after = state_after(decide(night, pairs, options, before), before, night.ds).persist(
             StorageLevel.MEMORY_AND_DISK

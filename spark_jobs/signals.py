@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 from schemas.settings import Settings
 from schemas.tables import IMPRESSIONS
 from spark_jobs.hashing import list_hash
+from spark_jobs.inputs import with_broken_rule
 from spark_jobs.policy import place_in_draw
-from spark_jobs.validate import judged
 from spark_jobs.warehouse import Night
 
 PLAY_RATE = "play_rate"
@@ -33,7 +33,7 @@ def plays_up_to(night: Night, days: int) -> DataFrame:
     # An epoch more, so that what looks like a draw's first impression is it.
     oldest = F.date_sub(F.lit(night.ds), days + night.settings.epoch_days)
     logged = night.input(IMPRESSIONS).where(F.col("ds").between(oldest, F.lit(night.ds)))
-    good = judged(IMPRESSIONS, logged, {}, night.ds).where(F.col("rule").isNull())
+    good = with_broken_rule(IMPRESSIONS, logged, {}, night.ds).where(F.col("rule").isNull())
     return daily_plays(good, night.settings)
 
 

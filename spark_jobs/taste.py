@@ -25,8 +25,8 @@ from pyspark.sql import functions as F
 from schemas.settings import Settings
 from schemas.tables import TASTE_GROUPS
 from spark_jobs.factors import Factors, fitted, viewed_pairs
+from spark_jobs.inputs import good_artworks, good_history, good_titles
 from spark_jobs.prompts import title_lines
-from spark_jobs.validate import good_artworks, good_history, good_titles
 from spark_jobs.warehouse import Night
 
 TASTE_GROUP = "taste_group"

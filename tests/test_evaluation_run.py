@@ -24,6 +24,7 @@ from evaluation.plots import Span, curves, spans
 from evaluation.report import read_page
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
+from examples.true_values import true_play_of
 from examples.truth import Truth, read_truth
 from inference.orders import averaged
 from schemas.contract import ContractError, Table
@@ -131,7 +132,14 @@ def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
 def evaluation(warehouse: Warehouse, reference: str = "logging") -> Evaluation:
     beside = Beside(Settings(warehouse=f"{warehouse.settings.warehouse}/plain"), BAD)
     return Evaluation(
-        warehouse, LAST_DAY, GOOD, reference, (GOOD, BAD), with_truth=True, beside=(beside,), against=("bandit",)
+        warehouse,
+        LAST_DAY,
+        GOOD,
+        reference,
+        (GOOD, BAD),
+        true_play=true_play_of(warehouse.settings.warehouse),
+        beside=(beside,),
+        against=("bandit",),
     )
 
 
@@ -215,7 +223,7 @@ def test_a_log_that_no_regression_can_be_fitted_on_is_refused(
     spark: SparkSession, tmp_path: Path, splits: dict[str, str], said: str
 ) -> None:
     write(tmp_path, POST_TRAINING_EXAMPLES, [example(1, user_id=user, split=split) for user, split in splits.items()])
-    small = Evaluation(Warehouse(spark, Settings(warehouse=str(tmp_path))), DS, GOOD, "logging", (GOOD,), False)
+    small = Evaluation(Warehouse(spark, Settings(warehouse=str(tmp_path))), DS, GOOD, "logging", (GOOD,))
     with pytest.raises(ContractError, match=f"post_training_examples: {said}.* for ds={DS}"):
         small.examples()
 

@@ -23,9 +23,10 @@ from schemas.tables import (
     TITLE_CHOICES,
     USER_CONTEXTS,
 )
-from spark_jobs.examples import examples, make_examples, questions_warehouse, split
+from spark_jobs.examples import examples, make_examples, questions_warehouse
 from spark_jobs.policy import epoch
 from spark_jobs.preferences import preference_pairs, weighted
+from spark_jobs.splits import split
 from spark_jobs.warehouse import Night
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 

@@ -94,6 +94,25 @@ def test_only_spark_jobs_evaluation_and_examples_need_spark() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in importers} <= {"spark_jobs", "evaluation", "examples"}
 
 
+PRODUCT = ("schemas", "scheduling", "spark_jobs", "inference", "training", "evaluation", "serving")
+STEPS = {"validate", "candidates", "contexts", "audit", "publish", "examples", "maintain"}
+
+
+@pytest.mark.parametrize(
+    "path", modules("spark_jobs", "evaluation"), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_steps_are_imported_by_no_other_part(path: Path) -> None:
+    """What several share has a module of its own, named for what it holds."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
+    assert not {f"spark_jobs.{step}" for step in STEPS} & {str(node.module) for node in nodes}
+
+
+@pytest.mark.parametrize("path", modules(*PRODUCT), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_product_imports_no_samples_measurements_or_commands(path: Path) -> None:
+    """A sample's truth is handed to an evaluation; commands call the product, not the other way round."""
+    assert not imported_anywhere(path) & {"examples", "benchmarks", "marquee", "tests"}
+
+
 @pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
 def test_a_dag_file_parses_without_spark_and_vllm(path: Path) -> None:
     """In a Python of its own, where importing any of the heavy packages raises ImportError."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from evaluation.sample_value import POLICIES, Values, rule_scores, sample_values, shown_theme_counts, table, together
+from examples.sample_value import POLICIES, Values, rule_scores, sample_values, shown_theme_counts, table, together
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.truth import Truth, read_truth

@@ -14,7 +14,7 @@ from pyspark.sql.types import IntegerType
 from schemas.contract import ContractError, Table, array
 from schemas.settings import Settings
 from schemas.tables import ARTWORKS, IMPRESSIONS, INPUTS, TITLE_CANDIDATES, TITLES, VIEWING_HISTORY
-from spark_jobs.validate import check_columns, judged, night_rows, rejected
+from spark_jobs.inputs import check_columns, night_rows, rejected, with_broken_rule
 from tests.night_data import DAY, artwork, nullable, title, viewing
 
 
@@ -39,7 +39,7 @@ def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known:
         [(*row, place) for place, row in enumerate(rows)], nullable(table).add("place", IntegerType())
     )
     referred = {"title_id": spark.createDataFrame([(known,)], "title_id string")} if table.references else {}
-    return [row["rule"] for row in judged(table, frame, referred, DAY).orderBy("place").collect()]
+    return [row["rule"] for row in with_broken_rule(table, frame, referred, DAY).orderBy("place").collect()]
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_text_that_is_not_utf8_is_rejected_wherever_it_stands(spark: SparkSessio
         column.name: F.array(F.lit("a"), F.expr(NO_TEXT)) for column in table.columns if column.type == array("string")
     }
     assert spoiled
-    assert judged(table, frame, referred, DAY).collect()[0]["rule"] is None
+    assert with_broken_rule(table, frame, referred, DAY).collect()[0]["rule"] is None
     for name, value in spoiled.items():
-        bad = judged(table, frame.withColumn(name, value), referred, DAY)
+        bad = with_broken_rule(table, frame.withColumn(name, value), referred, DAY)
         assert bad.collect()[0]["rule"] == "not_utf8", name
         # The rejected row itself can be read by everybody.
         kept = rejected(table, bad, DAY, "validate").select("row", F.expr("is_valid_utf8(row)").alias("valid"))
@@ -137,7 +137,7 @@ def test_a_row_without_a_date_is_rejected_every_night(
     """No night's partition holds it, and nothing may vanish."""
     kept = night_rows(table, spark.createDataFrame([row], nullable(table)), DAY, Settings())
     referred = {"title_id": spark.createDataFrame([("t",)], "title_id string")} if table.references else {}
-    assert [found["rule"] for found in judged(table, kept, referred, DAY).collect()] == [rule]
+    assert [found["rule"] for found in with_broken_rule(table, kept, referred, DAY).collect()] == [rule]
 
 
 def test_which_of_two_rows_with_one_key_stays_is_told_by_their_nulls_too(spark: SparkSession) -> None:
@@ -146,7 +146,7 @@ def test_which_of_two_rows_with_one_key_stays_is_told_by_their_nulls_too(spark: 
     stayed = []
     for order in (rows, rows[::-1]):
         frame = spark.createDataFrame(order, nullable(TITLES)).coalesce(1)
-        stayed.append(judged(TITLES, frame, {}, DAY).where("rule is null").collect())
+        stayed.append(with_broken_rule(TITLES, frame, {}, DAY).where("rule is null").collect())
     assert stayed[0] == stayed[1]
 
 
@@ -184,6 +184,6 @@ def test_further_columns_are_let_be(spark: SparkSession) -> None:
 
 def test_a_rejected_row_is_kept_whole(spark: SparkSession) -> None:
     frame = spark.createDataFrame([viewing("u", "t", completion=7.0)], nullable(VIEWING_HISTORY))
-    row = rejected(VIEWING_HISTORY, judged(VIEWING_HISTORY, frame, {}, DAY), DAY, "validate").collect()[0]
+    row = rejected(VIEWING_HISTORY, with_broken_rule(VIEWING_HISTORY, frame, {}, DAY), DAY, "validate").collect()[0]
     assert (row["source_table"], row["rule"]) == ("viewing_history", "completion_out_of_range")
     assert json.loads(row["row"])["completion"] == 7.0

@@ -11,13 +11,14 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from schemas.words import ANSWER
+
 from benchmarks.peers.job import Job, Scored
 from benchmarks.peers.marquee import scoring
 from benchmarks.peers.title_by_title import title_by_title
 from inference.engine import Engine
 from inference.questions import Choice, Choices, Question, Rejected
 from inference.tokens import Tokens
-from schemas.words import ANSWER
 
 
 def start(job: Job) -> Callable[[date], Scored]:

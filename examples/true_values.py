@@ -1,6 +1,10 @@
-"""The truth of a sample service, as Spark reads it. No job but an evaluation may."""
+"""The truth of a sample service, as Spark reads it. It is handed to evaluations; no other job may read it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -8,6 +12,11 @@ from pyspark.sql import functions as F
 from evaluation.log import dot
 from examples.truth import APPEAL, BASE, FOLDER, STYLE, TASTE
 from schemas.contract import ContractError
+
+
+def true_play_of(warehouse: str) -> Callable[[DataFrame], DataFrame] | None:
+    """`with_true_play` of a warehouse; None for one that is no sample's."""
+    return partial(with_true_play, warehouse=warehouse) if Path(warehouse, FOLDER).is_dir() else None
 
 
 def with_true_play(options: DataFrame, warehouse: str) -> DataFrame:
