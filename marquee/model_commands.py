@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from marquee.command import Command, application
+from marquee.night_commands import run_here
 from marquee.options import Ds, LatestDs, Warehouse, configured, folder
 from schemas.settings import SIGNALS
 from training.settings import RECIPES, Common
@@ -21,7 +22,6 @@ ModelFolder = Annotated[Path, typer.Argument(parser=folder, metavar="FOLDER", he
 
 def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
     """Train a model on what users played, judge it, and promote it if it is better: Airflow's DAG, on this machine."""
-    from scheduling.local import run_dag
     from schemas.store import last_day
     from training.registry import Registry
 
@@ -29,7 +29,7 @@ def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
     day = ds or last_day(config.warehouse)
     # A wrong registry is found before hours of training.
     registry = Registry(config.registry)
-    run_dag("artwork_post_training", day)
+    run_here("artwork_post_training", day)
     print(registry.describe())
     print(f"The page on the candidate: {config.checkpoints}/{day}/dpo/report.html")
 

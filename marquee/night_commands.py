@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import date
 from importlib import import_module
@@ -14,6 +15,7 @@ from marquee.command import Command, application
 from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, parser
 from schemas.arguments import night_date, place
 from schemas.paths import is_uri
+from schemas.settings import PREFIX
 
 type_service = Literal["simulated", "movielens"]
 STEPS = {
@@ -42,7 +44,6 @@ def night(
 ) -> None:
     """Make one night on this machine: a sample where there are no tables, Airflow's DAG, and what it did."""
     from examples.sample import fill_once
-    from scheduling.local import run_dag
     from schemas.store import last_day
     from serving.console import wide_console
     from serving.lookup import lookup_table
@@ -53,9 +54,23 @@ def night(
     if not is_uri(config.warehouse):
         fill_once(config.warehouse, service, movielens)
     day = ds or last_day(config.warehouse)
-    run_dag("artwork_nightly", day)
+    run_here("artwork_nightly", day)
     wide_console().print(summary_tables(config.warehouse, day))
     wide_console().print(lookup_table(config.warehouse, user, None))
+
+
+def run_here(dag: str, ds: date) -> None:
+    """Run a DAG on this machine, its Spark steps in one driver where Spark is local."""
+    from scheduling.local import airflow_home, has_local_spark, log_of, run_dag
+    from spark_jobs.session import shared_driver
+
+    env = airflow_home()
+    if not has_local_spark(env):
+        run_dag(dag, ds, env)
+        return
+    os.environ.update(env)
+    with shared_driver(log_of(env, "spark-driver")) as driver:
+        run_dag(dag, ds, {**env, f"{PREFIX}SPARK_DRIVER": driver})
 
 
 def score(

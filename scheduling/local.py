@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import version
@@ -61,14 +61,28 @@ def airflow_home() -> dict[str, str]:
     return env
 
 
-def run_dag(dag: str, ds: date) -> None:
-    """Run a DAG for a day in one process (`airflow dags test`), printing what its steps report.
+def log_of(env: Mapping[str, str], name: str) -> Path:
+    """Where the output of what runs here is kept."""
+    log = Path(env["AIRFLOW_HOME"], "logs", f"{name}.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log
+
+
+def has_local_spark(env: Mapping[str, str]) -> bool:
+    """Whether the connection spark_default of an environment is Spark in the driver's own process."""
+    try:
+        return str(json.loads(env.get("AIRFLOW_CONN_SPARK_DEFAULT", ""))["host"]).startswith("local")
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
+    """Run a DAG for a day in one process (`airflow dags test`) in an environment that `airflow_home` made, printing
+    what its steps report.
 
     Raises RunError where a task failed.
     """
-    env = airflow_home()
-    log = Path(env["AIRFLOW_HOME"], "logs", f"{dag}-{ds}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = log_of(env, f"{dag}-{ds}")
     print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; the whole log is {log}", flush=True)
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
@@ -161,8 +175,7 @@ def backfill(first: date, last: date, again: bool, at_once: int) -> None:
     if last < first:
         raise ContractError(f"the last night, {last}, is before the first, {first}")
     env = airflow_home()
-    log = Path(env["AIRFLOW_HOME"], "logs", f"backfill-{first}-{last}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = log_of(env, f"backfill-{first}-{last}")
     options = {
         "--dag-id": "artwork_nightly",
         "--from-date": str(first),

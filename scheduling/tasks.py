@@ -54,8 +54,20 @@ def spark_task(
     pool: str = "default_pool",
     outlets: Sequence[Asset] = (),
     timeout: timedelta = timedelta(hours=3),
-) -> SparkSubmitOperator:
-    """`marquee` with `arguments`, by spark-submit and the connection spark_default."""
+) -> SparkSubmitOperator | BashOperator:
+    """`marquee` with `arguments`, by spark-submit and the connection spark_default; on one machine whose steps share a
+    driver, in a process that attaches to it.
+    """
+    if settings().spark_driver:
+        return BashOperator(
+            task_id=task_id,
+            bash_command=marquee_command(*arguments),
+            pool=pool,
+            outlets=outlets,
+            cwd=OWN_PROCESS["cwd"],
+            skip_on_exit_code=OWN_PROCESS["skip_on_exit_code"],
+            execution_timeout=timeout,
+        )
     return SparkSubmitOperator(
         task_id=task_id,
         name=f"marquee {task_id} {DS}",
@@ -70,7 +82,9 @@ def spark_task(
     )
 
 
-def spark_step(step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()) -> SparkSubmitOperator:
+def spark_step(
+    step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()
+) -> SparkSubmitOperator | BashOperator:
     """One step of spark_jobs."""
     return spark_task(step, ["step", step, "--ds", DS], pool, outlets)
 

@@ -187,6 +187,11 @@ class Settings(BaseSettings):
         None, description="file to which commands append what they report, a JSON object a line (schemas/events.py)"
     )
     spark_packages: str = Field("io.delta:delta-spark_4.2_2.13:4.4.0", description="JARs that spark-submit fetches")
+    spark_driver: str | None = Field(
+        None,
+        description="PORT:SECRET of a Spark driver on this machine that the Spark steps share, one after the other, "
+        "instead of starting one each; `marquee night` sets it",
+    )
     retention_days: int = Field(
         30,
         ge=7,
@@ -204,6 +209,13 @@ class Settings(BaseSettings):
                 value.encode()
             except UnicodeEncodeError:
                 raise ValueError("expected text in UTF-8") from None
+        return value
+
+    @field_validator("spark_driver", mode="after")
+    @classmethod
+    def _port_and_secret(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\d{1,5}:[^:\s]+", value):
+            raise ValueError("expected PORT:SECRET, as `marquee night` sets it")
         return value
 
     # A night's tasks run in folders of their own: what is relative would be elsewhere in each.

@@ -34,7 +34,7 @@ PACKAGES = (
     "peft",
     "mlflow",
 )
-_SECRETS = {"salt"}
+_SECRETS = {"salt", "spark_driver"}
 
 
 def doctor_table(release: str, config: Settings, model: Callable[[Settings], str]) -> tuple[Table, bool]:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from schemas.settings import settings
@@ -12,8 +20,8 @@ CONFIGURATION = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.autoBroadcastJoinThreshold": "64MB",
-    # A plan as text, which Spark's listeners are told, has in it those of all frames that were kept on the way, each
-    # time one is used: hundreds of MB for the step examples, and a driver out of memory.
+    # Spark sends its listeners each plan as text, repeating the plans of all cached frames: hundreds of MB for the step
+    # examples, and a driver out of memory.
     "spark.sql.maxPlanStringLength": "10000",
 }
 
@@ -25,6 +33,49 @@ def spark_session(app_name: str, **configuration: str) -> SparkSession:
     options = {"spark.jars.packages": settings().spark_packages, **CONFIGURATION, **configuration}
     for key, value in options.items():
         builder = builder.config(key, value)
+    if settings().spark_driver:
+        _attach(app_name, options)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
     return session
+
+
+@contextmanager
+def shared_driver(log: Path) -> Iterator[str]:
+    """A JVM for the Spark steps that the processes of the block start on this machine, one after the other: the value
+    of the setting `spark_driver`. It has Delta loaded and compiled from the second step on. It prints to `log`, and
+    ends with the block, or with this process.
+    """
+    conf = SparkConf(loadDefaults=False)
+    conf.set("spark.jars.packages", settings().spark_packages)
+    conf.set("spark.ui.showConsoleProgress", "false")
+    with log.open("w") as kept:
+        gateway = launch_gateway(conf, {"stdout": kept, "stderr": kept})
+        parameters = gateway.gateway_parameters
+        try:
+            yield f"{parameters.port}:{parameters.auth_token}"
+        finally:
+            gateway.shutdown()
+            gateway.proc.stdin.close()
+            gateway.proc.wait()
+
+
+def _attach(app_name: str, options: dict[str, str]) -> None:
+    """Make a Spark context in the shared driver. A driver that has died is done without: the process starts its own."""
+    port, _, secret = str(settings().spark_driver).partition(":")
+    os.environ |= {"PYSPARK_GATEWAY_PORT": port, "PYSPARK_GATEWAY_SECRET": secret}
+    try:
+        gateway = launch_gateway(SparkConf(loadDefaults=False))
+        # Delta keeps what it read of each table as frames of the context that read it.
+        gateway.jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    except (Py4JNetworkError, OSError):
+        del os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"]
+        return
+    conf = SparkConf(_jvm=gateway.jvm).setAppName(app_name).setAll(list(options.items()))
+    conf.setIfMissing("spark.master", "local[*]")
+    try:
+        SparkContext(conf=conf, gateway=gateway)
+    except Py4JJavaError:
+        # A step that was killed left its context, and what that was doing, behind.
+        gateway.jvm.org.apache.spark.SparkContext.getOrCreate().stop()
+        SparkContext(conf=conf, gateway=gateway)

@@ -51,7 +51,7 @@ def test_a_run_shows_what_its_steps_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(tmp_path, run_of("exit 0"), monkeypatch)
-    local.run_dag("artwork_nightly", DS)
+    local.run_dag("artwork_nightly", DS, local.airflow_home())
     shown = [" ".join(line.split()[-5:]) for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert shown[-5:-1] == [shown[-5], "2.0 s, titles [b]3[/b]", shown[-3], "scored 10 of 20 pairs"]
     assert (shown[-5].split()[-1], shown[-3].split()[-1]) == ("validate", "score")
@@ -65,7 +65,7 @@ def test_a_run_that_fails_shows_the_steps_own_sentence(
     failed = event(event="failed", command="marquee score", message="titles: there is no Delta table")
     install(tmp_path, run_of(f"{failed}exit 1"), monkeypatch)
     with pytest.raises(RunError, match=r"artwork_nightly of 2026-01-14 failed; the whole log is .*01-14\.log\.$"):
-        local.run_dag("artwork_nightly", DS)
+        local.run_dag("artwork_nightly", DS, local.airflow_home())
     assert "score failed\n          titles: there is no Delta table\n" in capsys.readouterr().out
 
 
@@ -74,7 +74,7 @@ def test_a_run_that_ends_without_a_sentence_shows_the_logs_last_line(
 ) -> None:
     install(tmp_path, run_of("echo 'Killed'; exit 1"), monkeypatch)
     with pytest.raises(RunError, match="Its last line: Killed"):
-        local.run_dag("artwork_nightly", DS)
+        local.run_dag("artwork_nightly", DS, local.airflow_home())
 
 
 def test_airflows_home_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +124,17 @@ def test_the_environment_is_that_of_the_script() -> None:
     found = local.environment()
     assert found["AIRFLOW_HOME"] == str(local.ROOT / ".airflow")
     assert found["PATH"].split(":")[0] == str(local.ROOT / ".venv/bin")
+
+
+@pytest.mark.parametrize(
+    ("connection", "local_spark"),
+    [
+        ('{"conn_type": "spark", "host": "local[*]"}', True),
+        ('{"conn_type": "spark", "host": "spark://127.0.0.1", "port": 7077}', False),
+        ("spark://host:7077", False),
+        (None, False),
+    ],
+)
+def test_only_spark_in_this_process_is_shared(connection: str | None, local_spark: bool) -> None:
+    env = {} if connection is None else {"AIRFLOW_CONN_SPARK_DEFAULT": connection}
+    assert local.has_local_spark(env) is local_spark
