@@ -52,16 +52,16 @@ def start(job: Job) -> Callable[[date], Scored]:
     )
     labels = job.labels
 
-    def asked(row: dict[str, Any]) -> dict[str, Any]:
+    def request(row: dict[str, Any]) -> dict[str, Any]:
         sampling = {"max_tokens": 1, "temperature": 0, "ignore_eos": True, "detokenize": False}
         return {**row, "sampling_params": {**sampling, "logprob_token_ids": labels[: row["options"]]}}
 
-    def answered(row: dict[str, Any]) -> dict[str, Any]:
+    def result(row: dict[str, Any]) -> dict[str, Any]:
         found = softmax([row["logprobs"][0][label]["logprob"] for label in labels[: row["options"]]])
         pair = {name: row[name] for name in ("user_id", "title_id")}
         return {**pair, "probabilities": found, "prompt_tokens": row["num_input_tokens"]}
 
-    processor = build_processor(config, preprocess=asked, postprocess=answered)
+    processor = build_processor(config, preprocess=request, postprocess=result)
 
     def run(ds: date) -> Scored:
         folder = Path(job.into) / str(ds)
