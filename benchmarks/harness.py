@@ -33,7 +33,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     """The command line of the benchmark `name`, with the options that every benchmark has."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
-    made = argparse.ArgumentParser(f"python -m benchmarks.{name}", description=document, formatter_class=formatter)
+    made = argparse.ArgumentParser(f"marquee bench {name}", description=document, formatter_class=formatter)
     made.add_argument("--scratch", type=Path, help="an existing folder for temporary tables, instead of the system's")
     made.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON result")
     return made
@@ -43,7 +43,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None, measure: M
     """Print each table that `measure` yields, write all of them to one JSON file, and return the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     parsed = parser.parse_args(given)
-    name = parser.prog.rpartition(".")[2]
+    name = parser.prog.rpartition(" ")[2]
 
     def work() -> None:
         began = datetime.now(UTC)

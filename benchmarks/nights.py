@@ -1,6 +1,6 @@
 """A night after a night: work and time where 0 %, 1 %, … of the users watched something.
 
-The real steps run on a simulated service: the Spark steps in one session, scoring as `python -m inference.score` with
+The real steps run on a simulated service: the Spark steps in one session, scoring as `marquee score` with
 the model of the settings. The pairs asked and the rows rewritten are compared with those that truly changed.
 """
 
@@ -42,7 +42,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
         before = warehouse.version(ARTWORK_SELECTIONS) if warehouse.has(ARTWORK_SELECTIONS) else 0
         for step in (validate, candidates, contexts):
             step(night)
-        command = [sys.executable, "-m", "inference.score", "--ds", str(night.ds)]
+        command = [sys.executable, "-m", "marquee", "score", "--ds", str(night.ds)]
         subprocess.run(command, env={**os.environ, "MARQUEE_WAREHOUSE": place}, check=True, stderr=subprocess.DEVNULL)
         for step in (audit, publish):
             step(night)

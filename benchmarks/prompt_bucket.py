@@ -16,11 +16,11 @@ from zlib import crc32
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
-from schemas.words import ANSWER, LEADING_THEMES, VIEWING
 
 from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
 from schemas.contract import Table
+from schemas.prompt import Choice, Context, Option, Viewing
 from schemas.tables import ARTWORK_SELECTIONS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
 
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
@@ -65,12 +65,11 @@ def choice_row(title: Title) -> dict[str, Any] | None:
     artworks = make_artworks(_SEED, title, WARM_UP, MEASURED)[:_OPTIONS]
     if len(artworks) < _OPTIONS:
         return None
-    options = "".join(f"{number}. {artwork.caption}\n" for number, artwork in enumerate(artworks, 1))
     return {
         "title_id": title.title_id,
         "ordering": 0,
         "artwork_ids": [artwork.artwork_id for artwork in artworks],
-        "choice": f"Title: {_line(title)}\n{options}{ANSWER}",
+        "choice": Choice(_line(title), tuple(Option(artwork.caption) for artwork in artworks)).text,
         "choice_hash": 0,
     }
 
@@ -81,15 +80,11 @@ def context_row(
     """A row of `user_contexts` without its ds and bucket; it depends on the user alone."""
     rng = generator(_SEED, "user", user_id)
     watched = [titles[index] for index in rng.choice(len(titles), _VIEWINGS, replace=False)]
-    themes = list(dict.fromkeys(genre for title in watched for genre in title.genres))[:5]
-    history = "".join(f"{VIEWING}{_line(title)}\n" for title in watched)
+    themes = tuple(dict.fromkeys(genre for title in watched for genre in title.genres))[:5]
     asked = [choices[index]["title_id"] for index in rng.choice(len(choices), titles_per_user, replace=False)]
     return {
         "user_id": user_id,
-        "context": (
-            "Choose the artwork that the user is most likely to play.\n"
-            f"{LEADING_THEMES}{', '.join(themes)}\nWatched, latest first:\n{history}"
-        ),
+        "context": Context(themes, tuple(Viewing(_line(title)) for title in watched)).text,
         "pairs": [{"title_id": title_id, "ordering": 0, "prompt_hash": crc32(title_id.encode())} for title_id in asked],
     }
 

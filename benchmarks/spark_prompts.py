@@ -6,8 +6,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from schemas.tables import TITLE_CHOICES, USER_CONTEXTS, WANTED_PAIRS
-from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.inputs import good_artworks, good_history, good_titles
+from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.warehouse import Night
 
 

@@ -95,7 +95,7 @@ def test_a_result_names_command_commit_and_machine(tmp_path: Path, capsys: pytes
     (file,) = tmp_path.glob("example-*.json")
     result = json.loads(file.read_text())
     assert result["tables"] == {"A title": [{"side": "a", "seconds": 1.23456}]}
-    assert result["command"] == f"python -m benchmarks.example --results {tmp_path}"
+    assert result["command"] == f"marquee bench example --results {tmp_path}"
     assert (result["commit"], result["machine"]) == (harness.commit(), harness.machine())
     assert "| a    | 1.23    |" in capsys.readouterr().out
 

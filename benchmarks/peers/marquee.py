@@ -1,4 +1,4 @@
-"""Marquee: what `python -m inference.score` does for a shard, with an engine that has already started.
+"""Marquee: what `marquee score` does for a shard, with an engine that has already started.
 
 Resuming, rejected rows and the order of its commits are all on.
 """
