@@ -1,1 +1,1 @@
-"""Measurements, each a command that prints what it measured."""
+"""Measurements. Each module with a `main` is a command; the others hold what several commands share."""

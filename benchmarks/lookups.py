@@ -1,144 +1,123 @@
-"""python -m benchmarks.lookups [--rows 100000 1000000] [--buckets N] [--lookups 20] [--readers deltalake …]
+"""Looking one pair up in `artwork_selections` as the table grows: time and bytes read.
 
-One lookup of one pair in `artwork_selections` as the table grows: milliseconds, files opened and bytes read, by the
-recipes of docs/reading.md as they stand there, each of which opens the table anew, and by a service that keeps it open
-(serving/selections.py). The table has one bucket for every 10,000 users unless their number is given, and one file a
-bucket.
+By serving/selections.py, with the table kept open as a service keeps it. The table has one bucket per 10,000 users and
+one file per bucket, as after maintenance.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
+import shutil
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
 
-from benchmarks.files_read import OpenedFiles, bytes_read
+from benchmarks import harness
+from benchmarks.harness import Row, Table
 from benchmarks.prompt_bucket import TITLES_PER_USER
-from benchmarks.recipes import recipes, run_recipe
-from benchmarks.report import markdown, told_run
-from benchmarks.selections_table import USERS_A_BUCKET, buckets_for, make_selections, titles_of
-from schemas.tables import ARTWORK_SELECTIONS
+from schemas.buckets import bucket_of
+from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS, buckets_kept
 from serving.selections import Selections
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-Lookup = Callable[[str, str], list[dict[str, Any]]]
-
-READERS = ("deltalake", "Polars", "DuckDB", "PySpark")
-KEPT_OPEN = "deltalake, kept open"
-_TASK = "One pair"
-_COLUMNS = ("reader", "rows", "buckets", "MB", "ms", "slowest", "data files", "log files", "KiB read")
-# The first ones import, compile and fill the page cache.
+_USERS_A_BUCKET = 10_000
+_TITLES, _ARTWORKS = 200, 8
+# The first lookups import, compile and fill the page cache.
 _WARM_UPS = 3
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One reader on one table: medians over its lookups, and the slowest."""
-
-    milliseconds: float
-    slowest: float
-    data_files: float
-    log_files: float
-    kilobytes: float
-
-    def cells(self) -> list[str]:
-        return [
-            f"{self.milliseconds:,.1f}",
-            f"{self.slowest:,.1f}",
-            f"{self.data_files:g}",
-            f"{self.log_files:g}",
-            f"{self.kilobytes:,.0f}",
-        ]
+def make_selections(warehouse: Path, rows: int) -> None:
+    """Write the table and an empty `title_defaults` into a new folder. Users u0, u1, … have TITLES_PER_USER rows."""
+    users = rows // TITLES_PER_USER
+    buckets = -(-users // _USERS_A_BUCKET)
+    by_bucket: dict[int, list[str]] = defaultdict(list)
+    for number in range(users):
+        by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")
+    for table in (TITLE_DEFAULTS, ARTWORK_SELECTIONS):
+        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
+    path = str(warehouse / ARTWORK_SELECTIONS.name)
+    for bucket, members in sorted(by_bucket.items()):
+        write_deltalake(path, bucket_rows(bucket, members), mode="append")
+    # Spark writes a checkpoint with every tenth commit.
+    DeltaTable(path).create_checkpoint()
 
 
-def measure(lookup: Lookup, pairs: list[tuple[str, str]], table: Path) -> Measured:
-    """Look up each pair by the clock, after the first few. Raises LookupError where a pair has not one row."""
-    opened = OpenedFiles(table)
-    found = []
-    for number, (user_id, title_id) in enumerate(pairs):
-        opened.take()
-        read, began = bytes_read(), time.perf_counter()
-        rows = lookup(user_id, title_id)
-        seconds, read = time.perf_counter() - began, bytes_read() - read
-        if len(rows) != 1:
-            raise LookupError(f"{user_id}, {title_id}: {len(rows)} rows were found, one was expected")
-        files = opened.take()
-        data = sum(file.suffix == ".parquet" and "_delta_log" not in file.parts for file in files)
-        log = sum("_delta_log" in file.parts and file.suffix != ".crc" for file in files)
-        if number >= _WARM_UPS:
-            found.append((seconds * 1000, data, log, read / 1024))
-    opened.close()
-    times, data_files, log_files, kilobytes = zip(*found, strict=True)
-    return Measured(median(times), max(times), median(data_files), median(log_files), median(kilobytes))
+def titles_of(user_id: str) -> np.ndarray:
+    """The numbers of a user's titles."""
+    return (int(user_id[1:]) * 7 + np.arange(TITLES_PER_USER) * (_TITLES // TITLES_PER_USER)) % _TITLES
 
 
-def lookups_of(warehouse: Path, readers: list[str], spark: SparkSession | None) -> dict[str, Lookup]:
-    """A lookup by each reader."""
-    code = recipes()
+def bucket_rows(bucket: int, users: list[str]) -> pa.RecordBatch:
+    """The rows of one bucket in random order, each with a distribution over 8 artworks."""
+    rng, schema = np.random.default_rng(bucket), ARTWORK_SELECTIONS.arrow_schema()
+    rows = len(users) * TITLES_PER_USER
+    order = rng.permutation(rows)
+    titles = np.concatenate([titles_of(user) for user in users])[order]
+    artworks = pa.array([f"t{title}-{number}" for title in range(_TITLES) for number in range(_ARTWORKS)])
+    probabilities = -np.sort(-rng.dirichlet(np.ones(_ARTWORKS), rows), axis=1)
+    propensities = 0.9 * probabilities + 0.1 / _ARTWORKS
+    ids = artworks.take(pa.array((titles[:, None] * _ARTWORKS + np.arange(_ARTWORKS)).ravel()))
+    ranking = schema.field("ranking").type
+    options = [ids, pa.array(probabilities.ravel()), pa.array(propensities.ravel())]
+    offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * _ARTWORKS)
+    columns = {
+        "bucket": pa.array(np.full(rows, bucket, np.int32)),
+        "user_id": pa.array(users).take(pa.array(order // TITLES_PER_USER)),
+        "title_id": pa.array([f"t{title}" for title in titles]),
+        "artwork_id": artworks.take(pa.array(titles * _ARTWORKS)),
+        "probability": pa.array(probabilities[:, 0]),
+        "propensity": pa.array(propensities[:, 0]),
+        "ranking": pa.ListArray.from_arrays(
+            offsets, pa.StructArray.from_arrays(options, fields=list(ranking.value_type)), type=ranking
+        ),
+        "source": pa.repeat("model", rows),
+        "model_version": pa.repeat("tiny-llama@000000000000", rows),
+        "prompt_hash": pa.array(rng.integers(-(2**63), 2**63 - 1, rows)),
+        "ds": pa.repeat(pa.scalar(date(2026, 1, 5)), rows),
+        "updated_at": pa.repeat(pa.scalar(datetime(2026, 1, 6, tzinfo=UTC), pa.timestamp("us", "UTC")), rows),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
-    def by(reader: str) -> Lookup:
-        def lookup(user_id: str, title_id: str) -> list[dict[str, Any]]:
-            given = {"warehouse": str(warehouse), "user_id": user_id, "title_id": title_id, "spark": spark}
-            return run_recipe(code[reader, _TASK], reader, given)
 
-        return lookup
-
-    selections = Selections.of(str(warehouse))
-
-    def kept_open(user_id: str, title_id: str) -> list[dict[str, Any]]:
-        found = selections.of_pair(user_id, title_id)
-        return [found] if found else []
-
-    return {KEPT_OPEN: kept_open, **{reader: by(reader) for reader in readers}}
+def looked_up(selections: Selections, pairs: list[tuple[str, str]]) -> Row:
+    """Medians over the lookups of `pairs`, without the first few. Raises LookupError where a pair is not found."""
+    process, found = psutil.Process(), []
+    for user_id, title_id in pairs:
+        read, began = process.io_counters().read_chars, time.perf_counter()
+        if selections.of_pair(user_id, title_id) is None:
+            raise LookupError(f"{user_id}, {title_id}: no row was found")
+        found.append((1000 * (time.perf_counter() - began), (process.io_counters().read_chars - read) / 1024))
+    milliseconds, kilobytes = zip(*found[_WARM_UPS:], strict=True)
+    return {"ms": median(milliseconds), "slowest": max(milliseconds), "KiB read": median(kilobytes)}
 
 
-def some_pairs(rows: int, count: int) -> list[tuple[str, str]]:
-    """Pairs of users drawn evenly from the whole table."""
-    rng = np.random.default_rng(rows)
-    users = [f"u{number}" for number in rng.integers(rows // TITLES_PER_USER, size=count)]
-    return [(user, f"t{titles_of(user)[index % TITLES_PER_USER]}") for index, user in enumerate(users)]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.lookups", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6], help="sizes; default: %(default)s")
-    parser.add_argument("--buckets", type=int, help=f"default: one for {USERS_A_BUCKET:,} users")
-    parser.add_argument("--lookups", type=int, default=20, help="by each reader; default: %(default)s")
-    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS), help="default: all")
-    parser.add_argument("--scratch", type=Path, help="an existing folder for the tables; default: a temporary one")
-    arguments = parser.parse_args()
-    print(told_run(), flush=True)
-    spark = None
-    if "PySpark" in arguments.readers:
-        from spark_jobs.session import spark_session
-
-        spark = spark_session("lookups", **{"spark.master": "local[2]"})
-    shown = []
+def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
+    warehouse = folder / "warehouse"
     for rows in arguments.rows:
-        buckets = arguments.buckets or buckets_for(rows)
-        with tempfile.TemporaryDirectory(prefix="marquee-lookups-", dir=arguments.scratch) as folder:
-            warehouse = Path(folder)
-            make_selections(warehouse, rows, buckets)
-            table = warehouse / ARTWORK_SELECTIONS.name
-            size = sum(file.stat().st_size for file in table.rglob("*.parquet"))
-            pairs = some_pairs(rows, _WARM_UPS + arguments.lookups)
-            sizes = (f"{rows:,}", f"{buckets:,}", f"{size / 2**20:,.0f}")
-            for reader, lookup in lookups_of(warehouse, arguments.readers, spark).items():
-                found = measure(lookup, pairs, table)
-                shown.append([reader, *sizes, *found.cells()])
-        print(f"\n{markdown(_COLUMNS, shown)}\n", flush=True)
+        make_selections(warehouse, rows)
+        numbers = np.random.default_rng(rows).integers(rows // TITLES_PER_USER, size=_WARM_UPS + arguments.lookups)
+        pairs = [(f"u{number}", f"t{titles_of(f'u{number}')[number % TITLES_PER_USER]}") for number in numbers]
+        selections = Selections.of(str(warehouse))
+        size = sum(file.stat().st_size for file in warehouse.rglob("bucket=*/*.parquet")) / 2**20
+        about: Row = {"rows": rows, "buckets": selections.buckets, "MB": size}
+        yield f"One pair of {rows:,}", [{**about, **looked_up(selections, pairs)}]
+        shutil.rmtree(warehouse)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = harness.parser("lookups", __doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6], help="sizes of the table")
+    parser.add_argument("--lookups", type=int, default=20, help="lookups in each table")
+    return harness.run(parser, arguments, measure)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

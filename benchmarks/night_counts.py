@@ -1,53 +1,82 @@
-"""What a night that has run tells of the cost of a larger one: tokens and bytes, by user and by pair."""
+"""Tokens and bytes of a night that has run or was made, by user and by pair."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain, product
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.cached_share import EndlessCache
-from inference.questions import Choices, Question, questions, read_choices
+from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
 from inference.warehouse import Night
 from schemas.contract import ContractError, Table
-from schemas.store import open_table, rows
+from schemas.store import open_table
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
     TITLE_CHOICES,
     USER_CONTEXTS,
-    VIEWING_HISTORY,
     WANTED_PAIRS,
 )
 
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Of the pairs that the night asked. A context's remainder is what stands after its last whole block."""
+    """The prompts of a night's pairs, each asked once.
+
+    `context` and `remainder` are means over users: tokens, and tokens after the last whole block, which no cache has.
+    `choice` is a mean over pairs. `shared_tokens` are what a prefix cache that forgets no context has of prompts: the
+    contexts' whole blocks, for all pairs of a user but one.
+    """
 
     users: int
     pairs: int
     context: float
-    """Mean tokens of a user's context, beginning of text included."""
     choice: float
-    """Mean tokens of a pair's choice."""
     remainder: float
-    """Mean tokens of a context's remainder: no cache has them, so every pair computes them."""
-    computed: int
-    """Tokens to compute with a cache that never forgets, in the night's order of questions."""
-    asked_share: float
-    """Share of the published pairs that a model decided; the others had one artwork, or a user who explores."""
+    prompt_tokens: int
+    shared_tokens: int
+
+
+def token_counts(night: Night, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
+    """Count the prompts as scoring asks them. Raises ContractError where there are none."""
+    choices = read_choices(night, tokens)
+    users = night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"])
+    contexts: dict[str, int] = {}
+    pairs: Counter[str] = Counter()
+    choice_tokens = context_tokens = 0
+    for asked in chain.from_iterable(questions(users, choices, tokens, limit)):
+        if isinstance(asked, Question):
+            contexts[asked.user_id] = len(asked.context)
+            pairs[asked.user_id] += 1
+            context_tokens += len(asked.context)
+            choice_tokens += len(asked.prompt) - len(asked.context)
+    if not pairs:
+        raise ContractError(f"{night.warehouse}: user_contexts has no pair for ds={night.ds}; name a night that scored")
+    remainders = {user: length % block_size for user, length in contexts.items()}
+    return TokenCounts(
+        users=len(contexts),
+        pairs=pairs.total(),
+        context=sum(contexts.values()) / len(contexts),
+        choice=choice_tokens / pairs.total(),
+        remainder=sum(remainders.values()) / len(contexts),
+        prompt_tokens=context_tokens + choice_tokens,
+        shared_tokens=sum((pairs[user] - 1) * (contexts[user] - remainders[user]) for user in contexts),
+    )
 
 
 @dataclass(frozen=True)
 class ByteCounts:
-    """Compressed bytes on disk, of columns alone: what files add (footers, statistics) shrinks as they grow."""
+    """Compressed bytes of columns, without footers and statistics, whose share shrinks as files grow.
 
+    `asked_share`: pairs asked of a model over pairs wanted. `prompt`: uncompressed bytes of a pair's prompt as text.
+    """
+
+    asked_share: float
     context_user: float
     context_pair: float
     wanted_pair: float
@@ -55,50 +84,11 @@ class ByteCounts:
     selection: float
     logged: float
     prompt: float
-    """Bytes of one prompt as text, not compressed: what a table of prompts would hold a pair."""
-
-
-def token_counts(night: Night, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
-    """Count the night's prompts as scoring would ask them. Raises ContractError where it asked none."""
-    choices = read_choices(night, tokens)
-    context_lengths: dict[str, int] = {}
-    prompt_tokens = computed = pairs = 0
-    for number in range(night.buckets):
-        cache = EndlessCache(block_size)
-        for context, question in _asked(night, number, choices, tokens, limit):
-            context_lengths[question.user_id] = context
-            pairs += 1
-            prompt_tokens += len(question.prompt)
-            computed += len(question.prompt) - cache.ask(question.prompt)
-    if not pairs:
-        raise ContractError(f"{night.warehouse}: user_contexts has no pair for ds={night.ds}; name a night that scored")
-    of_pairs = sum(context_lengths[user] * count for user, count in _pairs_by_user(night).items())
-    return TokenCounts(
-        users=len(context_lengths),
-        pairs=pairs,
-        context=sum(context_lengths.values()) / len(context_lengths),
-        choice=(prompt_tokens - of_pairs) / pairs,
-        remainder=sum(length % block_size for length in context_lengths.values()) / len(context_lengths),
-        computed=computed,
-        asked_share=_asked_share(night.warehouse),
-    )
-
-
-def watched_share(night: Night) -> float:
-    """Share of the wanted users who watched something on the night's day, and so had a new context."""
-    found = rows(
-        "SELECT (SELECT count(DISTINCT user_id) FROM history WHERE watch_date = "
-        f"DATE '{night.ds}') AS watched, (SELECT count(*) FROM wanted WHERE ds = DATE '{night.ds}') AS users",
-        history=open_table(night.warehouse, VIEWING_HISTORY),
-        wanted=open_table(night.warehouse, WANTED_PAIRS),
-    )[0]
-    return float(found["watched"] / found["users"])
 
 
 def byte_counts(night: Night) -> ByteCounts:
     """Bytes by user and by pair of the night's own tables."""
-    users = pairs = 0
-    text = 0
+    users = pairs = text = 0
     choices = {
         (row["title_id"], row["ordering"]): len(row["choice"].encode())
         for row in night.rows(TITLE_CHOICES, ["title_id", "ordering", "choice"])
@@ -107,61 +97,36 @@ def byte_counts(night: Night) -> ByteCounts:
         users += 1
         pairs += len(row["pairs"])
         text += sum(len(row["context"].encode()) + choices[pair["title_id"], pair["ordering"]] for pair in row["pairs"])
-    of_pairs, of_users = _bytes(night, USER_CONTEXTS, "pairs.")
-    wanted, _ = _bytes(night, WANTED_PAIRS, "title_ids.")
+    in_contexts, in_wanted = column_bytes(night, USER_CONTEXTS), column_bytes(night, WANTED_PAIRS)
     titles = sum(len(row["title_ids"]) for row in night.rows(WANTED_PAIRS, ["title_ids"]))
     return ByteCounts(
-        context_user=of_users / users,
-        context_pair=of_pairs / pairs,
-        wanted_pair=wanted / titles,
-        score=_bytes_a_row(night, ARTWORK_SCORES),
-        selection=_bytes_a_row(night, ARTWORK_SELECTIONS),
-        logged=_bytes_a_row(night, ARTWORK_SELECTION_LOG),
+        asked_share=pairs / titles,
+        context_user=(in_contexts.total() - in_contexts["pairs"]) / users,
+        context_pair=in_contexts["pairs"] / pairs,
+        wanted_pair=in_wanted["title_ids"] / titles,
+        score=_bytes_per_row(night, ARTWORK_SCORES),
+        selection=_bytes_per_row(night, ARTWORK_SELECTIONS),
+        logged=_bytes_per_row(night, ARTWORK_SELECTION_LOG),
         prompt=text / pairs,
     )
 
 
-def _asked(night: Night, number: int, choices: Choices, tokens: Tokens, limit: int) -> Iterator[tuple[int, Question]]:
-    """Each question of a bucket, with the tokens of its user's context."""
-    for row in night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"], bucket=number):
-        length = len(tokens.context(row["context"]).ids)
-        for group in questions([row], choices, tokens, limit):
-            for each in group:
-                if isinstance(each, Question):
-                    yield length, each
-
-
-def _pairs_by_user(night: Night) -> dict[str, int]:
-    return {row["user_id"]: len(row["pairs"]) for row in night.rows(USER_CONTEXTS, ["user_id", "pairs"])}
-
-
-def _asked_share(warehouse: str) -> float:
-    found = rows(
-        "SELECT count(*) AS pairs, sum(CASE WHEN source = 'model' THEN 1 ELSE 0 END) AS asked FROM selections",
-        selections=open_table(warehouse, ARTWORK_SELECTIONS),
-    )[0]
-    return float(found["asked"] / found["pairs"])
-
-
-def _files(night: Night, table: Table) -> Iterator[Any]:
-    """The Parquet metadata of the table's files, of this night where it is partitioned by ds."""
-    opened = open_table(night.warehouse, table)
-    only = [("ds", "=", str(night.ds))] if "ds" in table.partitioned_by else None
-    for uri in opened.file_uris(file_pruning_predicate=only):
-        yield pq.read_metadata(Path(uri.removeprefix("file://")))
-
-
-def _bytes(night: Night, table: Table, beginning: str) -> tuple[int, int]:
-    """Compressed bytes of the columns whose path begins so, and of the others."""
-    found = [0, 0]
+def column_bytes(night: Night, table: Table) -> Counter[str]:
+    """Compressed bytes by column."""
+    found: Counter[str] = Counter()
     for file in _files(night, table):
-        for group in range(file.num_row_groups):
-            for number in range(file.num_columns):
-                column = file.row_group(group).column(number)
-                found[not column.path_in_schema.startswith(beginning)] += column.total_compressed_size
-    return found[0], found[1]
+        for group, number in product(range(file.num_row_groups), range(file.num_columns)):
+            column = file.row_group(group).column(number)
+            found[column.path_in_schema.partition(".")[0]] += column.total_compressed_size
+    return found
 
 
-def _bytes_a_row(night: Night, table: Table) -> float:
-    stored: int = sum(file.num_rows for file in _files(night, table))
-    return sum(_bytes(night, table, "")) / stored
+def _bytes_per_row(night: Night, table: Table) -> float:
+    return column_bytes(night, table).total() / float(sum(file.num_rows for file in _files(night, table)))
+
+
+def _files(night: Night, table: Table) -> list[Any]:
+    """The Parquet metadata of the table's files; of this night's alone where it is partitioned by ds."""
+    only = [("ds", "=", str(night.ds))] if "ds" in table.partitioned_by else None
+    uris = open_table(night.warehouse, table).file_uris(file_pruning_predicate=only)
+    return [pq.read_metadata(uri.removeprefix("file://")) for uri in uris]

@@ -1,15 +1,14 @@
-"""A night for measuring: users with 20 pairs each, in one bucket; contexts near 300 tokens, choices near 80.
+"""A made-up night to score: users with 20 pairs each, contexts of about 300 tokens, choices of about 80.
 
-Every side finds the same pairs on disk in the form that it would have: Marquee as `user_contexts` and `title_choices`,
-the others as a flat table of one prompt text per pair (`prompts/<ds>.parquet`), in the order of a hash of the pair,
-which is how the shuffle of a join leaves a table. A second, tiny night is there to warm a side up.
+Every side reads the same pairs from disk, each in its usual form: Marquee from `user_contexts` and `title_choices`, the
+others from a flat table with one prompt text per pair (`prompts/<ds>.parquet`), in the order of a hash of the pair, as
+the shuffle of a join leaves it. A second, tiny night warms a side up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,71 +16,42 @@ from zlib import crc32
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
-from schemas.words import ANSWER, LEADING_THEMES, VIEWING
 
 from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
 from schemas.contract import Table
+from schemas.prompt import Choice, Context, Option, Viewing
 from schemas.tables import ARTWORK_SELECTIONS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
 
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
 WARM_UP_USERS = 4
 TITLES_PER_USER = 20
-TOO_LONG = "too-long"
-"""A title whose choice no model of ours has room for."""
 
 _SEED = 7
 _CATALOGUE = 100
-# Of the simulated service's texts, this many come to the tokens that the module promises.
+# So many of the simulated service's texts have the tokens that the module promises.
 _VIEWINGS, _OPTIONS = 18, 3
-ROTATIONS = _OPTIONS
-"""The orders in which a title's options can be asked."""
-_ROWS_AT_ONCE = 1000
-# Three options of five times as many tokens, and the tiny Llama reads 4,096.
-_LONG_WORDS = 1000
 
-PROMPTS = pa.schema(
-    [("user_id", pa.string()), ("title_id", pa.string()), ("options", pa.int32()), ("prompt", pa.string())]
-)
+_TEXT = pa.string()
+PROMPTS = pa.schema([("user_id", _TEXT), ("title_id", _TEXT), ("options", pa.int32()), ("prompt", _TEXT)])
 
 
-def make_nights(
-    warehouse: Path,
-    users: int,
-    titles_per_user: int = TITLES_PER_USER,
-    buckets: int = 1,
-    too_long_every: int = 0,
-    orderings: int = 1,
-) -> None:
-    """Make both nights in a new folder: MEASURED with `users` users, WARM_UP with a few others.
-
-    `title_choices` has so many `orderings`, up to all ROTATIONS; every pair wants the first. Of every `too_long_every`
-    users the last has, in the place of its last pair, one for which the title's choice alone is longer than any prompt
-    may be.
-    """
+def make_nights(warehouse: Path, users: int, titles_per_user: int = TITLES_PER_USER, buckets: int = 1) -> None:
+    """Make both nights in a new folder: MEASURED with `users` users, WARM_UP with a few others."""
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
-    rotated = [
-        [row for title in titles if (row := choice_row(title, ordering))]
-        for ordering in range(min(orderings, ROTATIONS))
-    ]
-    choices = rotated[0]
+    choices = [row for title in titles if (row := choice_row(title))]
     for table in (USER_CONTEXTS, TITLE_CHOICES, ARTWORK_SELECTIONS):
         table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
     (warehouse / "prompts").mkdir()
     for ds, first, count in ((WARM_UP, users, WARM_UP_USERS), (MEASURED, 0, users)):
-        _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in (*chain(*rotated), too_long_choice())])
-        # By user_id, as a night's job writes a bucket.
+        _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in choices])
+        # Sorted, as the step contexts writes a bucket.
         user_ids = sorted(f"u{number}" for number in range(first, first + count))
-
-        def contexts(ds: date = ds, user_ids: list[str] = user_ids) -> Iterator[dict[str, Any]]:
-            for place, user_id in enumerate(user_ids, 1):
-                row = context_row(user_id, titles, choices, titles_per_user)
-                if too_long_every and place % too_long_every == 0:
-                    row["pairs"][-1]["title_id"] = TOO_LONG
-                yield {**row, "ds": ds, "bucket": bucket_of(user_id, buckets)}
-
-        _append(warehouse, USER_CONTEXTS, contexts())
-        rows = [row for context in contexts() for row in prompt_rows(context, [*choices, too_long_choice()])]
+        contexts = [context_row(user_id, titles, choices, titles_per_user) for user_id in user_ids]
+        for row in contexts:
+            row |= {"ds": ds, "bucket": bucket_of(row["user_id"], buckets)}
+        _append(warehouse, USER_CONTEXTS, contexts)
+        rows = [row for context in contexts for row in prompt_rows(context, choices)]
         rows.sort(key=lambda row: crc32(f"{row['user_id']} {row['title_id']}".encode()))
         pq.write_table(pa.Table.from_pylist(rows, PROMPTS), prompts_file(warehouse, ds))
 
@@ -90,30 +60,16 @@ def prompts_file(warehouse: Path, ds: date) -> Path:
     return warehouse / "prompts" / f"{ds}.parquet"
 
 
-def choice_row(title: Title, ordering: int = 0) -> dict[str, Any] | None:
+def choice_row(title: Title) -> dict[str, Any] | None:
     """A row of `title_choices` without its ds; None where the title has too few artworks."""
     artworks = make_artworks(_SEED, title, WARM_UP, MEASURED)[:_OPTIONS]
     if len(artworks) < _OPTIONS:
         return None
-    artworks = artworks[ordering:] + artworks[:ordering]
-    options = "".join(f"{number}. {artwork.caption}\n" for number, artwork in enumerate(artworks, 1))
     return {
         "title_id": title.title_id,
-        "ordering": ordering,
-        "artwork_ids": [artwork.artwork_id for artwork in artworks],
-        "choice": f"Title: {_line(title)}\n{options}{ANSWER}",
-        "choice_hash": 0,
-    }
-
-
-def too_long_choice() -> dict[str, Any]:
-    """A row of `title_choices` without its ds, which nobody wants unless told to."""
-    options = "".join(f"{number}. {'a very long caption, ' * _LONG_WORDS}\n" for number in range(1, _OPTIONS + 1))
-    return {
-        "title_id": TOO_LONG,
         "ordering": 0,
-        "artwork_ids": [f"{TOO_LONG}-{number}" for number in range(1, _OPTIONS + 1)],
-        "choice": f"Title: {TOO_LONG}\n{options}{ANSWER}",
+        "artwork_ids": [artwork.artwork_id for artwork in artworks],
+        "choice": Choice(_line(title), tuple(Option(artwork.caption) for artwork in artworks)).text,
         "choice_hash": 0,
     }
 
@@ -121,18 +77,14 @@ def too_long_choice() -> dict[str, Any]:
 def context_row(
     user_id: str, titles: list[Title], choices: list[dict[str, Any]], titles_per_user: int = TITLES_PER_USER
 ) -> dict[str, Any]:
-    """A row of `user_contexts` without its ds and bucket: it depends on the user alone."""
+    """A row of `user_contexts` without its ds and bucket; it depends on the user alone."""
     rng = generator(_SEED, "user", user_id)
     watched = [titles[index] for index in rng.choice(len(titles), _VIEWINGS, replace=False)]
-    themes = list(dict.fromkeys(genre for title in watched for genre in title.genres))[:5]
-    history = "".join(f"{VIEWING}{_line(title)}\n" for title in watched)
+    themes = tuple(dict.fromkeys(genre for title in watched for genre in title.genres))[:5]
     asked = [choices[index]["title_id"] for index in rng.choice(len(choices), titles_per_user, replace=False)]
     return {
         "user_id": user_id,
-        "context": (
-            "Choose the artwork that the user is most likely to play.\n"
-            f"{LEADING_THEMES}{', '.join(themes)}\nWatched, latest first:\n{history}"
-        ),
+        "context": Context(themes, tuple(Viewing(_line(title)) for title in watched)).text,
         "pairs": [{"title_id": title_id, "ordering": 0, "prompt_hash": crc32(title_id.encode())} for title_id in asked],
     }
 
@@ -150,9 +102,5 @@ def _line(title: Title) -> str:
     return f"{title.name}{year}: {', '.join(title.genres)}"
 
 
-def _append(warehouse: Path, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    """In one commit, a few rows in memory at a time."""
-    schema, left = table.arrow_schema(), iter(rows)
-    some = iter(lambda: list(islice(left, _ROWS_AT_ONCE)), [])
-    batches = (pa.RecordBatch.from_pylist(each, schema=schema) for each in some)
-    write_deltalake(str(warehouse / table.name), pa.RecordBatchReader.from_batches(schema, batches), mode="append")
+def _append(warehouse: Path, table: Table, rows: list[dict[str, Any]]) -> None:
+    write_deltalake(str(warehouse / table.name), pa.Table.from_pylist(rows, table.arrow_schema()), mode="append")

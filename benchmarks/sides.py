@@ -6,20 +6,23 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import Agreement, compare
+import psutil
+
 from benchmarks.peers.job import Job
-from benchmarks.repeats import alternating
 from schemas.contract import ContractError
 
-OURS = "marquee"
-
-# The same for every side: no second process for the engine, both cores, nothing from the network.
+MARQUEE = "marquee"
+Scores = list[dict[str, Any]]
+"""Rows of benchmarks/peers/job.py: SCORES."""
+# The largest difference between two sides' probabilities of one option.
+TOLERANCE = 1e-3
+# The same for every side: no second process for the engine, all processors, nothing from the network.
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
@@ -31,85 +34,88 @@ _ENVIRONMENT = {
 }
 
 
-def environment(job: Job) -> dict[str, str]:
-    """The environment of a side's process; what the user has set stays."""
-    return {**_ENVIRONMENT, "VLLM_CPU_KVCACHE_SPACE": str(job.settings.cpu_cache_gib), **os.environ}
-
-
 @dataclass(frozen=True)
 class Run:
-    """One side, once. `start_seconds` hold `warm_up_seconds`."""
+    """One run of a side."""
 
     seconds: float
-    start_seconds: float
     warm_up_seconds: float
     prompt_tokens: int
     computed_tokens: int | None
     peak_rss_mb: int
+    scores: Scores
 
 
-type_ran = tuple[Run, list[dict[str, Any]]]
-"""A side's run and its scores."""
+def run_side(side: str, job: Job, into: Path) -> Run:
+    """Run a side in a process of its own. Its scores go to `into`, where it may have been run before.
 
-
-def run_side(
-    side: str, job: Job, folder: Path, settings: Mapping[str, str] | None = None, processors: str | None = None
-) -> type_ran:
-    """Run a side in a process of its own, with further `settings` in its environment and on `processors` alone (as
-    `taskset -c` has them) where they are given.
-
-    Raises RuntimeError, with the end of what it said, where it fails.
+    Raises RuntimeError, with the end of its log, where it fails.
     """
-    into = Path(tempfile.mkdtemp(prefix=f"{side}-", dir=folder))
-    replace(job, into=str(into / "scores")).write(into / "job.json")
-    (into / "scores").mkdir()
-    pinned = [] if processors is None else ["taskset", "-c", processors]
-    files = [str(into / name) for name in ("job.json", "result.json")]
-    command = [*pinned, sys.executable, "-m", "benchmarks.peers", side, *files]
-    run_to_its_end(command, {**environment(job), **(settings or {})}, into / "log")
-    result = json.loads((into / "result.json").read_text())
-    scores = result.pop("scores")
-    return Run(**result), scores
+    process = _started(side, job, into)
+    try:
+        process.wait()
+    finally:
+        _kill(process)
+    if process.returncode:
+        raise _failed(side, into)
+    return Run(**json.loads((into / "result.json").read_text()))
 
 
-def run_to_its_end(command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """Run a process. Raises RuntimeError, with the end of what it said to `log`, where it fails."""
-    with log.open("w") as said:
-        done = subprocess.run(command, env=environment, stdout=said, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise RuntimeError(f"ended with status {done.returncode}; the end of {log}:\n{log.read_text()[-1500:]}")
+def kill_side(side: str, job: Job, into: Path, after: float) -> None:
+    """Run a side and kill all of its processes `after` seconds after the measured night began.
 
-
-@dataclass
-class Measured:
-    """The runs of each side that did not fail, whether it agrees with ours, and why a side that failed has no runs."""
-
-    runs: dict[str, list[Run]]
-    agreements: dict[str, Agreement]
-    failed: dict[str, str]
-
-
-def measure(sides: Mapping[str, Callable[[], type_ran]], repeats: int, tolerances: Mapping[str, float]) -> Measured:
-    """Run the sides, ours first. Raises ContractError at once where a side's scores are not the first of ours, within
-    its tolerance.
+    Raises RuntimeError where it ends before.
     """
-    measured = Measured({}, {}, {})
-    reference: list[dict[str, Any]] = []
-    for order in alternating(list(sides), repeats):
-        for side in order:
-            if side in measured.failed:
-                continue
-            try:
-                run, scores = sides[side]()
-            except RuntimeError as error:
-                measured.failed[side] = str(error)
-                measured.runs.pop(side, None)
-                measured.agreements.pop(side, None)
-                continue
-            reference = reference or scores
-            measured.agreements[side] = compare(side, reference, scores, tolerances[side])
-            measured.runs.setdefault(side, []).append(run)
-            print(f"  {side}: {run.seconds:.2f} s, after {run.start_seconds:.0f} s to start", flush=True)
-        if OURS in measured.failed:
-            raise ContractError(f"{OURS} did not run, so there is nothing to compare with: {measured.failed[OURS]}")
-    return measured
+    process = _started(side, job, into)
+    try:
+        while process.poll() is None and not (into / "began").exists():
+            time.sleep(0.01)
+        time.sleep(after)
+        if process.poll() is not None:
+            raise _failed(side, into)
+    finally:
+        _kill(process)
+
+
+def _started(side: str, job: Job, into: Path) -> subprocess.Popen[bytes]:
+    (into / "scores").mkdir(parents=True, exist_ok=True)
+    (into / "began").unlink(missing_ok=True)
+    (into / "job.json").write_text(json.dumps(asdict(replace(job, into=str(into / "scores")))))
+    command = [sys.executable, "-m", "benchmarks.peers", side, str(into)]
+    environment = {**_ENVIRONMENT, "VLLM_CPU_KVCACHE_SPACE": str(job.settings.cpu_cache_gib), **os.environ}
+    with (into / "log").open("wb") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def _failed(side: str, into: Path) -> RuntimeError:
+    return RuntimeError(f"{side} failed, or ended before it was killed; its log: {(into / 'log').read_text()[-1500:]}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that still runs, and all that it has started."""
+    if process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            for each in (*psutil.Process(process.pid).children(recursive=True), process):
+                each.kill()
+        process.wait()
+
+
+def compare(side: str, reference: Scores, scores: Scores) -> float | None:
+    """The largest difference between two probabilities; None of a side that only writes text.
+
+    Raises ContractError where other pairs were scored, or one twice, or probabilities differ by more than TOLERANCE.
+    """
+    expected = {(row["user_id"], row["title_id"]): row["probabilities"] for row in reference}
+    found = {(row["user_id"], row["title_id"]): row for row in scores}
+    if found.keys() != expected.keys() or len(scores) != len(found):
+        raise ContractError(f"{side}: {len(scores)} scores, expected one of each of the {len(expected)} pairs")
+    differences = [
+        abs(one - other)
+        for pair, row in found.items()
+        if row["probabilities"] is not None
+        for one, other in zip(expected[pair], row["probabilities"], strict=True)
+    ]
+    largest = max(differences, default=None)
+    if (largest or 0) > TOLERANCE:
+        raise ContractError(f"{side}: probabilities differ by up to {largest}, expected at most {TOLERANCE}")
+    return largest

@@ -14,7 +14,6 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from benchmarks.recipes import PAGE, recipes, run_recipe
 from schemas.buckets import bucket_of
 from schemas.settings import Settings
 from schemas.store import literals, open_table, rows
@@ -23,6 +22,7 @@ from serving.fingerprint import fingerprints
 from serving.lookup import choices_of
 from serving.selections import Selections
 from spark_jobs.warehouse import Warehouse
+from tests.recipes import PAGE, recipes, run_recipe
 
 README = PAGE.parent.parent / "README.md"
 USERS = [str(number) for number in range(1, 61)]

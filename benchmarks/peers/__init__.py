@@ -1,5 +1,5 @@
-"""Ways to score a night of benchmarks/prompt_bucket.py, each in a file of its own.
+"""Ways to score a night of benchmarks/prompt_bucket.py, one per module.
 
-The `start` of a file takes a Job and makes ready: imports, weights, an engine. What it returns scores one night, from
-its prompts on disk to its scores on disk, and is what the clock measures.
+`start` takes a Job and does what is not timed: imports, weights, an engine. The function that it returns scores one
+night, from its prompts on disk to its scores on disk.
 """

@@ -1,10 +1,9 @@
-"""What a side is given and what it gives back."""
+"""What a side takes and what it returns."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -18,20 +17,14 @@ from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.tokens import Tokens
 from schemas.settings import Settings
 
-SCORES = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("title_id", pa.string()),
-        ("probabilities", pa.list_(pa.float64())),
-        ("answer", pa.int32()),
-    ]
-)
-"""A side's scores: probabilities by option, or the answer as a number where a side knows no more (null: not parsed)."""
+_PAIR = [("user_id", pa.string()), ("title_id", pa.string())]
+SCORES = pa.schema([*_PAIR, ("probabilities", pa.list_(pa.float64())), ("answer", pa.int32())])
+"""A side's scores: probabilities by option, or the option that its text names (null where it names none)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Score the nights in `warehouse` with `model`, into the folder `into`. `context_tokens`: of all users."""
+    """Score the nights in `warehouse` with `model`, into the folder `into`. `context_tokens` is the sum over users."""
 
     warehouse: str
     model: str
@@ -39,15 +32,13 @@ class Job:
     context_tokens: int
 
     @classmethod
-    def read(cls, file: Path) -> Self:
-        return cls(**json.loads(file.read_text()))
-
-    def write(self, file: Path) -> None:
-        file.write_text(json.dumps(asdict(self)))
+    def of_settings(cls, warehouse: Path) -> Self:
+        """With the model of the settings."""
+        return cls(str(warehouse), Settings().model, "", 0)
 
     @cached_property
     def settings(self) -> Settings:
-        """Those of the environment, for every side alike."""
+        """Those of the environment, the same for every side."""
         return Settings().model_copy(update={"warehouse": self.warehouse})
 
     @cached_property
@@ -65,7 +56,7 @@ class Job:
         return rows
 
     def keep(self, ds: date, rows: list[dict[str, Any]]) -> Callable[[], list[dict[str, Any]]]:
-        """Write scores to disk; what it returns reads them back."""
+        """Write scores to disk; the returned function reads them back."""
         file = Path(self.into) / f"{ds}.parquet"
         pq.write_table(pa.Table.from_pylist(rows, SCORES), file)
         return lambda: list(pq.read_table(file).to_pylist())
@@ -73,11 +64,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Scored:
-    """What scoring a night came to. `scores` reads the rows of SCORES, after the clock has stopped."""
+    """The result of scoring a night. `scores` reads the rows of SCORES, outside the timed part."""
 
     prompt_tokens: int
     computed_tokens: int | None
-    """Tokens that went through the model: not those found in a cache, but those generated; None where nothing tells."""
+    """Tokens that went through the model: cached ones excluded, generated ones included; None where it is not known."""
     scores: Callable[[], list[dict[str, Any]]]
 
 

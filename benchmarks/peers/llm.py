@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def engine_arguments(job: Job) -> dict[str, Any]:
-    """Arguments of vLLM on a CPU, as inference/engine.py gives them."""
+    """The arguments that inference/engine.py gives vLLM on a CPU."""
     settings = job.settings
     return {
         "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
@@ -53,13 +53,13 @@ def label_sampling(job: Job, options: int) -> SamplingParams:
 
 
 def probabilities(output: RequestOutput, options: int) -> list[float]:
-    """Over the options, from what `label_sampling` asked for: the sampled token comes first, then the labels."""
+    """Probabilities over the options, with `label_sampling`: vLLM lists the sampled token first, then the labels."""
     logprobs: Any = output.outputs[0].logprobs
     return softmax(logprobs.logprobs[1 : options + 1])
 
 
 def token_counts(outputs: list[RequestOutput]) -> tuple[int, int]:
-    """Tokens of all prompts, and tokens computed: what no cache had, and every token generated but each last one."""
+    """Tokens of all prompts, and tokens computed: uncached ones, and generated ones except each last one."""
     prompt = sum(len(output.prompt_token_ids or ()) for output in outputs)
     cached = sum(output.num_cached_tokens or 0 for output in outputs)
     generated = sum(len(output.outputs[0].token_ids) - 1 for output in outputs)

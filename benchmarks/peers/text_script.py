@@ -1,6 +1,6 @@
-"""The usual script: one text prompt per pair in the table's order, up to 8 tokens of text, a regular expression.
+"""The usual script: one text prompt per pair in the table's order, up to 8 generated tokens, a regular expression.
 
-With a cache that holds every context, and with one that holds a twentieth of them.
+Once with a cache that holds every context, and once with a cache that holds a twentieth of them.
 """
 
 from __future__ import annotations
@@ -8,33 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 
 from benchmarks.peers.job import Job, Scored, score_row
 from benchmarks.peers.llm import make_llm, token_counts
 
 _TOKENS = 8
-# Beside the contexts: the choices of the pairs in flight, and of those since a context was last used.
+# Twice the contexts, for the choices take room too.
 LARGE = 2.0
 SMALL = 1 / 20
-# The least that vLLM starts with: one prompt of this many tokens.
+# vLLM needs room for one prompt of this many tokens to start.
 _LONGEST = 512
 
 
-def start_large(job: Job) -> Callable[[date], Scored]:
-    return _start(job, LARGE)
-
-
-def start_small(job: Job) -> Callable[[date], Scored]:
-    return _start(job, SMALL)
-
-
 def cache_blocks(context_tokens: int, share: float, block_size: int) -> int:
-    """Blocks of a cache for that share of the contexts; at least one prompt's, and the one that vLLM keeps back."""
+    """Blocks of a cache for that share of the contexts, at least one prompt's, plus the one that vLLM reserves."""
     return max(int(context_tokens * share), _LONGEST) // block_size + 1
 
 
 def parsed(text: str, options: int) -> int | None:
-    """The first number of an option in `text`; the longest where several begin at one place."""
+    """The first option number in `text`; the longest where several begin at the same place."""
     found = re.search("|".join(str(number) for number in range(options, 0, -1)), text)
     return int(found[0]) if found else None
 
@@ -56,3 +49,6 @@ def _start(job: Job, share: float) -> Callable[[date], Scored]:
         return Scored(*token_counts(outputs), job.keep(ds, answers))
 
     return run
+
+
+start_large, start_small = partial(_start, share=LARGE), partial(_start, share=SMALL)

@@ -1,4 +1,4 @@
-"""The strongest simple rival: all text prompts in a list, sorted, one `LLM.generate`, the same probabilities."""
+"""The strongest simple rival: one `LLM.generate` over all text prompts, sorted, with the same probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`transformers` with padded batches, the longest prompts first, and the same labels' logits."""
+"""`transformers` with padded batches, longest prompts first, and the logits of the same labels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,6 @@ def start(job: Job) -> Callable[[date], Scored]:
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32).eval()
     labels = torch.tensor(job.labels)
 
-    def logits(prompts: list[str]) -> tuple[Any, int]:
-        batch = tokenizer(prompts, padding=True, return_tensors="pt")
-        # The last position's alone: no other is read.
-        found = model(batch["input_ids"], attention_mask=batch["attention_mask"], logits_to_keep=1, use_cache=False)
-        return found.logits[:, -1, labels], int(batch["attention_mask"].sum())
-
     @torch.inference_mode()
     def run(ds: date) -> Scored:
         rows = sorted(job.prompts(ds), key=lambda row: -len(row["prompt"]))
@@ -33,9 +27,12 @@ def start(job: Job) -> Callable[[date], Scored]:
         prompt_tokens = 0
         for start in range(0, len(rows), _BATCH):
             some = rows[start : start + _BATCH]
-            found, tokens = logits([row["prompt"] for row in some])
-            prompt_tokens += tokens
-            for row, values in zip(some, found.tolist(), strict=True):
+            batch = tokenizer([row["prompt"] for row in some], padding=True, return_tensors="pt")
+            mask = batch["attention_mask"]
+            # No logits but the last position's are read.
+            found = model(batch["input_ids"], attention_mask=mask, logits_to_keep=1, use_cache=False)
+            prompt_tokens += int(mask.sum())
+            for row, values in zip(some, found.logits[:, -1, labels].tolist(), strict=True):
                 kept.append(score_row(row, softmax(values[: row["options"]])))
         return Scored(prompt_tokens, prompt_tokens, job.keep(ds, kept))
 

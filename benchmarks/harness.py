@@ -1,0 +1,126 @@
+"""What all benchmarks share: their options, repeated runs in alternating order, printed tables and a JSON result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+from schemas.exit_codes import exit_status
+
+Cell = str | int | float | None
+Row = dict[str, Cell]
+Table = tuple[str, Sequence[Row]]
+"""A title, and rows that all have the same columns."""
+Measure = Callable[[argparse.Namespace, Path], Iterator[Table]]
+"""A benchmark's own part. It is given the parsed arguments and an empty folder."""
+Run = TypeVar("Run")
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def parser(name: str, document: str | None) -> argparse.ArgumentParser:
+    """The command line of the benchmark `name`, with the options that every benchmark has."""
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    made = argparse.ArgumentParser(f"marquee bench {name}", description=document, formatter_class=formatter)
+    made.add_argument("--scratch", type=Path, help="an existing folder for temporary tables, instead of the system's")
+    made.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON result")
+    return made
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str] | None, measure: Measure) -> int:
+    """Print each table that `measure` yields, write all of them to one JSON file, and return the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed = parser.parse_args(given)
+    name = parser.prog.rpartition(" ")[2]
+
+    def work() -> None:
+        began = datetime.now(UTC)
+        about = {
+            "command": shlex.join([*parser.prog.split(), *given]),
+            "began": f"{began:%Y-%m-%d %H:%M} UTC",
+            "commit": commit(),
+            "machine": machine(),
+            "load": os.getloadavg()[0],
+        }
+        print(*(f"{key}: {value}" for key, value in about.items()), sep="\n", flush=True)
+        tables = {}
+        with tempfile.TemporaryDirectory(prefix=f"marquee-{name}-", dir=parsed.scratch) as folder:
+            for title, rows in measure(parsed, Path(folder)):
+                print(f"\n{title}\n\n{markdown(rows)}", flush=True)
+                tables[title] = list(rows)
+        parsed.results.mkdir(parents=True, exist_ok=True)
+        file = parsed.results / f"{name}-{began:%Y%m%dT%H%M%S}.json"
+        file.write_text(json.dumps({**about, "tables": tables}, indent=1, ensure_ascii=False) + "\n")
+        print(f"\nresult: {file}")
+
+    return exit_status(name, work)
+
+
+def commit() -> str:
+    """The checked-out commit, with `-dirty` where files differ from it; `unknown` outside a git checkout."""
+    return _printed("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or "unknown"
+
+
+def machine() -> str:
+    """The machine's processors, memory and GPUs."""
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpus = _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+    return ", ".join([f"{os.cpu_count()} × {model[1] if model else 'processor'}", f"{memory:.0f} GiB", *gpus])
+
+
+def _printed(*command: str) -> str:
+    """What a command prints; nothing where it is not installed or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    return subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def alternating(sides: Mapping[str, Callable[[], Run]], repeats: int) -> dict[str, list[Run]]:
+    """Run every side `repeats` times, in reverse in every second round, so that none is always first."""
+    found: dict[str, list[Run]] = {name: [] for name in sides}
+    for repeat in range(repeats):
+        for name in list(sides)[:: -1 if repeat % 2 else 1]:
+            print(f"running {name}, {repeat + 1} of {repeats}", flush=True)
+            found[name].append(sides[name]())
+    return found
+
+
+def timing(seconds: Sequence[float], reference: Sequence[float]) -> Row:
+    """Cells of a side's times: median, range, and how many times the reference's median it takes."""
+    return {**spread(seconds), "over Marquee": ratio(median(seconds), median(reference))}
+
+
+def spread(seconds: Sequence[float]) -> Row:
+    return {"seconds": median(seconds), "lowest": min(seconds), "highest": max(seconds)}
+
+
+def ratio(one: float | None, other: float | None) -> float | None:
+    """The first over the second; None where one is not known or there is nothing to divide by."""
+    return one / other if one is not None and other else None
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table that also reads well in a terminal."""
+    lines = [list(rows[0]), *([_text(cell) for cell in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * max(width, 3) for width in widths])
+    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
+
+
+def _text(cell: Cell) -> str:
+    if cell is None or isinstance(cell, str):
+        return cell or "–"
+    return f"{cell:.3g}" if isinstance(cell, float) and abs(cell) < 100 else f"{cell:,.0f}"
