@@ -20,7 +20,7 @@ from inference.champion import Chosen
 from schemas.contract import ContractError, Table
 from schemas.events import report, report_counts
 from schemas.settings import Settings, settings
-from schemas.store import NoTableError, buckets_of, has_table, location, open_table
+from schemas.store import NoTableError, buckets_of, has_table, location, open_table, permitted
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -133,7 +133,8 @@ def open_warehouse(name: str) -> Iterator[Warehouse]:
     config = settings()
     spark = spark_session(name)
     try:
-        yield Warehouse(spark, config)
+        with permitted(warehouse=config.warehouse):
+            yield Warehouse(spark, config)
     finally:
         spark.stop()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from examples import __main__ as examples
 from schemas.exit_codes import REFUSED
 from schemas.store import has_table
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, CATALOGUE_NAMES, TITLE_DEFAULTS
@@ -86,3 +87,29 @@ def test_a_table_that_may_not_be_read_is_not_taken_for_one_that_is_not_there(war
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ContractError: title_defaults: " in ended.stderr, ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["titles", "impressions/ds=2026-01-13"])
+def test_a_spark_step_names_the_file_that_it_may_not_read(tmp_path: Path, closed: str) -> None:
+    """`titles` is read before the step notes its inputs; impressions only afterwards, when a file that Java does not
+    find has been vacuumed.
+    """
+    warehouse = tmp_path / "warehouse"
+    sample = ["simulated", "--users", "3", "--titles", "4", "--days", "3", "--warehouse", str(warehouse)]
+    assert examples.main(sample) == 0
+    file = next((warehouse / closed).glob("*.parquet"))
+    file.chmod(0o000)
+    # Root without the right to pass over the modes of files: another user could not enter the interpreter's folder.
+    bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    ended = subprocess.run(
+        [*bound, sys.executable, "-m", "spark_jobs", "validate", "--ds", "2026-01-14"],
+        cwd=ROOT,
+        env={**os.environ, "MARQUEE_WAREHOUSE": str(warehouse), "MARQUEE_MODEL": str(ROOT / "examples" / "tiny_llama")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == REFUSED, ended.stderr
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith(f"marquee validate: warehouse: {file} (----------, of user 0) may not be read by"), line
