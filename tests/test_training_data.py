@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,27 @@ def test_pairs_without_their_example_are_told(tmp_path: Path) -> None:
     source = make_source(tmp_path, [example(0)], [pair(example(0)), pair(example(1))])
     with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
         list(preference_rows(source, ("like_users",), 5.0))
+
+
+@pytest.fixture
+def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process with the local time of New York."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_new_york")
+def test_impressions_of_the_hour_that_is_repeated_in_autumn_stay_two(tmp_path: Path) -> None:
+    """05:30 and 06:30 UTC are both 01:30 in New York on 2026-11-01."""
+    moments = [datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6)]
+    assert {moment.astimezone().strftime("%H:%M") for moment in moments} == {"01:30"}
+    first, second = (example(1, shown_at=at, context=context(theme)) for at, theme in zip(moments, "ab", strict=True))
+    source = make_source(tmp_path, [first, second], [pair(first, after=1), pair(second, after=2)])
+    found = {row["context"]: row["rejected"] for row in preference_rows(source, ("like_users",), 5.0)}
+    assert found == {first["context"]: [3], second["context"]: [4]}
 
 
 def test_a_limit_ends_the_reading_of_texts_and_not_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
