@@ -48,7 +48,7 @@ def hash_of(warehouse: str, table: Contract) -> type_hash | None:
         return None
     left_out = MEASURED_COLUMNS.get(table.name, set())
     columns = ", ".join(f'"{name}"' for name in table.column_names if name not in left_out)
-    return table_hash(batches(f"SELECT {columns} FROM t", t=opened))
+    return table_hash(batches(f"SELECT {columns} FROM {table.name}", **{table.name: opened}))
 
 
 def fingerprints(warehouse: str) -> dict[str, type_hash]:

@@ -70,7 +70,8 @@ def read_report(warehouse: str, ds: date) -> NightReport:
 
 
 def _tonight(warehouse: str, table: Contract, ds: date, columns: str, rest: str = "") -> list[dict[str, Any]]:
-    return rows(f"SELECT {columns} FROM t WHERE ds = DATE '{ds}' {rest}", t=open_table(warehouse, table))
+    opened = {table.name: open_table(warehouse, table)}
+    return rows(f"SELECT {columns} FROM {table.name} WHERE ds = DATE '{ds}' {rest}", **opened)
 
 
 def summary_tables(warehouse: str, ds: date) -> Group:

@@ -68,7 +68,7 @@ def test_what_another_user_may_not_read_is_named(warehouse: Path, closed: str, m
     arguments = [sys.executable, "-c", _RUN, str(warehouse)]
     ended = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     sentence = (
-        rf": \w+: ({'|'.join(re.escape(str(place)) for place in places)}) \({shown}, of user 0\) may not be read by "
+        rf": \w\w+: ({'|'.join(re.escape(str(place)) for place in places)}) \({shown}, of user 0\) may not be read by "
         rf"the user {OTHER} of this process; have its owner grant that \(.*\)\n"
     )
     assert re.fullmatch(f"marquee lookup{sentence}marquee fingerprint{sentence}", ended.stderr), ended.stderr

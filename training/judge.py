@@ -43,7 +43,8 @@ def judge(folder: Path, ds: date, config: Settings) -> Verdict:
 def estimates_of(warehouse: str, ds: date, candidate: str) -> list[dict[str, Any]]:
     """The run's rows of `policy_estimates`."""
     opened = open_table(warehouse, POLICY_ESTIMATES, remedy="run `marquee evaluate` first")
-    found = rows(f"SELECT * FROM t WHERE ds = DATE '{ds}' AND candidate = {literal(candidate)}", t=opened)
+    condition = f"ds = DATE '{ds}' AND candidate = {literal(candidate)}"
+    found = rows(f"SELECT * FROM policy_estimates WHERE {condition}", policy_estimates=opened)
     if not found:
         raise ContractError(
             f"{POLICY_ESTIMATES.name}: nothing about {candidate} for ds={ds}; run `marquee evaluate` first"
