@@ -34,7 +34,7 @@ from spark_jobs.inputs import (
     obeying,
     with_broken_rule,
 )
-from spark_jobs.policy import place_in_draw
+from spark_jobs.policy import first_of_draws
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.questions import QUESTIONS, write_questions
@@ -54,25 +54,20 @@ USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
 
 
 def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
-    """`impressions` with choice_key, eligible (sorted ids) and fate: whether each makes an example, or why not.
-
-    Of a draw only the first impression counts.
+    """The first impressions of draws with choice_key, eligible (sorted ids) and fate: whether each makes an example, or
+    why not. The others of a draw are repeats.
     """
     eligible = F.array_sort(F.array_distinct("eligible_artwork_ids"))
-    marked = (
-        impressions.withColumn("place", place_in_draw(settings))
-        .withColumn("eligible", eligible)
-        .withColumn("choice_key", F.concat("title_id", F.lit("@"), F.hex(list_hash(F.col("eligible")))))
-    )
+    key = F.concat("title_id", F.lit("@"), F.hex(list_hash(F.col("eligible"))))
+    marked = first_of_draws(impressions, settings).withColumn("eligible", eligible).withColumn("choice_key", key)
     known = known_sets(marked, titles, artworks).withColumn("known", F.lit(True))
     fate = (
-        F.when(F.col("place") > 1, REPEAT)
-        .when(F.size("eligible") == 1, ONLY_CHOICE)
+        F.when(F.size("eligible") == 1, ONLY_CHOICE)
         .when(F.size("eligible") > MAX_ARTWORKS, TOO_MANY)
         .when(F.col("known").isNull(), UNKNOWN)
         .otherwise(USABLE)
     )
-    return marked.join(known, "choice_key", how="left").withColumn("fate", fate).drop("place", "known")
+    return marked.join(known, "choice_key", how="left").withColumn("fate", fate).drop("known")
 
 
 def known_sets(impressions: DataFrame, titles: DataFrame, artworks: DataFrame) -> DataFrame:
@@ -204,7 +199,8 @@ def make_examples(night: Night) -> Made:
     titles, artworks = good_titles(night), known_artworks(night)
     fated = with_fate(good_impressions(night), titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
     fates = {row["fate"]: row["count"] for row in fated.groupBy("fate").count().collect()}
-    counts |= {fate: fates.get(fate, 0) for fate in (REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)}
+    counts[REPEAT] = counts["impressions"] - counts["rejected"] - sum(fates.values())
+    counts |= {fate: fates.get(fate, 0) for fate in (ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)}
     usable = sampled(fated.where(F.col("fate") == USABLE), settings)
     sample = with_taste_groups(with_bands(usable, night), night).persist(StorageLevel.MEMORY_AND_DISK)
     choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)

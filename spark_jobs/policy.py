@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
-from pyspark.sql import Column, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
@@ -95,14 +95,18 @@ def epoch(user_id: Column, day: Column, settings: Settings) -> Column:
     return F.floor((F.unix_date(day) + offset) / settings.epoch_days)
 
 
-def place_in_draw(settings: Settings) -> Column:
-    """Over impressions: 1 for the first of a draw, 2 for the next. They share one outcome of chance.
+def first_of_draws(impressions: DataFrame, settings: Settings) -> DataFrame:
+    """The first of each draw's `impressions`: those of a draw share one outcome of chance.
 
-    A draw is a user, title, artwork and propensity within the user's epoch.
+    A draw is a user, title, artwork and propensity within the user's epoch. The rows are aggregated, not numbered in a
+    window, for which all of a draw's would have to meet in one task.
     """
     number = epoch(F.col("user_id"), F.col("ds"), settings)
-    of_draw = Window.partitionBy("user_id", "title_id", "artwork_id", "propensity", number).orderBy("shown_at")
-    return F.row_number().over(of_draw)
+    return (
+        impressions.groupBy("user_id", "title_id", "artwork_id", "propensity", number.alias("epoch"))
+        .agg(F.min_by(F.struct(*impressions.columns), "shown_at").alias("first"))
+        .select("first.*")
+    )
 
 
 def explores(user_id: Column, settings: Settings) -> Column:

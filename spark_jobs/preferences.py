@@ -30,7 +30,7 @@ def preference_pairs(training: DataFrame, ds: date) -> DataFrame:
 
 def same_user(played: DataFrame, not_played: DataFrame) -> DataFrame:
     """Each other artwork that was shown to the same user for the same title and not played."""
-    others = not_played.select("user_id", "title_id", F.col("artwork_id").alias("other"), _counts())
+    others = not_played.groupBy("user_id", "title_id", F.col("artwork_id").alias("other")).agg(_counts())
     return _eligible(played.join(others, ["user_id", "title_id"], how="inner"))
 
 
@@ -42,9 +42,9 @@ def like_users(played: DataFrame, not_played: DataFrame) -> DataFrame:
     out, though it be personal. With one side counted so and the other not, it would not.
     """
     leading = F.get("themes", F.lit(0)).alias("theme")
-    others = not_played.select(
-        "title_id", leading, F.col("artwork_id").alias("other"), F.col("user_id").alias("by"), _counts()
-    )
+    others = not_played.groupBy(
+        "title_id", leading, F.col("artwork_id").alias("other"), F.col("user_id").alias("by")
+    ).agg(_counts())
     found = played.withColumn("theme", F.get("themes", F.lit(0))).join(others, ["title_id", "theme"], how="inner")
     return _eligible(found.where(F.col("by") != F.col("user_id")))
 
@@ -58,7 +58,10 @@ def never_shown(played: DataFrame, training: DataFrame) -> DataFrame:
 
 
 def _counts() -> Column:
-    return F.least(1 / F.col("propensity"), F.lit(COUNT_LIMIT)).alias("counts")
+    """What impressions of one artwork count together: added up before they are joined, or one user's many for a title
+    would meet each of the many that were played.
+    """
+    return F.sum(F.least(1 / F.col("propensity"), F.lit(COUNT_LIMIT))).alias("counts")
 
 
 def _eligible(found: DataFrame) -> DataFrame:

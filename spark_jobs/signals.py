@@ -15,7 +15,7 @@ from schemas.settings import Settings
 from schemas.tables import IMPRESSIONS
 from spark_jobs.hashing import list_hash
 from spark_jobs.inputs import with_broken_rule
-from spark_jobs.policy import place_in_draw
+from spark_jobs.policy import first_of_draws
 from spark_jobs.warehouse import Night
 
 PLAY_RATE = "play_rate"
@@ -40,8 +40,7 @@ def plays_up_to(night: Night, days: int) -> DataFrame:
 def daily_plays(impressions: DataFrame, settings: Settings) -> DataFrame:
     """title_id, artwork_id, day, shown, plays: the first impressions of draws, counted by day."""
     return (
-        impressions.withColumn("place", place_in_draw(settings))
-        .where(F.col("place") == 1)
+        first_of_draws(impressions, settings)
         .groupBy("title_id", "artwork_id", F.col("ds").alias("day"))
         .agg(F.count(F.lit(1)).alias("shown"), F.sum(F.col("played").cast("long")).alias("plays"))
     )

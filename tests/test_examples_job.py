@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from datetime import date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +155,13 @@ def test_only_the_first_impression_of_a_draw_counts(spark: SparkSession, tmp_pat
         impression("u1", "a12", day(-1), propensity=0.25),
         impression("u1", "a12", DAY, propensity=0.26),
     ]
-    rows = made_examples(warehouse(spark, tmp_path, log))
+    made = warehouse(spark, tmp_path, log)
+    rows = made_examples(made)
     assert [(row["shown_at"].day, row["played"]) for row in rows] == [(7, False), (9, True), (10, True)]
+    night = made.night()
+    night.read_as_of_now()
+    counts = make_examples(night).counts
+    assert (counts["impressions"], counts["repeat"], counts["usable"]) == (4, 1, 3)
 
 
 def test_a_new_epoch_is_a_new_draw(spark: SparkSession, tmp_path: Path) -> None:
@@ -267,6 +274,63 @@ def test_an_artwork_weighs_as_the_impressions_that_put_it_below(spark: SparkSess
     made.write_inputs()
     found = pairs(made)
     assert found["like_users"] == [("u1", "a11", "a12", 6 / 26), ("u1", "a11", "a13", (5 + COUNT_LIMIT) / 26)]
+
+
+def test_preference_pairs_are_those_of_every_two_impressions(spark: SparkSession) -> None:
+    """Impressions of one artwork are added up before they are joined; here each meets each."""
+    drawing = random.Random(11)
+    ids = ["a", "b", "c"]
+    rows = [
+        (
+            f"u{drawing.randrange(4)}",
+            f"t{drawing.randrange(2)}",
+            datetime(2026, 1, 1) + timedelta(hours=hour),
+            ids[(shown := drawing.randrange(3))],
+            ids,
+            shown + 1,
+            drawing.choice([0.05, 0.2, 0.5]),
+            drawing.random() < 0.4,
+            [drawing.choice(["drama", "crime"])],
+        )
+        for hour in range(120)
+    ]
+    frame = spark.createDataFrame(
+        rows,
+        "user_id string, title_id string, shown_at timestamp, artwork_id string, artwork_ids array<string>, shown int, "
+        "propensity double, played boolean, themes array<string>",
+    )
+    counts: dict[str, dict[tuple[Any, ...], dict[int, float]]] = {"same_user": {}, "like_users": {}}
+    for (user, title_id, at, _, _, chosen, _, played, themes), other in product(rows, rows):
+        if not played or other[7] or other[1] != title_id:
+            continue
+        kind = "same_user" if other[0] == user else "like_users"
+        if kind == "like_users" and other[8] != themes:
+            continue
+        of_example = counts[kind].setdefault((user, title_id, at, chosen), {})
+        of_example[other[5]] = of_example.get(other[5], 0) + min(1 / other[6], COUNT_LIMIT)
+    expected = {
+        (kind, *key, rejected): weight / sum(of_example.values())
+        for kind, examples_ in counts.items()
+        for key, of_example in examples_.items()
+        for rejected, weight in of_example.items()
+        if rejected != key[-1]
+    }
+    found = {
+        (row["negative"], row["user_id"], row["title_id"], row["shown_at"], row["chosen"], row["rejected"]): row[
+            "weight"
+        ]
+        for row in preference_pairs(frame, DAY).where("negative != 'never_shown'").collect()
+    }
+    assert len(found) > 100
+    assert found == pytest.approx(expected)
+
+
+def test_one_users_log_makes_examples_of_one_split(spark: SparkSession, tmp_path: Path) -> None:
+    made = warehouse(spark, tmp_path, [impression("u1", "a11", day(-1), played=False), impression("u1", "a12", DAY)])
+    examples(made.night())
+    assert {(row["user_id"], row["split"]) for row in made.rows(POST_TRAINING_EXAMPLES)} == {("u1", "training")}
+    assert {row["negative"] for row in made.rows(PREFERENCE_PAIRS)} == {"same_user", "never_shown"}
+    assert Night(questions_warehouse(made.warehouse), DAY).tonight(USER_CONTEXTS).count() == 0
 
 
 def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
