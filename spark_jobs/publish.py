@@ -63,7 +63,8 @@ def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -
     """The same columns for choices that stand, less the artworks that are no longer active.
 
     Where none was lost the stored distribution stays, to the last bit. Where some were, what is left is renormalized.
-    A pair that lost all has an empty distribution.
+    A pair that lost all has an empty distribution; so has one whose user_id is not UTF-8, which an earlier version of
+    Marquee published and Arrow refuses to read.
     """
     active = options.select("title_id", "artwork_ids")
     left = F.filter(
@@ -87,6 +88,7 @@ def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -
     )
     return (
         published.join(active, "title_id", how="left")
+        .withColumn("artwork_ids", F.when(F.is_valid_utf8("user_id"), F.col("artwork_ids")))
         .withColumn("left", left)
         .withColumn("total", total)
         .select("bucket", *KEY, distribution.alias("distribution"), "source", "model_version", "prompt_hash")

@@ -130,6 +130,21 @@ def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wa
     assert selections(small) == found
 
 
+def test_a_night_removes_a_user_whose_id_is_not_utf8(small: SmallWarehouse) -> None:
+    """An earlier version of Marquee published such rows, and no reader by Arrow gets past them."""
+    small.write_inputs()
+    small.run()
+    published = small.warehouse.read(ARTWORK_SELECTIONS)
+    of_user = published.where("user_id = 'u1'").withColumn("user_id", F.expr("cast(X'E96D696C65' as string)"))
+    of_user.localCheckpoint().write.format("delta").mode("append").save(small.warehouse.path(ARTWORK_SELECTIONS))
+    small.history += [viewing("u1", "t3", day(1))]
+    small.write(VIEWING_HISTORY, small.history)
+    small.run(day(1))
+    assert set(selections(small)) == ALL_PAIRS
+    assert steps(small, "publish", 1)["deleted"] == 3
+    assert small.warehouse.read(ARTWORK_SELECTIONS).toArrow().num_rows == 9
+
+
 def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark: SparkSession, tmp_path: Path) -> None:
     """Nothing in `artwork_selections` tells that the first run was; with no row in the log the pair would come back."""
     # Without exploration no epoch's end draws another artwork.
