@@ -77,6 +77,19 @@ def test_an_input_that_cannot_be_read_as_noted_stops_the_step(
         contexts(begun.night())
 
 
+def test_a_deletion_vector_that_was_vacuumed_stops_the_step(begun: SmallWarehouse, spark: SparkSession) -> None:
+    table = f"delta.`{begun.warehouse.path(TITLES)}`"
+    spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = true)")
+    spark.sql(f"DELETE FROM {table} WHERE title_id = 't3'")
+    for step in (validate, candidates):
+        step(begun.night())
+    # What a VACUUM does, once a later version no longer needs it.
+    (vector,) = Path(begun.warehouse.path(TITLES)).glob("**/deletion_vector_*.bin")
+    vector.unlink()
+    with pytest.raises(ContractError, match=rf"^titles: files of .* were removed \(VACUUM\) {AGAIN}"):
+        contexts(begun.night())
+
+
 def test_a_night_that_is_begun_again_reads_what_is_there_now(begun: SmallWarehouse) -> None:
     made_anew(begun)
     begun.prepare()
