@@ -51,8 +51,12 @@ airflow: .venv/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C
 	@$(ENV) exec marquee airflow
 
 .PHONY: test
-test: .venv/.ready ## Run every test, the quick ones first
-	@$(ENV) pytest
+test: .venv/.ready ## Run every test, the quick ones first, in two processes
+	@$(ENV) pytest -n 2
+
+.PHONY: test-quick
+test-quick: .venv/.ready ## Run the tests that need neither Spark nor an engine
+	@$(ENV) pytest -n 2 -m "not slow"
 
 .PHONY: lint
 lint: .venv/.ready types ## Check style and types

@@ -39,10 +39,14 @@ for name in [name for name in os.environ if name.startswith("MARQUEE_")]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, so that a mistake shows in seconds; whatever asks for Spark or vLLM is slow."""
+    """Quick tests first, so that a mistake shows in seconds; whatever asks for Spark or vLLM is slow. With several
+    processes a file stays in one, and all that ask for the engine, which takes most of a minute to start.
+    """
     for item in items:
-        if {"spark", "engine"} & set(getattr(item, "fixturenames", ())):
+        asked = set(getattr(item, "fixturenames", ()))
+        if {"spark", "engine"} & asked:
             item.add_marker(pytest.mark.slow)
+        item.add_marker(pytest.mark.xdist_group("engine" if "engine" in asked else item.path.name))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
