@@ -21,7 +21,7 @@ from evaluation.bootstrap import bootstrap
 from evaluation.estimators import ESTIMATORS, PROMISED, estimates, paired, truth, user_sums
 from evaluation.features import (
     artwork_themes,
-    play_rates,
+    learned_play_rates,
     rare_themes,
     vocabulary,
     with_crossed,
@@ -105,7 +105,9 @@ def check_learnable(examples: DataFrame, ds: date) -> None:
 def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFrame) -> DataFrame:
     """The held-out `examples` with, as arrays over artwork_ids: q, play_rate, bandit and, on a sample, true_play."""
     themes = vocabulary(artworks)
-    known = artwork_themes(artworks, themes).join(play_rates(training(examples), artworks), "artwork_id", how="inner")
+    known = artwork_themes(artworks, themes).join(
+        learned_play_rates(training(examples), artworks), "artwork_id", how="inner"
+    )
 
     past = with_user_themes(training(examples), themes)
     played = shown_of(past, "user_themes", "reward").join(known, "artwork_id", how="inner")

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from evaluation.log import of_shown
-from spark_jobs.signals import ARTWORK_SPREAD, TITLE_SPREAD, drawn_to_prior
+from spark_jobs.play_rates import counted, play_rates
 
 MOST_THEMES = 24
 """Themes that count: those of the most artworks. Their products are features, so there are at most 24 × 24 of those."""
@@ -57,22 +57,12 @@ def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
     return artworks.select("artwork_id", shares.alias("artwork_themes"))
 
 
-def play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
-    """artwork_id, play_rate: drawn to the title's rate, and that to the rate of all, as the signal of that name is."""
-    rows = training.select("title_id", "reward", of_shown(F.col("artwork_ids")).alias("artwork_id"))
-    plays, shown = F.coalesce(F.sum("reward"), F.lit(0.0)), F.count(F.lit(1))
-    overall = rows.agg(((plays + 1) / (shown + 2)).alias("overall"))
-    titles = rows.groupBy("title_id").agg(plays.alias("title_plays"), shown.alias("title_shown"))
-    own = rows.groupBy("artwork_id").agg(plays.alias("own_plays"), shown.alias("own_shown"))
-    return (
-        artworks.select("artwork_id", "title_id")
-        .join(titles, "title_id", how="left")
-        .join(own, "artwork_id", how="left")
-        .fillna(0, ["title_plays", "title_shown", "own_plays", "own_shown"])
-        .crossJoin(F.broadcast(overall))
-        .withColumn("title_rate", drawn_to_prior("title_plays", "title_shown", "overall", TITLE_SPREAD))
-        .select("artwork_id", drawn_to_prior("own_plays", "own_shown", "title_rate", ARTWORK_SPREAD).alias("play_rate"))
+def learned_play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
+    """artwork_id, play_rate from the training examples, of which each is the first impression of a draw."""
+    shown = training.select(
+        "title_id", of_shown(F.col("artwork_ids")).alias("artwork_id"), (F.col("reward") > 0).alias("played")
     )
+    return play_rates(counted(shown), artworks).drop("title_id")
 
 
 def with_crossed(pairs: DataFrame, themes: int) -> DataFrame:

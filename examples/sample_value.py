@@ -1,12 +1,12 @@
 """How good a night's choices are on a sample service, against its truth: the mean true probability of a play over the
 pairs that were scored for ds, under five ways to choose. Only evaluations may read the truth.
 
-    random   any of the pair's artworks
-    popular  the artwork with the best play rate in the impressions up to ds, smoothed
-    rule     counts the themes of the very history that the prompt shows, weighted by completion, and takes the artwork
-             whose themes have the largest mean count; equal artworks share the choice
-    model    the artwork with the largest probability
-    oracle   the artwork with the largest true probability
+    random        any of the pair's artworks
+    most_popular  the title's artwork in `title_defaults`, as the latest night published it
+    rule          counts the themes of the very history that the prompt shows, weighted by completion, and takes the
+                  artwork whose themes have the largest mean count; equal artworks share the choice
+    model         the artwork with the largest probability
+    oracle        the artwork with the largest true probability
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from examples.truth import FOLDER, Truth, read_truth
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.store import batches, open_table
-from schemas.tables import ARTWORK_SCORES, ARTWORKS, IMPRESSIONS, MAX_ARTWORKS, TITLES, VIEWING_HISTORY
+from schemas.tables import ARTWORK_SCORES, ARTWORKS, MAX_ARTWORKS, TITLE_DEFAULTS, TITLES, VIEWING_HISTORY
 
-POLICIES = ("random", "popular", "rule", "model", "oracle")
+POLICIES = ("random", "most_popular", "rule", "model", "oracle")
 SIZES = ((2, 3), (4, 6), (7, 9), (10, 12), (13, 24), (25, MAX_ARTWORKS))
 """Numbers of artworks, from and to, that are told apart: a choice among many is the harder one."""
-_PRIOR_IMPRESSIONS = 10  # at the overall play rate, added to each artwork's own
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What popular and rule go by: artworks' play rates and themes, and users' counts of themes."""
+    """What most_popular and rule go by: titles' defaults, artworks' themes, and users' counts of themes."""
 
-    play_rate: dict[str, float]
-    overall_rate: float
+    defaults: dict[str, str]
     themes: dict[str, list[str]]
     counts: dict[str, dict[str, float]]
 
@@ -100,10 +98,10 @@ def together(parts: Iterable[Values]) -> Values:
 def pair_values(pair: Pair, truth: Truth, known: Knowledge) -> np.ndarray:
     """The true play probability of what each of POLICIES would show."""
     plays = truth.play_probabilities(pair.user_id, pair.artwork_ids)
-    rates = np.array([known.play_rate.get(artwork_id, known.overall_rate) for artwork_id in pair.artwork_ids])
+    default = np.array([float(each == known.defaults.get(pair.title_id)) for each in pair.artwork_ids])
     rule = rule_scores(known.counts.get(pair.user_id, {}), [known.themes[each] for each in pair.artwork_ids])
     return np.array(
-        [plays.mean(), _best(plays, rates), _best(plays, rule), _best(plays, pair.probabilities), plays.max()]
+        [plays.mean(), _best(plays, default), _best(plays, rule), _best(plays, pair.probabilities), plays.max()]
     )
 
 
@@ -123,20 +121,11 @@ def scored_pairs(warehouse: Path, ds: date) -> Iterator[Pair]:
 
 
 def knowledge(warehouse: Path, ds: date, configured: Settings) -> Knowledge:
-    shown, played = _impression_counts(warehouse, ds)
-    overall = sum(played.values()) / max(1, sum(shown.values()))
-    rates = {each: (played[each] + _PRIOR_IMPRESSIONS * overall) / (shown[each] + _PRIOR_IMPRESSIONS) for each in shown}
+    defaults = {
+        row["title_id"]: row["artwork_id"] for row in _rows(warehouse, TITLE_DEFAULTS, ["title_id", "artwork_id"])
+    }
     themes = {row["artwork_id"]: row["themes"] or [] for row in _rows(warehouse, ARTWORKS, ["artwork_id", "themes"])}
-    return Knowledge(rates, overall, themes, shown_theme_counts(warehouse, ds, configured))
-
-
-def _impression_counts(warehouse: Path, ds: date) -> tuple[dict[str, int], dict[str, int]]:
-    shown: dict[str, int] = defaultdict(int)
-    played: dict[str, int] = defaultdict(int)
-    for row in _rows(warehouse, IMPRESSIONS, ["artwork_id", "played"], f"ds <= DATE '{ds}'"):
-        shown[row["artwork_id"]] += 1
-        played[row["artwork_id"]] += row["played"]
-    return shown, played
+    return Knowledge(defaults, themes, shown_theme_counts(warehouse, ds, configured))
 
 
 def shown_theme_counts(warehouse: Path, ds: date, configured: Settings) -> dict[str, dict[str, float]]:
@@ -187,18 +176,18 @@ def table(found: dict[tuple[int, int], Values]) -> str:
     """The policies over all pairs, with how far each goes from random to the rule and to the oracle, then by size."""
     values = together(found.values())
     means, errors = values.means(), values.standard_errors()
-    lines = [f"{'policy':<8} {'value':>7} {'s.e.':>7} {'to rule':>8} {'to oracle':>10}"]
+    lines = [f"{'policy':<12} {'value':>7} {'s.e.':>7} {'to rule':>8} {'to oracle':>10}"]
     for name, mean, error in zip(POLICIES, means, errors, strict=True):
         to_rule, to_oracle = _way(means, mean, "rule"), _way(means, mean, "oracle")
-        lines.append(f"{name:<8} {mean:>7.4f} {error:>7.4f} {to_rule:>8.1%} {to_oracle:>10.1%}")
+        lines.append(f"{name:<12} {mean:>7.4f} {error:>7.4f} {to_rule:>8.1%} {to_oracle:>10.1%}")
     pairs = sum(values.pairs.values())
     lines.append(f"{pairs:,} pairs of {len(values.pairs):,} users; value: mean true probability of a play")
-    lines += ["", f"{'artworks':<8} {'pairs':>7} " + " ".join(f"{name:>7}" for name in POLICIES) + "  model to rule"]
+    lines += ["", f"{'artworks':<8} {'pairs':>7} " + " ".join(f"{name:>12}" for name in POLICIES) + "  model to rule"]
     for (least, most), part in found.items():
         of_size = part.means()
         lines.append(
             f"{f'{least}-{most}':<8} {sum(part.pairs.values()):>7,} "
-            + " ".join(f"{mean:>7.4f}" for mean in of_size)
+            + " ".join(f"{mean:>12.4f}" for mean in of_size)
             + f" {_way(of_size, of_size[POLICIES.index('model')], 'rule'):>14.1%}"
         )
     return "\n".join(lines)

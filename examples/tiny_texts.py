@@ -26,8 +26,9 @@ from examples.simulated import Shelf, completions, draw_taste, shelf_of, watched
 from examples.truth import APPEAL, STYLE, STYLE_EFFECT, TASTE, taste_from_shares
 from schemas.settings import Settings
 from schemas.tables import TITLES
+from spark_jobs.play_rates import ARTWORK_SPREAD
 from spark_jobs.prompts import title_choice_texts, user_context_texts
-from spark_jobs.signals import ARTWORK_SPREAD, BANDS, EDGES
+from spark_jobs.signals import BANDS, EDGES
 
 _START = 1_735_689_600_000_000  # 2025-01-01, in microseconds
 _DAY = date(2025, 1, 1)

@@ -24,15 +24,14 @@ from schemas.tables import (
 from spark_jobs.hashing import row_hash
 from spark_jobs.inputs import good_artworks, good_impressions, good_titles, known_artworks
 from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
-from spark_jobs.policy import drawn, explored, ranked, scored_options, uniform
+from spark_jobs.play_rates import counted, play_rates
+from spark_jobs.policy import drawn, explored, first_of_draws, ranked, scored_options, uniform
 from spark_jobs.published import REMOVED, published_before
 from spark_jobs.warehouse import Night
 
 KEY = ["user_id", "title_id"]
 # What makes two rows the same choice; when it was made is not part of it.
 CONTENT = ["artwork_id", "probability", "propensity", "ranking", "source", "model_version", "prompt_hash"]
-_PLAY_RATE_WEIGHT = 20
-"""Impressions that the title's own play rate counts for against an artwork's."""
 
 
 def scored_choices(scores: DataFrame, settings: Settings) -> DataFrame:
@@ -210,24 +209,14 @@ def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
     }
 
 
-def default_artworks(active: DataFrame, impressions: DataFrame) -> DataFrame:
-    """title_id, artwork_id: per title the active artwork with the best play rate, else the catalogue's default.
-
-    An artwork's rate is drawn towards its title's, so that two lucky plays do not make a default.
+def default_artworks(active: DataFrame, impressions: DataFrame, settings: Settings) -> DataFrame:
+    """title_id, artwork_id: per title its most popular active artwork, where that is told apart, else the catalogue's
+    default.
     """
-    shown = impressions.groupBy("title_id", "artwork_id").agg(
-        F.count("*").alias("shown"), F.sum(F.col("played").cast("int")).alias("plays")
-    )
-    of_title = shown.groupBy("title_id").agg((F.sum("plays") / F.sum("shown")).alias("title_rate"))
-    rate = (F.coalesce("plays", F.lit(0)) + _PLAY_RATE_WEIGHT * F.col("title_rate")) / (
-        F.coalesce("shown", F.lit(0)) + _PLAY_RATE_WEIGHT
-    )
-    order = F.struct(
-        F.coalesce(F.round(rate, 12), F.lit(0.0)).alias("rate"), "is_default", F.xxhash64("artwork_id").alias("tie")
-    )
+    rates = play_rates(counted(first_of_draws(impressions, settings)), active)
+    order = F.struct(F.round("play_rate", 12).alias("rate"), "is_default", F.xxhash64("artwork_id").alias("tie"))
     return (
-        active.join(shown, ["title_id", "artwork_id"], how="left")
-        .join(of_title, "title_id", how="left")
+        active.join(rates, ["title_id", "artwork_id"], how="inner")
         .groupBy("title_id")
         .agg(F.max_by("artwork_id", order).alias("artwork_id"))
     )
@@ -295,7 +284,7 @@ def publish(night: Night) -> None:
         )
         counts["unchanged"] = after.where(F.col("source") != REMOVED).count() - counts["inserted"] - counts["updated"]
         if not newer:
-            defaults = default_artworks(good_artworks(night), good_impressions(night)).cache()
+            defaults = default_artworks(good_artworks(night), good_impressions(night), night.settings).cache()
             if differ(now(TITLE_DEFAULTS), defaults):
                 merge_defaults(warehouse.delta(TITLE_DEFAULTS), defaults)
             names = catalogue_names(good_titles(night), known_artworks(night)).cache()

@@ -15,14 +15,13 @@ from schemas.settings import Settings
 from schemas.tables import IMPRESSIONS
 from spark_jobs.hashing import list_hash
 from spark_jobs.inputs import with_broken_rule
+from spark_jobs.play_rates import ARTWORK_SPREAD, counted, overall_rate, with_rates
 from spark_jobs.policy import first_of_draws
 from spark_jobs.warehouse import Night
 
 PLAY_RATE = "play_rate"
 
 BANDS = ("played very seldom", "played seldom", "played as most", "played often", "played very often")
-ARTWORK_SPREAD, TITLE_SPREAD = 0.45, 1.0
-"""By how much a title's artworks, and titles, are expected to deviate from their mean, in log-odds."""
 # The artworks' deviation and a third of it: bands of about a fifth each, and one lucky play moves no artwork out of the
 # middle one.
 EDGES = (-ARTWORK_SPREAD, -ARTWORK_SPREAD / 3, ARTWORK_SPREAD / 3, ARTWORK_SPREAD)
@@ -39,19 +38,13 @@ def plays_up_to(night: Night, days: int) -> DataFrame:
 
 def daily_plays(impressions: DataFrame, settings: Settings) -> DataFrame:
     """title_id, artwork_id, day, shown, plays: the first impressions of draws, counted by day."""
-    return (
-        first_of_draws(impressions, settings)
-        .groupBy("title_id", "artwork_id", F.col("ds").alias("day"))
-        .agg(F.count(F.lit(1)).alias("shown"), F.sum(F.col("played").cast("long")).alias("plays"))
-    )
+    return counted(first_of_draws(impressions, settings), F.col("ds").alias("day"))
 
 
 def play_rate_bands(daily: DataFrame, asked: DataFrame, settings: Settings) -> DataFrame:
     """title_id, artwork_id, day, band: a row for each such three in `asked`. Band is null for an artwork never shown.
 
-    A rate is drawn to its prior: an artwork's is its title's rate, a title's the rate of all. The weight of the prior
-    is what a normal one of deviation σ in log-odds has: for artworks 20 impressions where half is played, 104 where a
-    twentieth is. A band is where the log-odds of the artwork's rate less those of its title's fall.
+    A band is where the log-odds of the artwork's rate less those of its title's fall (spark_jobs/play_rates.py).
     """
     none = F.lit(0).cast("long")
     questions = asked.select(
@@ -75,8 +68,7 @@ def play_rate_bands(daily: DataFrame, asked: DataFrame, settings: Settings) -> D
         )
         .where("asked")
         .join(F.broadcast(overall_rates(daily, asked, settings)), "day", how="inner")
-        .withColumn("title_rate", drawn_to_prior("title_plays", "title_shown", "overall", TITLE_SPREAD))
-        .withColumn("rate", drawn_to_prior("own_plays", "own_shown", "title_rate", ARTWORK_SPREAD))
+        .transform(with_rates)
         .select(
             "title_id",
             "artwork_id",
@@ -98,7 +90,7 @@ def overall_rates(daily: DataFrame, asked: DataFrame, settings: Settings) -> Dat
         .distinct()
         .join(F.broadcast(totals), known, how="left")
         .groupBy("day")
-        .agg(((plays + 1) / (shown + 2)).alias("overall"))
+        .agg(overall_rate(plays, shown).alias("overall"))
     )
 
 
@@ -140,12 +132,6 @@ def _before(count: str, of: list[str], settings: Settings) -> Column:
     """The sum of a count over the `history_days` before each row's day."""
     days = Window.partitionBy(*of).orderBy(F.unix_date("day")).rangeBetween(-settings.history_days, -1)
     return F.coalesce(F.sum(count).over(days), F.lit(0))
-
-
-def drawn_to_prior(plays: str, shown: str, prior: str, spread: float) -> Column:
-    """The rate (plays + m · prior) / (shown + m), m = 1 / (spread² prior (1 − prior)); `prior` within 0 and 1."""
-    weight = 1 / (spread**2 * F.col(prior) * (1 - F.col(prior)))
-    return (F.col(plays) + weight * F.col(prior)) / (F.col(shown) + weight)
 
 
 def _log_odds(rate: str) -> Column:

@@ -10,7 +10,14 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from evaluation.features import artwork_themes, play_rates, rare_themes, vocabulary, with_crossed, with_user_themes
+from evaluation.features import (
+    artwork_themes,
+    learned_play_rates,
+    rare_themes,
+    vocabulary,
+    with_crossed,
+    with_user_themes,
+)
 from evaluation.log import gathered, held_out, options_of, training
 from evaluation.regression import FOLDS, cross_fitted, fold_of
 from evaluation.slices import popularity, with_slices
@@ -93,7 +100,7 @@ def test_play_rates_lean_on_the_title(spark: SparkSession) -> None:
     """t1: 5 plays of 10, all of t1-1's 5; t2 was never shown. The overall rate is 0.5."""
     ids = ["t1-1", "t1-2"]
     log = [example(f"u{n}", "t1", ids, 1 + n % 2, n % 2 == 0, split="training") for n in range(10)]
-    rates = play_rates(
+    rates = learned_play_rates(
         training(examples(spark, *log)), artworks(spark, ("t1-1", None), ("t1-2", None), ("t1-3", None), ("t2-1", None))
     )
     weight = 1 / (0.45**2 * 0.25)  # impressions that the title's rate counts as
@@ -105,9 +112,9 @@ def test_play_rates_lean_on_the_title(spark: SparkSession) -> None:
 def test_play_rates_are_known_where_nothing_was_played_or_shown(spark: SparkSession) -> None:
     nothing = training(examples(spark, example("u1", "t1", ["t1-1", "t1-2"], 1, False, split="training")))
     catalogue = artworks(spark, ("t1-1", None), ("t1-2", None))
-    found = {row[0]: row[1] for row in play_rates(nothing, catalogue).collect()}
+    found = {row[0]: row[1] for row in learned_play_rates(nothing, catalogue).collect()}
     assert 0 < found["t1-1"] < found["t1-2"] < 1 / 3
-    assert {row[1] for row in play_rates(nothing.limit(0), catalogue).collect()} == {0.5}
+    assert {row[1] for row in learned_play_rates(nothing.limit(0), catalogue).collect()} == {0.5}
 
 
 def test_arrays_keep_the_order_of_the_options(spark: SparkSession) -> None:

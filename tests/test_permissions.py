@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import __main__ as examples
+from examples.sample import make_simulated
 from schemas.exit_codes import REFUSED
 from schemas.store import has_table
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, CATALOGUE_NAMES, TITLE_DEFAULTS
@@ -96,14 +96,13 @@ def test_a_spark_step_names_the_file_that_it_may_not_read(tmp_path: Path, closed
     find has been vacuumed.
     """
     warehouse = tmp_path / "warehouse"
-    sample = ["simulated", "--users", "3", "--titles", "4", "--days", "3", "--warehouse", str(warehouse)]
-    assert examples.main(sample) == 0
+    make_simulated(str(warehouse), users=3, titles=4, days=3)
     file = next((warehouse / closed).glob("*.parquet"))
     file.chmod(0o000)
     # Root without the right to pass over the modes of files: another user could not enter the interpreter's folder.
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     ended = subprocess.run(
-        [*bound, sys.executable, "-m", "spark_jobs", "validate", "--ds", "2026-01-14"],
+        [*bound, sys.executable, "-m", "marquee", "step", "validate", "--ds", "2026-01-14"],
         cwd=ROOT,
         env={**os.environ, "MARQUEE_WAREHOUSE": str(warehouse), "MARQUEE_MODEL": str(ROOT / "examples" / "tiny_llama")},
         capture_output=True,
@@ -112,4 +111,4 @@ def test_a_spark_step_names_the_file_that_it_may_not_read(tmp_path: Path, closed
     )
     assert ended.returncode == REFUSED, ended.stderr
     line = ended.stderr.splitlines()[-1]
-    assert line.startswith(f"marquee validate: warehouse: {file} (----------, of user 0) may not be read by"), line
+    assert line.startswith(f"marquee step validate: warehouse: {file} (----------, of user 0) may not be read by"), line
