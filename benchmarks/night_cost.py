@@ -127,7 +127,7 @@ def measure(arguments: argparse.Namespace, _: Path) -> Iterator[Table]:
     config = settings()
     checkpoint = read_checkpoint(arguments.model or config.model)
     night = Night(arguments.warehouse or config.warehouse, arguments.ds)
-    block_size = arguments.block_size or config.block_size
+    block_size = arguments.block_size or config.steps(on_cpu=False).block_size
     counts = token_counts(night, Tokens(checkpoint), checkpoint.max_model_len - 1, block_size)
     found = byte_counts(night)
     assumed = {name: getattr(arguments, name.replace("-", "_")) for name in ASSUMED}
@@ -151,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ds", type=night_date, required=True, help="a night that has scored, YYYY-MM-DD")
     parser.add_argument("--warehouse", help="where it has run, instead of the setting's")
     parser.add_argument("--model", help="folder of the checkpoint whose tokenizer counts, instead of the setting's")
-    parser.add_argument("--block-size", type=int, help="tokens of a cache block, instead of the setting's")
+    parser.add_argument("--block-size", type=int, help="tokens of a cache block, instead of a GPU's")
     for name, (value, meaning) in ASSUMED.items():
         parser.add_argument(f"--{name}", type=float, default=value, help=meaning)
     return harness.run(parser, arguments, measure)

@@ -55,7 +55,7 @@ def speeds(runs: dict[str, list[Run]], pairs: int) -> Iterator[Row]:
 def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     make_nights(folder / "night", arguments.users)
     job = Job.of_settings(folder / "night")
-    limit, block_size = job.checkpoint.max_model_len - 1, job.settings.block_size
+    limit, block_size = job.checkpoint.max_model_len - 1, job.settings.steps(on_cpu=True).block_size
     night, numbers = token_counts(Night(job.warehouse, MEASURED), Tokens(job.checkpoint), limit, block_size), count()
     job = Job(job.warehouse, job.model, "", round(night.context * night.users))
     sides = ray_data.runnable([MARQUEE, *(side for side in arguments.sides if side != MARQUEE)])

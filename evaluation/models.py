@@ -14,17 +14,17 @@ from inference.champion import model_of_tonight
 from inference.checkpoint import read_checkpoint
 from inference.orders import averaged, of_averaged
 from schemas.contract import ContractError
-from schemas.settings import Settings
+from schemas.settings import Settings, settings
 from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
 from spark_jobs.warehouse import Warehouse
 
 
 def version_of(model: str) -> str:
-    """The version of a checkpoint, where `model` is its folder, and of its `averaged` scores, where `+ordersN` stands
-    behind the folder; a version or the name of a policy is itself.
+    """The version of a checkpoint in the quantization that is set, where `model` is its folder, and of its `averaged`
+    scores, where `+ordersN` stands behind the folder; a version or the name of a policy is itself.
     """
     if Path(model).is_dir():
-        return read_checkpoint(model).version
+        return read_checkpoint(model).quantized(settings().quantization).version
     found = of_averaged(model)
     return averaged(version_of(found[0]), found[1]) if found else model
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.checkpoint import Checkpoint, quantization_of, read_checkpoint
 from schemas.contract import ContractError
 from schemas.paths import sqlite_file, without_password
 from schemas.settings import Settings
@@ -36,7 +36,8 @@ class Chosen:
 
 
 def model_of_tonight(settings: Settings) -> Chosen:
-    """The champion's checkpoint; that of the setting `model` where there is no registry or no champion in it.
+    """The champion's checkpoint, in the quantization that it was registered in; that of the setting `model`, in the one
+    that is set, where there is no registry or no champion in it.
 
     Raises ContractError where prompts would lack a signal that it was trained with.
     """
@@ -54,13 +55,17 @@ def model_of_tonight(settings: Settings) -> Chosen:
 
 def _chosen(settings: Settings) -> Chosen:
     if settings.registry is None:
-        return Chosen(read_checkpoint(settings.model), "the setting model: MARQUEE_REGISTRY names no registry")
+        return Chosen(_as_set(settings), "the setting model: MARQUEE_REGISTRY names no registry")
     place = without_password(settings.registry)
     registered = champion(settings.registry)
     if registered is None:
-        return Chosen(read_checkpoint(settings.model), f"the setting model: no champion in {place}")
+        return Chosen(_as_set(settings), f"the setting model: no champion in {place}")
     who = f"the champion, version {registered.version} in {place}"
     return Chosen(_as_registered(registered, who), who)
+
+
+def _as_set(settings: Settings) -> Checkpoint:
+    return read_checkpoint(settings.model).quantized(settings.quantization)
 
 
 def client_of(registry: str) -> MlflowClient:
@@ -121,14 +126,14 @@ def champion(registry: str) -> ModelVersion | None:
 
 def _as_registered(registered: ModelVersion, who: str) -> Checkpoint:
     """The champion's checkpoint. Raises ContractError where it is not what was registered."""
+    expected = registered.tags.get(VERSION_TAG)
     try:
-        checkpoint = read_checkpoint(str(registered.source))
+        checkpoint = read_checkpoint(str(registered.source)).quantized(quantization_of(str(expected)))
     except ContractError as error:
         raise ContractError(
             f"{who}, cannot score: {error}. Or promote it from where it is now, or roll back "
             "(marquee models promote FOLDER | rollback)"
         ) from error
-    expected = registered.tags.get(VERSION_TAG)
     if checkpoint.version != expected:
         raise ContractError(
             f"{who}, was registered as {expected}, but the checkpoint at {registered.source} is "

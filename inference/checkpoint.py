@@ -10,20 +10,20 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from inference.config import CONFIG, read_config
 from inference.json_file import read_object, refusal
-from inference.prior import LABEL_PRIOR, read_prior
+from inference.prior import PRIOR_FILES, read_prior
 from schemas.contract import ContractError
 from schemas.prompt import PROMPT_FORMAT
-from schemas.settings import SIGNALS
+from schemas.settings import SIGNALS, type_quantization
 
 MANIFEST = "marquee.json"
-# What decides a score: the weights, the architecture, how text becomes tokens, and the label prior.
-_VERSIONED = ("*.safetensors", "*.safetensors.index.json", CONFIG, "tokenizer*", LABEL_PRIOR)
+# What decides a score: the weights, the architecture, how text becomes tokens, and the label priors.
+_VERSIONED = ("*.safetensors", "*.safetensors.index.json", CONFIG, "tokenizer*", *PRIOR_FILES.values())
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(rf"{_NAME.pattern}@[0-9a-f]{{12}}")
 # Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
@@ -33,7 +33,7 @@ _REHASHED_BYTES = 64 * 2**20
 @dataclass(frozen=True)
 class Checkpoint:
     """A Llama that may score. `version` names it in every row that it scored; lengths and sizes are in tokens.
-    `signals` are those of the setting that its prompts have to tell.
+    `signals` are those of the setting that its prompts have to tell. With another `quantization` it is another model.
     """
 
     path: Path
@@ -43,6 +43,18 @@ class Checkpoint:
     max_model_len: int
     vocab_size: int
     bos_token_id: int
+    quantization: type_quantization = "none"
+
+    def quantized(self, quantization: type_quantization) -> Self:
+        """This checkpoint, which has none yet, as it scores in another number type: its version says so."""
+        if quantization == "none":
+            return self
+        return replace(self, version=f"{self.version}+{quantization}", quantization=quantization)
+
+
+def quantization_of(version: str) -> type_quantization:
+    """The quantization that a model's version names."""
+    return "fp8" if version.endswith("+fp8") else "none"
 
 
 def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> Checkpoint:
@@ -91,7 +103,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     _check_files(folder, manifest)
     _check_merged(folder)
     config = read_config(folder)
-    read_prior(folder)
+    for quantization in PRIOR_FILES:
+        read_prior(folder, quantization)
     return Checkpoint(
         path=folder,
         name=manifest["name"],
@@ -139,7 +152,8 @@ def _check_content(folder: Path) -> None:
     tokenizer = read_tokenizer(folder, config.vocab_size, (config.bos_token_id, *config.eos_token_ids))
     check_beginning(tokenizer, folder, config.bos_token_id)
     number_ids(tokenizer, folder)
-    read_prior(folder)
+    for quantization in PRIOR_FILES:
+        read_prior(folder, quantization)
     check_weights(folder, config)
 
 

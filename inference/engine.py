@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from inference.checkpoint import Checkpoint
+from inference.devices import take_gpu
 from schemas.contract import ContractError
 from schemas.settings import Settings
 
@@ -99,10 +100,19 @@ def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
 
 
 class Engine:
-    """One vLLM engine in this process. `labels` are the token ids of the option numbers."""
+    """One vLLM engine in this process. `labels` are the token ids of the option numbers; `further` are arguments of
+    vLLM's `LLM` that no setting sets, for measuring.
+    """
 
-    def __init__(self, checkpoint: Checkpoint, settings: Settings, labels: list[int]) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        settings: Settings,
+        labels: list[int],
+        further: Mapping[str, Any] | None = None,
+    ) -> None:
         _set_environment(_QUIET_AND_OFFLINE)
+        take_gpu()
         # Of vLLM's own code, at import.
         warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
         from vllm.platforms import current_platform
@@ -110,21 +120,27 @@ class Engine:
         on_cpu = current_platform.is_cpu()
         if on_cpu:
             _set_environment({**_ON_CPU, "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_cache_gib)})
-        from vllm import LLM, SamplingParams
-        from vllm.exceptions import VLLMClientError
+        from vllm import LLM, SamplingParams, exceptions
         from vllm.sampling_params import RequestOutputKind
 
+        arguments = {**_arguments(checkpoint, settings, on_cpu), **(further or {})}
         try:
-            llm = LLM(**_arguments(checkpoint, settings, on_cpu))
+            self.llm: Any = LLM(**arguments)
         except Exception as error:
             raise EngineError(f"vLLM did not start with {checkpoint.path}: {error}") from error
-        self._engine: Any = llm.llm_engine
-        self._in_flight = _STEPS_IN_FLIGHT * settings.max_num_seqs
+        self._engine: Any = self.llm.llm_engine
+        self.in_flight = _STEPS_IN_FLIGHT * settings.max_num_seqs
         self._asked = 0
-        # What vLLM raises when it will not take a request; anything else is not about one request.
-        self._refusals = (VLLMClientError, ValueError)
+        # What vLLM raises when it will not take a request; anything else is not about one request. Later versions have
+        # a class for it; in 0.26, the newest for PyTorch 2.11, a refusal is a ValueError.
+        self._refusals = (getattr(exceptions, "VLLMClientError", ValueError), ValueError)
         self._greedy = partial(
-            SamplingParams, temperature=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+            SamplingParams,
+            temperature=0,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            # Copied deep for every request, they took an eighth of the host's time; nobody writes to what they hold.
+            skip_clone=True,
         )
         # A question about k options asks for the first k labels.
         self._sampling = [
@@ -164,7 +180,7 @@ class Engine:
         more = iter(requests)
         try:
             while True:
-                while len(waiting) < self._in_flight and (request := next(more, None)) is not None:
+                while len(waiting) < self.in_flight and (request := next(more, None)) is not None:
                     try:
                         waiting[self._ask(request)] = request
                     except self._refusals as error:
@@ -199,6 +215,12 @@ class Engine:
 
 
 def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
+    steps = settings.steps(on_cpu)
+    if on_cpu and checkpoint.quantization != "none":
+        raise ContractError(
+            f"{checkpoint.version} scores in {checkpoint.quantization}, which needs a GPU, and vLLM runs on the CPU "
+            "here: score it where there is one, or unset MARQUEE_QUANTIZATION"
+        )
     arguments: dict[str, Any] = {
         "model": str(checkpoint.path),
         # It is given token ids, and asked for log-probabilities or for token ids.
@@ -206,19 +228,22 @@ def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict
         # Sampling defaults that a checkpoint may bring along are not ours.
         "generation_config": "vllm",
         "dtype": _dtype(settings, on_cpu),
-        "block_size": settings.block_size,
+        "block_size": steps.block_size,
         "enable_prefix_caching": True,
         "max_model_len": max_model_len(checkpoint, settings),
-        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "max_num_batched_tokens": steps.max_num_batched_tokens,
         "max_num_seqs": settings.max_num_seqs,
         "scheduling_policy": "priority",
         "seed": 0,
         "use_tqdm_on_load": False,
     }
     if not on_cpu:
-        return {**arguments, "gpu_memory_utilization": settings.gpu_memory_utilization}
-    if settings.block_size % _CPU_BLOCK:
-        raise ContractError(f"MARQUEE_BLOCK_SIZE is {settings.block_size}; on a CPU it is a multiple of {_CPU_BLOCK}")
+        arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        return (
+            arguments if checkpoint.quantization == "none" else {**arguments, "quantization": checkpoint.quantization}
+        )
+    if steps.block_size % _CPU_BLOCK:
+        raise ContractError(f"MARQUEE_BLOCK_SIZE is {steps.block_size}; on a CPU it is a multiple of {_CPU_BLOCK}")
     # Nothing is compiled for a CPU: it takes longer than it saves.
     return {**arguments, "enforce_eager": True, "distributed_executor_backend": "uni"}
 

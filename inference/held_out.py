@@ -20,6 +20,7 @@ def score_held_out(ds: date, model: Checkpoint, config: Settings, orders: int | 
     or all that it has.
     """
     name = model.version
+    config = config.model_copy(update={"quantization": model.quantization})
     if orders is not None:
         name = averaged(name, orders)
         config = config.in_orders(orders)

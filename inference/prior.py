@@ -13,9 +13,11 @@ from pathlib import Path
 
 from inference.json_file import is_number, read_object
 from schemas.contract import ContractError
+from schemas.settings import type_quantization
 from schemas.tables import MAX_ARTWORKS
 
-LABEL_PRIOR = "label_prior.json"
+PRIOR_FILES: dict[type_quantization, str] = {"none": "label_prior.json", "fp8": "label_prior.fp8.json"}
+"""The file of a checkpoint's label prior, by quantization: in other number types it likes the numbers otherwise."""
 _OPTIONS = {str(options) for options in range(1, MAX_ARTWORKS + 1)}
 _REMEDY = "measure it again (training/prior.py), or take the file out to score without"
 
@@ -32,9 +34,9 @@ class LabelPrior:
         return list(logprobs) if prior is None else [each - b for each, b in zip(logprobs, prior, strict=True)]
 
 
-def read_prior(folder: Path) -> LabelPrior:
-    """The prior of the checkpoint in `folder`; empty where none was measured."""
-    file = folder / LABEL_PRIOR
+def read_prior(folder: Path, quantization: type_quantization = "none") -> LabelPrior:
+    """The prior of the checkpoint in `folder`; empty where none was measured with this quantization."""
+    file = folder / PRIOR_FILES[quantization]
     if not file.exists():
         return LabelPrior({})
     prior = read_object(file, _REMEDY).get("prior")

@@ -52,7 +52,7 @@ class Shard:
     def __init__(self, night: Night, config: Settings, checkpoint: Checkpoint, shard: int, shards: int) -> None:
         self.night, self.config, self.checkpoint = night, config, checkpoint
         self.max_model_len = max_model_len(checkpoint, config)
-        self.prior = read_prior(checkpoint.path)
+        self.prior = read_prior(checkpoint.path, checkpoint.quantization)
         self.numbers = range(shard, night.buckets, shards)
         further = (config.further_orders, config.close_margin) if config.further_orders else ()
         self.scored_with = (checkpoint.version, config.dtype, self.max_model_len, *further)
@@ -60,8 +60,11 @@ class Shard:
             {**dict.fromkeys(COUNTED, 0), "buckets": len(self.numbers), "buckets_skipped": 0}
         )
 
-    def score(self) -> None:
-        """Score the buckets that are not done; one that someone else wrote to meanwhile, once more."""
+    def score(self, engine: Engine | None = None) -> None:
+        """Score the buckets that are not done; one that someone else wrote to meanwhile, once more.
+
+        Where no `engine` of this checkpoint is given, one is started if there is something to ask.
+        """
         todo = self._not_done()
         if not todo:
             log.info("nothing to score: the shard's %d buckets are done", len(self.numbers))
@@ -72,7 +75,8 @@ class Shard:
         if pairs and not choices:
             raise ContractError(f"title_choices has no row for ds={self.night.ds}; run the step contexts first")
         # A night that carries all of yesterday's choices starts no engine.
-        engine = Engine(self.checkpoint, self.config, tokens.labels) if pairs else None
+        if engine is None and pairs:
+            engine = Engine(self.checkpoint, self.config, tokens.labels)
         with ScoringProgress(pairs) as progress:
             for attempt in range(1, _ROUNDS + 1):
                 todo = self._score_buckets(todo, choices, tokens, engine, progress, last=attempt == _ROUNDS)
@@ -186,11 +190,12 @@ def score_shard(
 ) -> dict[str, int]:
     """Score a shard and keep what it took in `night_steps`; returns the counts.
 
-    `model` is a checkpoint to score with instead of the night's own.
+    `model` is a checkpoint to score with instead of the night's own, in the quantization that is set.
     """
     began = time.monotonic()
     night = Night(config.warehouse, ds, into)
-    work = Shard(night, config, read_checkpoint(model) if model else night.model(), shard, shards)
+    checkpoint = read_checkpoint(model).quantized(config.quantization) if model else night.model()
+    work = Shard(night, config, checkpoint, shard, shards)
     night.create_missing()
     work.score()
     seconds = time.monotonic() - began

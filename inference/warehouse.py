@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable, WriterProperties, write_delt
 from deltalake.exceptions import CommitFailedError
 from pyarrow.dataset import get_partition_keys
 
-from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.checkpoint import Checkpoint, quantization_of, read_checkpoint
 from schemas.contract import ContractError, Table
 from schemas.store import arrow_dataset, buckets_of, location, open_table, permitted
 from schemas.tables import (
@@ -76,7 +76,7 @@ class Night:
             raise ContractError(
                 f"night_models: nothing noted for ds={self.ds}; run the step validate first, or name a --model"
             )
-        checkpoint = read_checkpoint(noted["checkpoint"])
+        checkpoint = read_checkpoint(noted["checkpoint"]).quantized(quantization_of(noted["model_version"]))
         if checkpoint.version != noted["model_version"]:
             raise ContractError(
                 f"{checkpoint.path}: the checkpoint is {checkpoint.version}, but the night of {self.ds} began with "

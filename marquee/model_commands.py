@@ -53,7 +53,12 @@ def score_held_out(
         raise typer.BadParameter("give either --model FOLDER or --champion")
     log_to_stderr()
     config = configured(warehouse)
-    score(ds, model_of_tonight(config).model if model is None else read_checkpoint(model), config, orders)
+    score(
+        ds,
+        model_of_tonight(config).model if model is None else read_checkpoint(model).quantized(config.quantization),
+        config,
+        orders,
+    )
 
 
 def evaluate(
@@ -122,11 +127,13 @@ def models_list(warehouse: Warehouse = None) -> None:
 
 
 def promote(model: ModelFolder, warehouse: Warehouse = None) -> None:
-    """Make a checkpoint the champion: it scores from the next night on."""
+    """Make a checkpoint the champion, in the quantization that is set: it scores from the next night on."""
+    from inference.checkpoint import read_checkpoint
     from training.registry import Registry
 
-    registry = Registry(configured(warehouse).registry)
-    registry.promote(registry.register(model))
+    config = configured(warehouse)
+    registry = Registry(config.registry)
+    registry.promote(registry.register(read_checkpoint(model).quantized(config.quantization)))
     print(registry.describe())
 
 

@@ -8,7 +8,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -27,6 +27,9 @@ type_estimator_name = Literal["replay", "ips", "clipped_ips", "snips", "dm", "dr
 """The estimators of evaluation/estimators.py that need no truth."""
 type_slice_name = Literal["artworks", "popularity", "history", "niche"]
 """The ways of evaluation/slices.py to split impressions."""
+
+type_quantization = Literal["none", "fp8"]
+"""Number types that vLLM turns weights and activations into while it loads a checkpoint."""
 
 # Spark's `limit` takes a 32-bit number.
 _MOST_ROWS = 2_000_000_000
@@ -55,6 +58,17 @@ def _beside_the_tables(known: dict[str, Any], name: str, scheme: str = "") -> st
 
 _NAMES = (NoDecode, BeforeValidator(_names))
 """Read by `_names`: pydantic-settings' own decoder raises an error that names no field."""
+
+
+class Steps(NamedTuple):
+    """How an engine divides its work, in tokens: a block of its prefix cache, and the most of one step."""
+
+    block_size: int
+    max_num_batched_tokens: int
+
+
+# A block of 16 leaves half as many tokens of a context to compute again as one of 32; a CPU's are multiples of 32.
+ON_GPU, ON_CPU = Steps(16, 16_384), Steps(32, 8_192)
 
 
 class Settings(BaseSettings):
@@ -170,14 +184,27 @@ class Settings(BaseSettings):
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
     scoring_python: str = Field("python", description="the Python that runs the tasks of scoring and post-training")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")
-    block_size: int = Field(
-        32, ge=1, le=4096, description="tokens in a block of the prefix cache; a multiple of 32 on a CPU"
+    quantization: type_quantization = Field(
+        "none",
+        description="`fp8`: the engine turns weights and activations into 8-bit numbers, on a GPU only. That is "
+        "another model, whose version ends in `+fp8`; a champion is scored as it was registered, whatever is set here",
+    )
+    block_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description=f"tokens in a block of the prefix cache; where not given {ON_GPU.block_size} on a GPU and "
+        f"{ON_CPU.block_size} on a CPU, where it is a multiple of 32",
     )
     max_model_len: int | None = Field(
         None, ge=64, le=_MOST_TOKENS, description="longest prompt; the checkpoint's own length where not given"
     )
-    max_num_batched_tokens: int = Field(
-        8192, ge=64, le=_MOST_TOKENS, description="tokens in one step of the engine; at least `max_num_seqs`"
+    max_num_batched_tokens: int | None = Field(
+        None,
+        ge=64,
+        le=_MOST_TOKENS,
+        description="tokens in one step of the engine, at least `max_num_seqs`; where not given "
+        f"{ON_GPU.max_num_batched_tokens:,} on a GPU and {ON_CPU.max_num_batched_tokens:,} on a CPU",
     )
     max_num_seqs: int = Field(256, ge=1, le=65_536, description="prompts in one step of the engine")
     cpu_cache_gib: int = Field(2, ge=1, le=65_536, description="size of the prefix cache on a CPU, GiB")
@@ -243,13 +270,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _steps_hold_all_prompts(self) -> Self:
-        if self.max_num_batched_tokens < self.max_num_seqs:
+        if self.max_num_batched_tokens is not None and self.max_num_batched_tokens < self.max_num_seqs:
             raise ValueError(
                 f"{PREFIX}MAX_NUM_BATCHED_TOKENS is {self.max_num_batched_tokens} and {PREFIX}MAX_NUM_SEQS "
                 f"{self.max_num_seqs}: a step of the engine has at least one token for each of its prompts, so the "
                 "first must not be smaller than the second"
             )
         return self
+
+    def steps(self, on_cpu: bool) -> Steps:
+        """What is set of the engine's steps, and where nothing is, what suits the processor that it runs on."""
+        default = ON_CPU if on_cpu else ON_GPU
+        return Steps(
+            self.block_size or default.block_size,
+            self.max_num_batched_tokens or max(default.max_num_batched_tokens, self.max_num_seqs),
+        )
 
     def of_questions(self) -> Self:
         """These settings on the warehouse whose `user_contexts` are the held-out questions of post-training."""

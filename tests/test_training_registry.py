@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.champion import champion, model_of_tonight
-from inference.checkpoint import write_manifest
+from inference.checkpoint import read_checkpoint, write_manifest
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.paths import without_password
@@ -34,7 +34,7 @@ def settings(tmp_path: Path, checkpoints: list[Path]) -> Settings:
 
 def promote(settings: Settings, folder: Path) -> None:
     registry = Registry(settings.registry)
-    registry.promote(registry.register(folder))
+    registry.promote(registry.register(read_checkpoint(folder)))
 
 
 def tonight(settings: Settings) -> str:
@@ -116,17 +116,18 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_registered_once(settings: Settings, checkpoints: list[Path]) -> None:
     registry = Registry(settings.registry)
-    assert registry.register(checkpoints[1]).version == registry.register(checkpoints[1]).version
+    checkpoint = read_checkpoint(checkpoints[1])
+    assert registry.register(checkpoint).version == registry.register(checkpoint).version
     assert len(registry.versions()) == 1
 
 
 def test_a_version_that_is_judged_again_has_the_last_verdict(settings: Settings, checkpoints: list[Path]) -> None:
     registry = Registry(settings.registry)
-    registry.register(checkpoints[1], tags={"verdict": "refused: too few users"})
-    again = registry.register(checkpoints[1], tags={"verdict": "promoted: +0.0300"})
+    registry.register(read_checkpoint(checkpoints[1]), tags={"verdict": "refused: too few users"})
+    again = registry.register(read_checkpoint(checkpoints[1]), tags={"verdict": "promoted: +0.0300"})
     assert again.tags["verdict"] == "promoted: +0.0300"
     # Named by hand, it keeps it.
-    assert registry.register(checkpoints[1]).tags["verdict"] == "promoted: +0.0300"
+    assert registry.register(read_checkpoint(checkpoints[1])).tags["verdict"] == "promoted: +0.0300"
 
 
 def test_a_champion_that_is_not_what_was_registered_is_told(settings: Settings, checkpoints: list[Path]) -> None:

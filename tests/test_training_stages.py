@@ -16,7 +16,7 @@ import pytest
 from deltalake import write_deltalake
 
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
-from inference.prior import LABEL_PRIOR, LabelPrior, read_prior
+from inference.prior import PRIOR_FILES, LabelPrior, read_prior
 from schemas.contract import ContractError
 from schemas.prompt import ANSWER
 from schemas.tables import POST_TRAINING_EXAMPLES
@@ -266,7 +266,7 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
 def test_versions_differ_with_weights_and_with_the_prior(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "checkpoint")
     without = write_manifest(folder, "tests").version
-    (folder / LABEL_PRIOR).write_text(json.dumps({"prior": {"2": [0.1, -0.1]}}))
+    (folder / PRIOR_FILES["none"]).write_text(json.dumps({"prior": {"2": [0.1, -0.1]}}))
     with pytest.raises(ContractError, match=r"label_prior\.json changed"):
         read_checkpoint(folder)
     assert write_manifest(folder, "tests").version != without
@@ -275,7 +275,7 @@ def test_versions_differ_with_weights_and_with_the_prior(tmp_path: Path) -> None
 
 
 def test_a_prior_is_taken_off_where_it_is_known(tmp_path: Path) -> None:
-    (tmp_path / LABEL_PRIOR).write_text(json.dumps({"prior": {"2": [0.3, -0.3]}}))
+    (tmp_path / PRIOR_FILES["none"]).write_text(json.dumps({"prior": {"2": [0.3, -0.3]}}))
     prior = read_prior(tmp_path)
     assert prior.taken_off([-1.0, -1.0]) == pytest.approx([-1.3, -0.7])
     assert prior.taken_off([-1.0, -1.0, -1.0]) == [-1.0, -1.0, -1.0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.checkpoint import read_checkpoint
+from inference.devices import take_gpu
 from schemas.events import report
 from schemas.settings import settings
 from training.data import open_source
@@ -27,6 +28,7 @@ def train(name: str, ds: date, base: Path, out: Path, called: str | None, values
     """
     # Weights, tokenizer and examples are all local.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    take_gpu()
     chosen = checked(RECIPES[name], values)
     recipe = import_module(f"training.{name}")
     source = open_source(settings().warehouse, ds, recipe.TABLES)

@@ -23,7 +23,7 @@ REPORT = "report.html"
 
 def judge(folder: Path, ds: date, config: Settings) -> Verdict:
     """Judge, register and, if it earned it, promote the checkpoint in `folder`."""
-    candidate = read_checkpoint(folder)
+    candidate = read_checkpoint(folder).quantized(config.quantization)
     estimates = estimates_of(config.warehouse, ds, candidate.version)
     found = verdict(estimates, candidate.version, config)
     registry = Registry(config.registry)
@@ -33,7 +33,7 @@ def judge(folder: Path, ds: date, config: Settings) -> Verdict:
         tags={"ds": str(ds), "verdict": str(found)},
         files=[file for file in (folder / REPORT,) if file.exists()],
     )
-    version = registry.register(folder, run, {"verdict": str(found)})
+    version = registry.register(candidate, run, {"verdict": str(found)})
     if found.promoted:
         registry.promote(version)
     report("judge", str(found), promoted=found.promoted)

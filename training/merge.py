@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inference.checkpoint import Checkpoint, write_manifest
-from inference.prior import LABEL_PRIOR
+from inference.prior import PRIOR_FILES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,5 +35,5 @@ def write_merged(
     for file in base.path.glob("tokenizer*"):
         shutil.copyfile(file, out / file.name)
     (out / LOSSES).write_text(json.dumps(losses) + "\n")
-    (out / LABEL_PRIOR).write_text(json.dumps(prior, indent=2) + "\n")
+    (out / PRIOR_FILES["none"]).write_text(json.dumps(prior, indent=2) + "\n")
     return write_manifest(out, name, signals)

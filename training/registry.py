@@ -11,7 +11,7 @@ from pathlib import Path
 from mlflow.entities.model_registry import ModelVersion
 
 from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG, client_of, registered_model
-from inference.checkpoint import read_checkpoint
+from inference.checkpoint import Checkpoint
 from schemas.contract import ContractError
 from schemas.paths import sqlite_file
 
@@ -44,11 +44,12 @@ class Registry:
         self._client.set_terminated(run)
         return str(run)
 
-    def register(self, folder: Path, run: str | None = None, tags: Mapping[str, str] | None = None) -> ModelVersion:
+    def register(
+        self, checkpoint: Checkpoint, run: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> ModelVersion:
         """The registered version of a checkpoint; made where there is none of its version in its folder yet. `tags` are
         its tags of now: what an earlier judgement said of it is in that judgement's run.
         """
-        checkpoint = read_checkpoint(folder)
         source = str(checkpoint.path.resolve())
         for known in self.versions():
             # What was moved has a source of its own: a registered one cannot be changed, and nights read it there.

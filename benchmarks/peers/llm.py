@@ -17,10 +17,10 @@ def engine_arguments(job: Job) -> dict[str, Any]:
     settings = job.settings
     return {
         "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
-        "block_size": settings.block_size,
+        "block_size": settings.steps(on_cpu=True).block_size,
         "enable_prefix_caching": True,
         "max_model_len": max_model_len(job.checkpoint, settings),
-        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "max_num_batched_tokens": settings.steps(on_cpu=True).max_num_batched_tokens,
         "max_num_seqs": settings.max_num_seqs,
         "scheduling_policy": "priority",
         "generation_config": "vllm",

@@ -35,7 +35,7 @@ def parsed(text: str, options: int) -> int | None:
 def _start(job: Job, share: float) -> Callable[[date], Scored]:
     from vllm import SamplingParams
 
-    blocks = cache_blocks(job.context_tokens, share, job.settings.block_size)
+    blocks = cache_blocks(job.context_tokens, share, job.settings.steps(on_cpu=True).block_size)
     llm = make_llm(job, num_gpu_blocks_override=blocks, max_model_len=_LONGEST)
     sampling = SamplingParams(max_tokens=_TOKENS, temperature=0)
 
