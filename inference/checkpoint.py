@@ -46,9 +46,19 @@ class Checkpoint:
     quantization: type_quantization = "none"
 
     def quantized(self, quantization: type_quantization) -> Self:
-        """This checkpoint, which has none yet, as it scores in another number type: its version says so."""
+        """This checkpoint, which has none yet, as it scores in another number type: its version says so.
+
+        Raises ContractError where its label prior was measured in its own number type alone.
+        """
         if quantization == "none":
             return self
+        own, needed = (self.path / PRIOR_FILES[each] for each in ("none", quantization))
+        if own.exists() and not needed.exists():
+            raise ContractError(
+                f"{needed}: the file is missing, and the label prior of {self.version} in {own.name} is not that of "
+                f"{quantization}; measure it with `MARQUEE_QUANTIZATION={quantization} marquee models prior "
+                f"{shlex.quote(str(self.path))} --ds DAY`, or unset MARQUEE_QUANTIZATION"
+            )
         return replace(self, version=f"{self.version}+{quantization}", quantization=quantization)
 
 

@@ -19,7 +19,7 @@ from schemas.tables import MAX_ARTWORKS
 PRIOR_FILES: dict[type_quantization, str] = {"none": "label_prior.json", "fp8": "label_prior.fp8.json"}
 """The file of a checkpoint's label prior, by quantization: in other number types it likes the numbers otherwise."""
 _OPTIONS = {str(options) for options in range(1, MAX_ARTWORKS + 1)}
-_REMEDY = "measure it again (training/prior.py), or take the file out to score without"
+_REMEDY = "measure it again (marquee models prior), or take the file out to score without"
 
 
 @dataclass(frozen=True)

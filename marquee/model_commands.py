@@ -161,6 +161,15 @@ def manifest(
     print(write_manifest(model, name, [signal.value for signal in signals]).version)
 
 
+def prior(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
+    """Measure a checkpoint's label prior in the quantization that is set, on the training examples of a day."""
+    from inference.progress import log_to_stderr
+    from training.engine_prior import write_prior
+
+    log_to_stderr()
+    print(write_prior(model, ds, configured(warehouse)).version)
+
+
 def reasons(
     ds: Ds,
     model: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The teacher's checkpoint.")],
@@ -234,7 +243,7 @@ def add_to(app: typer.Typer) -> None:
         app.command(cls=Command, rich_help_panel=panel)(command)
     models = application("The versions of the model in the registry, and their champion.")
     models.command("list", cls=Command)(models_list)
-    changes: list[Callable[..., None]] = [promote, rollback, manifest]
+    changes: list[Callable[..., None]] = [promote, rollback, manifest, prior]
     for command in changes:
         models.command(cls=Command)(command)
     app.add_typer(models, name="models", rich_help_panel=panel)

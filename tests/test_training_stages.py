@@ -288,7 +288,7 @@ def test_a_measured_prior_evens_the_numbers_out(random_checkpoint: Checkpoint, s
     model, _ = load_base(random_checkpoint)
     found = measure_prior(model, stage)
     assert set(found["prior"]) == {"4"}
-    questions = questions_by_options(stage)[4]
+    questions = questions_by_options(source)[4]
     prompts = asked(questions, 4, stage.tokens, stage.limit)
     assert len(prompts) == 4 * len(questions)
     liked = label_logprobs(model, prompts, stage.tokens.labels[:4]).mean(axis=0)

@@ -11,6 +11,7 @@ from typing import Any
 
 from inference.checkpoint import read_checkpoint
 from inference.devices import take_gpu
+from schemas.contract import ContractError
 from schemas.events import report
 from schemas.settings import settings
 from training.data import open_source
@@ -24,8 +25,13 @@ def train(name: str, ds: date, base: Path, out: Path, called: str | None, values
     the examples of `ds`. A rerun goes on, or skips what is done.
 
     `called` is the name of its scores; by default the base's, and `-name`. Raises ContractError for a setting that the
-    recipe cannot take, and where there is nothing to learn from.
+    recipe cannot take, where a quantization is set, and where there is nothing to learn from.
     """
+    if settings().quantization != "none":
+        raise ContractError(
+            f"MARQUEE_QUANTIZATION is {settings().quantization}, and training makes checkpoints of plain weights: "
+            "unset it, train, and have a copy of the checkpoint judged in that quantization (docs/scaling.md)"
+        )
     # Weights, tokenizer and examples are all local.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     take_gpu()

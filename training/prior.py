@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inference.tokens import Tokens
 from schemas.prompt import Choice
-from training.data import prompt_ids
+from training.data import Source, prompt_ids
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,23 +27,30 @@ PROMPTS = 64
 """Prompts for each number of options, about: as many questions as make that many in all their rotations."""
 LEAST_QUESTIONS = 2
 _BATCH = 16
+type_logprobs = Callable[[list[list[int]], list[int]], np.ndarray]
+"""From prompts and labels, as token ids, to the labels' log-probabilities as the next token: (prompts, labels)."""
 
 
 def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
-    """The content of `label_prior.json`: b_K by K, and how it was measured."""
+    """The content of `label_prior.json`, of a model in training."""
+    return prior_of(stage.source, stage.tokens, stage.limit, partial(label_logprobs, model))
+
+
+def prior_of(source: Source, tokens: Tokens, limit: int, logprobs: type_logprobs) -> dict[str, Any]:
+    """b_K by K, and how it was measured. `limit` is the most tokens of a prompt."""
     prior = {}
-    for options, questions in sorted(questions_by_options(stage).items()):
-        prompts = asked(questions, options, stage.tokens, stage.limit)
+    for options, questions in sorted(questions_by_options(source).items()):
+        prompts = asked(questions, options, tokens, limit)
         if prompts:
-            mean = label_logprobs(model, prompts, stage.tokens.labels[:options]).mean(axis=0)
+            mean = logprobs(prompts, tokens.labels[:options]).mean(axis=0)
             prior[str(options)] = [round(float(value), 6) for value in mean - mean.mean()]
     return {"prompts": PROMPTS, "prior": prior}
 
 
-def questions_by_options(stage: Stage) -> dict[int, list[tuple[str, str]]]:
+def questions_by_options(source: Source) -> dict[int, list[tuple[str, str]]]:
     """The first few (context, choice) of training examples for each number of options K: PROMPTS / K."""
     found: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for row in stage.source.training(["context", "choice", "artwork_ids"]):
+    for row in source.training(["context", "choice", "artwork_ids"]):
         options = len(row["artwork_ids"])
         known = found[options]
         if len(known) < max(LEAST_QUESTIONS, PROMPTS // options):
