@@ -1,7 +1,7 @@
 """What a night would cost for many users, on paper: GPU-hours and storage from a night that has run.
 
-Tokens and bytes are counted on that night; rates are published ones. Nothing here is measured on a GPU. Every
-assumption is an option and is printed.
+Tokens and bytes are counted on that night; rates are what one H100 reached (benchmarks/results/2026-11-27-h100.json).
+Every assumption is an option and is printed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ ASSUMED: dict[str, tuple[float, str]] = {
     "titles": (100, "wanted pairs per user"),
     "asked-share": (0, "share of pairs that need the model; 0: the night's own"),
     "tokens-ratio": (1, "tokens of the real tokenizer per token of the night's"),
-    "rate": (56_600, "tokens/s per GPU: published, TensorRT-LLM FP8, Llama 8B on an H200, 2048 in and 128 out"),
-    "ceiling": (123_700, "tokens/s per GPU that no engine can pass: the H200's dense FP8 peak at 16 GFLOP a token"),
-    "bf16-share": (0.5, "rate in bf16 over the rate in FP8, as the two peaks are"),
+    "rate": (62_400, "computed tokens/s per GPU: measured, Marquee in FP8 on an H100, Llama 3.1 8B's shape"),
+    "ceiling": (123_200, "tokens/s per GPU at the dense FP8 peak of an H100 or H200, at 16.06 GFLOP a token"),
+    "bf16-share": (0.70, "rate in bf16 over the rate in FP8: measured, 43,750 tokens/s"),
     "cached-share": (0.97, "share found of what blocks allow to be cached; the goal in docs/performance.md"),
     "night-hours": (6, "hours in which scoring must end"),
     "kept-nights": (30, "nights whose partitions are kept"),

@@ -42,7 +42,7 @@ from schemas.tables import (
 from serving.selections import Selections
 from tests.inference_data import DS, append, choice_row, context, context_row, make_night
 
-NAMES = ["lookups", "merges", "night_cost", "nights", "prompts", "scoring", "work_lost"]
+NAMES = ["gpu", "lookups", "merges", "night_cost", "nights", "prompts", "scoring", "work_lost"]
 
 
 def test_every_module_with_a_main_is_known() -> None:
