@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.contract import ContractError, Table
 from schemas.store import open_table
 from schemas.tables import (
@@ -42,7 +42,7 @@ class TokenCounts:
     shared_tokens: int
 
 
-def token_counts(night: Night, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
+def token_counts(night: ScoringTables, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
     """Count the prompts as scoring asks them. Raises ContractError where there are none."""
     choices = read_choices(night, tokens)
     users = night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"])
@@ -86,7 +86,7 @@ class ByteCounts:
     prompt: float
 
 
-def byte_counts(night: Night) -> ByteCounts:
+def byte_counts(night: ScoringTables) -> ByteCounts:
     """Bytes by user and by pair of the night's own tables."""
     users = pairs = text = 0
     choices = {
@@ -111,7 +111,7 @@ def byte_counts(night: Night) -> ByteCounts:
     )
 
 
-def column_bytes(night: Night, table: Table) -> Counter[str]:
+def column_bytes(night: ScoringTables, table: Table) -> Counter[str]:
     """Compressed bytes by column."""
     found: Counter[str] = Counter()
     for file in _files(night, table):
@@ -121,11 +121,11 @@ def column_bytes(night: Night, table: Table) -> Counter[str]:
     return found
 
 
-def _bytes_per_row(night: Night, table: Table) -> float:
+def _bytes_per_row(night: ScoringTables, table: Table) -> float:
     return column_bytes(night, table).total() / float(sum(file.num_rows for file in _files(night, table)))
 
 
-def _files(night: Night, table: Table) -> list[Any]:
+def _files(night: ScoringTables, table: Table) -> list[Any]:
     """The Parquet metadata of the table's files; of this night's alone where it is partitioned by ds."""
     only = [("ds", "=", str(night.ds))] if "ds" in table.partitioned_by else None
     uris = open_table(night.warehouse, table).file_uris(file_pruning_predicate=only)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.harness import Row, Table
-from inference.warehouse import Night as ScoredNight
+from inference.warehouse import ScoringTables as ScoredNight
 from schemas.tables import ARTWORK_SELECTIONS, NIGHT_STEPS
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")

@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from evaluation.estimators import ESTIMATORS, estimates, paired, truth, user_sums
-from evaluation.policies import judged
+from evaluation.policies import policy_rows
 from evaluation.simulated_logs import TARGETS, simulated_log
 from spark_jobs.session import spark_session
 
@@ -37,7 +37,7 @@ def covered(logs: DataFrame) -> DataFrame:
     """size, estimator, logs, refused, true_value, true_difference, bias, rmse, holds, difference_bias, difference_rmse,
     difference_holds: one row each; the last six over the logs that were not refused.
     """
-    rows = judged(logs, TARGETS, *_GROUP[:2]).where(F.col("policy").isin(JUDGED, REFERENCE))
+    rows = policy_rows(logs, TARGETS, *_GROUP[:2]).where(F.col("policy").isin(JUDGED, REFERENCE))
     rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
     sums = user_sums(rows, _GROUP, {**ESTIMATORS, truth.__name__: truth}).persist(StorageLevel.MEMORY_AND_DISK)
     found = estimates(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED)

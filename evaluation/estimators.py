@@ -36,7 +36,7 @@ class Terms:
     denominator: Column
 
 
-type_estimator = Callable[[Column], Terms]
+Estimator = Callable[[Column], Terms]
 """From a policy's struct to the terms of a row."""
 
 
@@ -91,7 +91,7 @@ def truth(side: Column) -> Terms:
     return Terms(side["truth"], F.lit(1.0))
 
 
-ESTIMATORS: Mapping[str, type_estimator] = {
+ESTIMATORS: Mapping[str, Estimator] = {
     estimator.__name__: estimator for estimator in (replay, ips, clipped_ips, snips, dm, dr, switch_dr)
 }
 PROMISED = ("ips", "snips", "dr")
@@ -101,7 +101,7 @@ PROMISED = ("ips", "snips", "dr")
 _TERMS = ("a", "b", "c", "d")
 
 
-def user_sums(rows: DataFrame, by: Sequence[str], estimators: Mapping[str, type_estimator] = ESTIMATORS) -> DataFrame:
+def user_sums(rows: DataFrame, by: Sequence[str], estimators: Mapping[str, Estimator] = ESTIMATORS) -> DataFrame:
     """`by`, user_id, `terms` (array of structs estimator, a, b) and the sums of the diagnostics: one row a user.
 
     Impressions of one user are not independent, so a user is what intervals count. `by` holds `policy`.

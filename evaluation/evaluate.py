@@ -37,7 +37,7 @@ from evaluation.models import (
     version_of,
     with_probabilities_beside,
 )
-from evaluation.policies import BASELINES, LOGGING, greedy, judged, uniform
+from evaluation.policies import BASELINES, LOGGING, greedy, policy_rows, uniform
 from evaluation.regression import FOLDS, cross_fitted, fitted, fold_of, predicted
 from evaluation.slices import ALL, with_slices
 from schemas.contract import ContractError
@@ -48,7 +48,7 @@ from spark_jobs.splits import HELD_OUT, first_of_splits
 from spark_jobs.warehouse import Warehouse
 
 _GROUP = ("policy", "slice_by", "slice")
-type_true_play = Callable[[DataFrame], DataFrame]
+TruePlay = Callable[[DataFrame], DataFrame]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Evaluation:
     candidate: str
     reference: str
     models: tuple[str, ...]
-    true_play: type_true_play | None = None
+    true_play: TruePlay | None = None
     """Adds true_play, the true probability of a play, to (user_id, artwork_id); None where it is not known."""
     beside: tuple[Beside, ...] = ()
     against: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ def evaluate(evaluation: Evaluation) -> None:
     log = with_targets(with_knowledge(evaluation, examples, artworks), evaluation)
     log = with_slices(log, examples, artworks, rare_themes(artworks)).persist(StorageLevel.MEMORY_AND_DISK)
     check_scored(held_out(examples), log, evaluation)
-    rows = judged(log, target_columns(evaluation), "slices")
+    rows = policy_rows(log, target_columns(evaluation), "slices")
     sums = user_sums(
         rows.select("*", F.inline("slices")).drop("slices"),
         _GROUP,
@@ -233,7 +233,7 @@ def evaluate_models(
     models: Sequence[str] = (),
     beside: Sequence[str] = (),
     against: Sequence[str] = (),
-    true_play: type_true_play | None = None,
+    true_play: TruePlay | None = None,
 ) -> None:
     """Evaluate `candidate` beside `models`, with true values where `true_play` knows them. Each is a version or a
     checkpoint's folder; `beside` are `MODEL in WAREHOUSE`, `against` further policies to print differences to.

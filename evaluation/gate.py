@@ -42,13 +42,13 @@ def verdict(estimates: Iterable[Mapping[str, Any]], candidate: str, settings: Se
         # The rows do not say which of their policies the champion is.
         return Verdict(False, ("the log cannot support an answer about the champion: its own row of the run says why",))
     against = [*_overall_fault(overall, settings), *_slice_faults(of_candidate, settings)]
-    return Verdict(False, tuple(against)) if against else Verdict(True, (_told(overall),))
+    return Verdict(False, tuple(against)) if against else Verdict(True, (_sentence(overall),))
 
 
 def _overall_fault(overall: Mapping[str, Any], settings: Settings) -> list[str]:
     if overall["difference_low"] > settings.gate_margin:
         return []
-    return [f"{_told(overall)}: the interval does not clear the margin of {settings.gate_margin:+.4f}"]
+    return [f"{_sentence(overall)}: the interval does not clear the margin of {settings.gate_margin:+.4f}"]
 
 
 def _slice_faults(rows: list[Mapping[str, Any]], settings: Settings) -> list[str]:
@@ -68,11 +68,11 @@ def _slice_fault(row: Mapping[str, Any], settings: Settings) -> str | None:
             f"Log more impressions, or take {row['slice_by']} out of MARQUEE_GATE_SLICES"
         )
     if row["difference"] < -settings.gate_slice_limit:
-        return f"{_told(row)} {place}: it falls by more than the limit of {settings.gate_slice_limit}"
+        return f"{_sentence(row)} {place}: it falls by more than the limit of {settings.gate_slice_limit}"
     return None
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _sentence(row: Mapping[str, Any]) -> str:
     return (
         f"{row['difference']:+.4f} plays an impression against the champion "
         f"({row['difference_low']:+.4f} to {row['difference_high']:+.4f}, {row['estimator']})"

@@ -14,7 +14,7 @@ from evaluation.estimators import CLIP, ESTIMATORS, PROMISED
 from evaluation.plots import Span, curves, spans
 from evaluation.policies import BASELINES, LOGGING
 from evaluation.slices import ALL
-from inference.orders import told
+from inference.orders import in_words
 from schemas.contract import ContractError
 from schemas.tables import POLICY_ESTIMATES
 
@@ -22,9 +22,9 @@ HEADLINE = "dr"
 """The estimator that the verdict is by."""
 TRUTH = "truth"
 
-type_row = dict[str, Any]
+Row = dict[str, Any]
 """A row of `policy_estimates`."""
-type_points = dict[str, tuple[list[float], list[float]]]
+Points = dict[str, tuple[list[float], list[float]]]
 """Lines of a plot: x and y by name."""
 
 
@@ -43,12 +43,12 @@ class Page:
     ds: date
     candidate: str
     reference: str
-    rows: list[type_row]
-    positions: type_points
-    play_rates: type_points
+    rows: list[Row]
+    positions: Points
+    play_rates: Points
     losses: dict[str, list[dict[str, float]]]
 
-    def find(self, policy: str, estimator: str, slice_by: str = ALL, slice_: str = ALL) -> type_row | None:
+    def find(self, policy: str, estimator: str, slice_by: str = ALL, slice_: str = ALL) -> Row | None:
         wanted = (policy, estimator, slice_by, slice_)
         keys = ("policy", "estimator", "slice_by", "slice")
         return next((row for row in self.rows if tuple(row[key] for key in keys) == wanted), None)
@@ -84,7 +84,7 @@ def verdict(page: Page) -> Verdict:
         return Verdict("better", f"Better than {page.reference}: {figures}")
     if row["difference_high"] < 0:
         return Verdict("worse", f"Worse than {page.reference}: {figures}")
-    return Verdict("open", f"Cannot be told from {page.reference}: {figures}")
+    return Verdict("open", f"Cannot be told apart from {page.reference}: {figures}")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def render(page: Page) -> str:
     promised = [*PROMISED, *([TRUTH] if page.has_truth() else [])]
     others = [name for name in ESTIMATORS if name not in PROMISED]
     overall = page.find(page.candidate, HEADLINE)
-    told = verdict(page)
+    found = verdict(page)
     assert overall is not None  # `verdict` has looked
     return environment.get_template("report.html.j2").render(
         ds=page.ds,
@@ -134,7 +134,7 @@ def render(page: Page) -> str:
         reference=page.reference,
         impressions=overall["impressions"],
         users=overall["users"],
-        verdict=told,
+        verdict=found,
         refusals=refusals(page),
         has_truth=page.has_truth(),
         promised=promised,
@@ -148,11 +148,11 @@ def render(page: Page) -> str:
     )
 
 
-def _table(page: Page, estimators: list[str], policies: list[str]) -> list[tuple[str, list[type_row | None]]]:
+def _table(page: Page, estimators: list[str], policies: list[str]) -> list[tuple[str, list[Row | None]]]:
     return [(policy, [page.find(policy, estimator) for estimator in estimators]) for policy in policies]
 
 
-def _slices(page: Page) -> list[tuple[str, type_row, type_row | None]]:
+def _slices(page: Page) -> list[tuple[str, Row, Row | None]]:
     ours = [row for row in page.rows if (row["policy"], row["estimator"]) == (page.candidate, HEADLINE)]
     return [
         (f"{row['slice_by']}: {row['slice']}", row, page.find(page.candidate, TRUTH, row["slice_by"], row["slice"]))
@@ -193,17 +193,17 @@ def _plots(page: Page) -> dict[str, Any]:
     return {**{name: Markup(svg) for name, svg in drawn.items()}, "losses": losses}
 
 
-def _lines(page: Page, by_model: type_points) -> type_points:
+def _lines(page: Page, by_model: Points) -> Points:
     """The candidate first, then its rotations averaged, then what was before it."""
     models = sorted(by_model, key=lambda model: (not model.startswith(page.candidate), model))
-    return {told(model): by_model[model] for model in models}
+    return {in_words(model): by_model[model] for model in models}
 
 
-def _line(losses: list[dict[str, float]]) -> type_points:
+def _line(losses: list[dict[str, float]]) -> Points:
     return {"loss": ([each["step"] for each in losses], [each["loss"] for each in losses])}
 
 
-def _span(name: str, row: type_row | None, known: type_row | None) -> Span | None:
+def _span(name: str, row: Row | None, known: Row | None) -> Span | None:
     if row is None or row["difference"] is None:
         return None
     true = known["difference"] if known else None

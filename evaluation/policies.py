@@ -39,7 +39,7 @@ def uniform() -> Column:
     return F.transform("artwork_ids", lambda _: share)
 
 
-def judged(log: DataFrame, targets: Mapping[str, str], *kept: str) -> DataFrame:
+def policy_rows(log: DataFrame, targets: Mapping[str, str], *kept: str) -> DataFrame:
     """The rows that evaluation/estimators.py reads, one for each impression and policy: `policy`, `kept` and the rest.
 
     `log` has user_id, artwork_ids, shown, propensity, reward, q, for each policy but the logging one the column of its

@@ -12,7 +12,7 @@ from inference.questions import Question, Rejected
 from inference.results import Results
 
 Asked = Question | Rejected
-type_key = tuple[Question, tuple[Answer | Refusal, ...]]
+AskedKey = tuple[Question, tuple[Answer | Refusal, ...]]
 """A question, and what was answered to the orders before the one that is asked."""
 
 
@@ -24,7 +24,7 @@ class Asking:
 
     def __init__(self, asked: Iterator[Asked], results: Results, progress: ScoringProgress) -> None:
         self._asked, self._results, self._progress = asked, results, progress
-        self._again: deque[type_key] = deque()
+        self._again: deque[AskedKey] = deque()
         self._undecided = 0
 
     def scores(self, engine: Engine | None) -> Iterator[dict[str, Any]]:
@@ -34,7 +34,7 @@ class Asking:
             if row is not None:
                 yield row
 
-    def _prompts(self) -> Iterator[Prompt[type_key] | None]:
+    def _prompts(self) -> Iterator[Prompt[AskedKey] | None]:
         for item in self._asked:
             while self._again:
                 yield _prompt(self._again.popleft())
@@ -60,6 +60,6 @@ class Asking:
         return self._results.take(question, answers)
 
 
-def _prompt(key: type_key) -> Prompt[type_key]:
+def _prompt(key: AskedKey) -> Prompt[AskedKey]:
     question, earlier = key
     return Prompt(key, question.prompt_in(len(earlier)), len(question.artwork_ids), first=bool(earlier))

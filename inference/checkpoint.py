@@ -19,7 +19,7 @@ from inference.json_file import read_object, refusal
 from inference.prior import PRIOR_FILES, read_prior
 from schemas.contract import ContractError
 from schemas.prompt import PROMPT_FORMAT
-from schemas.settings import SIGNALS, type_quantization
+from schemas.settings import SIGNALS, Quantization
 
 MANIFEST = "marquee.json"
 # What decides a score: the weights, the architecture, how text becomes tokens, and the label priors.
@@ -43,9 +43,9 @@ class Checkpoint:
     max_model_len: int
     vocab_size: int
     bos_token_id: int
-    quantization: type_quantization = "none"
+    quantization: Quantization = "none"
 
-    def quantized(self, quantization: type_quantization) -> Self:
+    def quantized(self, quantization: Quantization) -> Self:
         """This checkpoint, which has none yet, as it scores in another number type: its version says so.
 
         Raises ContractError where its label prior was measured in its own number type alone.
@@ -62,7 +62,7 @@ class Checkpoint:
         return replace(self, version=f"{self.version}+{quantization}", quantization=quantization)
 
 
-def quantization_of(version: str) -> type_quantization:
+def quantization_of(version: str) -> Quantization:
     """The quantization that a model's version names."""
     return "fp8" if version.endswith("+fp8") else "none"
 

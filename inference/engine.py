@@ -17,7 +17,7 @@ from schemas.contract import ContractError
 from schemas.settings import Settings
 
 Key = TypeVar("Key")
-Said = TypeVar("Said")
+Result = TypeVar("Result")
 
 # Requests in the engine, in steps of it: one that runs, and one to take next. A GPU's engine has a process of its own,
 # which works on while this one reads answers and asks: with two steps it reached 0.70 of the rate with all requests.
@@ -78,13 +78,13 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Request(Generic[Key, Said]):
+class Request(Generic[Key, Result]):
     """A prompt, how vLLM is to sample after it, how its output is read, and whether it goes before those that wait."""
 
     key: Key
     prompt: list[int]
     sampling: Any
-    read: Callable[[Any], Said | Refusal]
+    read: Callable[[Any], Result | Refusal]
     first: bool = False
 
 
@@ -160,7 +160,7 @@ class Engine:
             read = partial(_read_answer, options=prompt.options)
             return Request(prompt.key, prompt.ids, self._sampling[prompt.options - 1], read, prompt.first)
 
-        return self.said(None if prompt is None else request(prompt) for prompt in prompts)
+        return self.results(None if prompt is None else request(prompt) for prompt in prompts)
 
     def texts(
         self, prompts: Iterable[tuple[Key, list[int]]], most: int, ends: Iterable[int]
@@ -169,9 +169,9 @@ class Engine:
         it is done: up to a token of `ends`, of `most` tokens at most.
         """
         sampling = self._greedy(max_tokens=most, stop_token_ids=sorted(ends))
-        return self.said(Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
+        return self.results(Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
 
-    def said(self, requests: Iterable[Request[Key, Said] | None]) -> Iterator[tuple[Key, Said | Refusal]]:
+    def results(self, requests: Iterable[Request[Key, Result] | None]) -> Iterator[tuple[Key, Result | Refusal]]:
         """What the engine says to each request, as it is done.
 
         Begins with an empty prefix cache and takes requests before every step until the engine has enough, waiting for
@@ -180,7 +180,7 @@ class Engine:
         of an answer depend on them.
         """
         self._engine.reset_prefix_cache()
-        waiting: dict[str, Request[Key, Said]] = {}
+        waiting: dict[str, Request[Key, Result]] = {}
         more = iter(requests)
         try:
             while True:
@@ -198,7 +198,7 @@ class Engine:
             # Where the reader of the answers stopped early, nothing is left for the next one to meet.
             self._engine.abort_request(list(waiting))
 
-    def _ask(self, request: Request[Key, Said]) -> str:
+    def _ask(self, request: Request[Key, Result]) -> str:
         self._asked += 1
         name = str(self._asked)
         self._engine.add_request(

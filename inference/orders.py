@@ -47,7 +47,7 @@ def of_averaged(name: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def told(name: str) -> str:
+def in_words(name: str) -> str:
     """The name of a model's scores in words, where they are `averaged` ones."""
     found = of_averaged(name)
     return f"{found[0]}, mean of {found[1]} orders" if found else name

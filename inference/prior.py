@@ -13,10 +13,10 @@ from pathlib import Path
 
 from inference.json_file import is_number, read_object
 from schemas.contract import ContractError
-from schemas.settings import type_quantization
+from schemas.settings import Quantization
 from schemas.tables import MAX_ARTWORKS
 
-PRIOR_FILES: dict[type_quantization, str] = {"none": "label_prior.json", "fp8": "label_prior.fp8.json"}
+PRIOR_FILES: dict[Quantization, str] = {"none": "label_prior.json", "fp8": "label_prior.fp8.json"}
 """The file of a checkpoint's label prior, by quantization: in other number types it likes the numbers otherwise."""
 _OPTIONS = {str(options) for options in range(1, MAX_ARTWORKS + 1)}
 _REMEDY = "measure it again (marquee models prior), or take the file out to score without"
@@ -34,7 +34,7 @@ class LabelPrior:
         return list(logprobs) if prior is None else [each - b for each, b in zip(logprobs, prior, strict=True)]
 
 
-def read_prior(folder: Path, quantization: type_quantization = "none") -> LabelPrior:
+def read_prior(folder: Path, quantization: Quantization = "none") -> LabelPrior:
     """The prior of the checkpoint in `folder`; empty where none was measured with this quantization."""
     file = folder / PRIOR_FILES[quantization]
     if not file.exists():

@@ -12,7 +12,7 @@ from typing import Any
 
 from inference.orders import spread
 from inference.tokens import Tokens
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.tables import MAX_ARTWORKS, TITLE_CHOICES
 
 _PAIRS_AT_ONCE = 64
@@ -97,7 +97,7 @@ class Choices:
         return [choice for choice in (first, *(self.get(title_id, other) for other in others)) if choice]
 
 
-def read_choices(night: Night, tokens: Tokens) -> Choices:
+def read_choices(night: ScoringTables, tokens: Tokens) -> Choices:
     """The night's `title_choices`."""
     return Choices(night.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids", "choice"]), tokens)
 

@@ -30,7 +30,7 @@ from inference.progress import ScoringProgress
 from inference.questions import Choices, fingerprint, questions, read_choices
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.contract import ContractError
 from schemas.events import report_counts
 from schemas.settings import Settings
@@ -49,7 +49,7 @@ _ROUNDS = 3
 class Shard:
     """One shard of one night. `shard` of `shards` counts from 0."""
 
-    def __init__(self, night: Night, config: Settings, checkpoint: Checkpoint, shard: int, shards: int) -> None:
+    def __init__(self, night: ScoringTables, config: Settings, checkpoint: Checkpoint, shard: int, shards: int) -> None:
         self.night, self.config, self.checkpoint = night, config, checkpoint
         self.max_model_len = max_model_len(checkpoint, config)
         self.prior = read_prior(checkpoint.path, checkpoint.quantization)
@@ -193,7 +193,7 @@ def score_shard(
     `model` is a checkpoint to score with instead of the night's own, in the quantization that is set.
     """
     began = time.monotonic()
-    night = Night(config.warehouse, ds, into)
+    night = ScoringTables(config.warehouse, ds, into)
     checkpoint = read_checkpoint(model).quantized(config.quantization) if model else night.model()
     work = Shard(night, config, checkpoint, shard, shards)
     night.create_missing()

@@ -20,7 +20,7 @@ from inference.checkpoint import Checkpoint
 from inference.engine import Engine, Refusal, max_model_len
 from inference.progress import ScoringProgress
 from inference.tokens import Tokens
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.settings import Settings
@@ -40,7 +40,7 @@ _COUNTED = ("reasons", "cut_off", "empty", "refused", "too_long")
 class Teaching:
     """The reasons of one teacher for the plays of one day. `reason_tokens` is in the teacher's tokens."""
 
-    def __init__(self, night: Night, config: Settings, teacher: Checkpoint, reason_tokens: int) -> None:
+    def __init__(self, night: ScoringTables, config: Settings, teacher: Checkpoint, reason_tokens: int) -> None:
         self.night, self.config, self.teacher = night, config, teacher
         self.tokens = Tokens(teacher)
         # The limit holds for the whole line: its first word, what the teacher writes, and the line break.
@@ -102,7 +102,7 @@ class Teaching:
                 yield (play, len(prompt)), prompt
 
 
-def plays(night: Night, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
+def plays(night: ScoringTables, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
     """`columns` of the first `limit` training examples that were played; all where it is 0."""
     rows = night.rows(POST_TRAINING_EXAMPLES, [*columns, "played"], split="training")
     return islice((row for row in rows if row["played"]), limit or None)
@@ -128,7 +128,7 @@ def reason_of(tokens: Tokens, ids: list[int]) -> str | None:
 
 def teach(ds: date, teacher: Checkpoint, config: Settings, reason_tokens: int, limit: int = 0) -> dict[str, int]:
     """Write a teacher's reasons for the plays of `ds`, and report and return the counts."""
-    work = Teaching(Night(config.warehouse, ds), config, teacher, reason_tokens)
+    work = Teaching(ScoringTables(config.warehouse, ds), config, teacher, reason_tokens)
     work.teach(limit)
     counts = {name: work.counts[name] for name in ("plays", *_COUNTED)}
     message = ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -41,8 +41,9 @@ _PARQUET = WriterProperties(max_row_group_size=2**16)
 
 
 @dataclass(frozen=True)
-class Night:
-    """The tables of a warehouse, seen from one night: each read at the version that it had when it was first read.
+class ScoringTables:
+    """The tables that scoring reads and writes, of one night: each read at the version that it had when it was first
+    read.
 
     What is asked (`user_contexts`, `title_choices`, the number of buckets) is in `warehouse`; the tables that the stage
     makes are in `into`, which is the same warehouse unless another is named.

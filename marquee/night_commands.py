@@ -17,7 +17,7 @@ from schemas.arguments import night_date, place
 from schemas.paths import is_uri
 from schemas.settings import PREFIX
 
-type_service = Literal["simulated", "movielens"]
+ServiceName = Literal["simulated", "movielens"]
 STEPS = {
     "validate": "Check the inputs, note their versions and the model, and count what is rejected.",
     "candidates": "Choose the pairs of user and title that the night wants artworks for.",
@@ -32,7 +32,7 @@ STEPS = {
 def night(
     ds: LatestDs = None,
     warehouse: Warehouse = None,
-    service: Annotated[type_service, typer.Option(help="The sample that fills a warehouse without tables.")] = (
+    service: Annotated[ServiceName, typer.Option(help="The sample that fills a warehouse without tables.")] = (
         "simulated"
     ),
     movielens: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from marquee.command import Command, application
-from marquee.night_commands import type_service
+from marquee.night_commands import ServiceName
 from marquee.options import Ds, Warehouse, configured, folder, parser
 from schemas.arguments import night_date
 
@@ -88,7 +88,7 @@ def tiny_llama(
 
 
 def paper_table(
-    service: Annotated[type_service, typer.Option(help="The sample.")] = "simulated",
+    service: Annotated[ServiceName, typer.Option(help="The sample.")] = "simulated",
     movielens_folder: Annotated[
         Path | None, typer.Option("--movielens", parser=folder, metavar="FOLDER", help="MovieLens 100K.")
     ] = None,

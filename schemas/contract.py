@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pyarrow
     from pyspark.sql.types import StructType
 
-type_json = str | dict[str, Any]
+Json = str | dict[str, Any]
 """A column's type in Delta's own JSON form, which Spark and delta-rs both read."""
 
 
@@ -18,20 +18,20 @@ class ContractError(Exception):
     """An input, an argument or a stored table is not what the contract says. The message tells what to do."""
 
 
-def array(element: type_json) -> type_json:
+def array(element: Json) -> Json:
     """An array of `element`. Delta can't enforce that nothing in it is null, so the type doesn't say so."""
     return {"type": "array", "elementType": element, "containsNull": True}
 
 
-def struct(**fields: type_json) -> type_json:
+def struct(**fields: Json) -> Json:
     return {"type": "struct", "fields": [_field(name, kind, True) for name, kind in fields.items()]}
 
 
-def _field(name: str, kind: type_json, nullable: bool) -> dict[str, Any]:
+def _field(name: str, kind: Json, nullable: bool) -> dict[str, Any]:
     return {"name": name, "type": kind, "nullable": nullable, "metadata": {}}
 
 
-def type_name(kind: type_json) -> str:
+def type_name(kind: Json) -> str:
     """The type as people write it: `array<struct<artwork_id:string>>`."""
     if isinstance(kind, str):
         return {"integer": "int", "long": "bigint"}.get(kind, kind)
@@ -47,7 +47,7 @@ class Column:
     """One column: its type, its meaning, and whether a row may lack it."""
 
     name: str
-    type: type_json
+    type: Json
     meaning: str
     nullable: bool = False
 

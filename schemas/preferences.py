@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-type_negative = Literal["same_user", "like_users", "never_shown"]
+NegativeKind = Literal["same_user", "like_users", "never_shown"]
 """Why an artwork is below the one that was played."""
 
 COUNT_LIMIT = 10.0

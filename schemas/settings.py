@@ -20,15 +20,15 @@ from schemas.tables import MAX_ARTWORKS
 _ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "MARQUEE_"
 
-type_signal = Literal["play_rate", "taste_group"]
-SIGNALS: tuple[str, ...] = get_args(type_signal)
+SignalName = Literal["play_rate", "taste_group"]
+SIGNALS: tuple[str, ...] = get_args(SignalName)
 """What the setting `signals` may name."""
-type_estimator_name = Literal["replay", "ips", "clipped_ips", "snips", "dm", "dr", "switch_dr"]
+EstimatorName = Literal["replay", "ips", "clipped_ips", "snips", "dm", "dr", "switch_dr"]
 """The estimators of evaluation/estimators.py that need no truth."""
-type_slice_name = Literal["artworks", "popularity", "history", "niche"]
+SliceName = Literal["artworks", "popularity", "history", "niche"]
 """The ways of evaluation/slices.py to split impressions."""
 
-type_quantization = Literal["none", "fp8"]
+Quantization = Literal["none", "fp8"]
 """Number types that vLLM turns weights and activations into while it loads a checkpoint."""
 
 # Spark's `limit` takes a 32-bit number.
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     name_characters: int = Field(80, ge=1, le=10_000, description="characters kept of a title's name")
     caption_characters: int = Field(200, ge=1, le=10_000, description="characters kept of a caption")
     synopsis_characters: int = Field(160, ge=0, le=10_000, description="characters kept of a synopsis; 0 leaves it out")
-    signals: Annotated[tuple[type_signal, ...], *_NAMES] = Field(
+    signals: Annotated[tuple[SignalName, ...], *_NAMES] = Field(
         (),
         description="what a prompt tells beside history and catalogue, as a JSON list: `play_rate`, how often each "
         "artwork was played up to the day before; `taste_group`, which of a few groups of viewers, found by ALS, the "
@@ -153,14 +153,14 @@ class Settings(BaseSettings):
         description="folder in which post-training makes checkpoints, and scoring reads them; by default beside the "
         "tables of a warehouse in a folder",
     )
-    gate_estimator: type_estimator_name = Field("dr", description="the estimator by which a candidate is judged")
+    gate_estimator: EstimatorName = Field("dr", description="the estimator by which a candidate is judged")
     gate_margin: float = Field(
         0.0,
         ge=-1,
         le=1,
         description="plays an impression that the interval of the difference to the champion must clear",
     )
-    gate_slices: Annotated[tuple[type_slice_name, ...], *_NAMES] = Field(
+    gate_slices: Annotated[tuple[SliceName, ...], *_NAMES] = Field(
         ("artworks", "history"),
         description="what the impressions are split by to find a candidate's losses, a JSON list; `[]` for none",
     )
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
     scoring_python: str = Field("python", description="the Python that runs the tasks of scoring and post-training")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")
-    quantization: type_quantization = Field(
+    quantization: Quantization = Field(
         "none",
         description="`fp8`: the engine turns weights and activations into 8-bit numbers, on a GPU only. That is "
         "another model, whose version ends in `+fp8`; a champion is scored as it was registered, whatever is set here",

@@ -22,11 +22,11 @@ MEASURED_TABLES = {"night_steps", "night_inputs"}
 MEASURED_COLUMNS = {"scoring_runs": {"seconds", "cached_tokens"}}
 """How long a bucket took, and what happened to be cached."""
 
-type_hash = tuple[int, int]
+TableHash = tuple[int, int]
 """Rows, and the sum of the rows' hashes modulo 2¹²⁸: the same for the same rows in any order."""
 
 
-def table_hash(batches: Iterator[pa.RecordBatch]) -> type_hash:
+def table_hash(batches: Iterator[pa.RecordBatch]) -> TableHash:
     rows = total = 0
     for batch in batches:
         for row in batch.to_pylist():
@@ -40,7 +40,7 @@ def _canonical(row: dict[str, Any]) -> bytes:
     return json.dumps(row, sort_keys=True, default=str, ensure_ascii=False).encode()
 
 
-def hash_of(warehouse: str, table: Contract) -> type_hash | None:
+def hash_of(warehouse: str, table: Contract) -> TableHash | None:
     """The rows and hash of a table; None where it is not there."""
     try:
         opened = open_table(warehouse, table)
@@ -51,7 +51,7 @@ def hash_of(warehouse: str, table: Contract) -> type_hash | None:
     return table_hash(batches(f"SELECT {columns} FROM {table.name}", **{table.name: opened}))
 
 
-def fingerprints(warehouse: str) -> dict[str, type_hash]:
+def fingerprints(warehouse: str) -> dict[str, TableHash]:
     """Rows and hash of every table that is there, less those that hold measurements. Raises ContractError where no
     table is there.
     """
@@ -63,7 +63,7 @@ def fingerprints(warehouse: str) -> dict[str, type_hash]:
     return there
 
 
-def fingerprint_table(ours: dict[str, type_hash], theirs: dict[str, type_hash] | None) -> Table:
+def fingerprint_table(ours: dict[str, TableHash], theirs: dict[str, TableHash] | None) -> Table:
     """The fingerprint as a table; beside another, whether each table is equal."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     for column in ("table", "rows", "hash", *(("rows there", "equal") if theirs is not None else ())):
@@ -77,5 +77,5 @@ def fingerprint_table(ours: dict[str, type_hash], theirs: dict[str, type_hash] |
     return table
 
 
-def _cells(one: type_hash | None) -> tuple[str, str]:
+def _cells(one: TableHash | None) -> tuple[str, str]:
     return (f"{one[0]:,}", f"{one[1]:032x}") if one else ("absent", "")

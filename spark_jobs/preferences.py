@@ -10,7 +10,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from schemas.preferences import COUNT_LIMIT, type_negative
+from schemas.preferences import COUNT_LIMIT, NegativeKind
 from schemas.tables import IMPRESSIONS
 
 _KEY = IMPRESSIONS.key
@@ -19,7 +19,7 @@ _KEY = IMPRESSIONS.key
 def preference_pairs(training: DataFrame, ds: date) -> DataFrame:
     """Rows of `preference_pairs`: of each kind every artwork that is below, weighted by the impressions that say so."""
     played, not_played = training.where("played"), training.where(~F.col("played"))
-    kinds: dict[type_negative, DataFrame] = {
+    kinds: dict[NegativeKind, DataFrame] = {
         "same_user": same_user(played, not_played),
         "like_users": like_users(played, not_played),
         "never_shown": never_shown(played, training),

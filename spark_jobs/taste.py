@@ -63,11 +63,11 @@ def taste_groups(night: Night, days: Iterable[date]) -> DataFrame:
 def keep_groups(night: Night, factors: Factors) -> None:
     """Write the groups of `factors`, which know history up to the end of the night's day, a Sunday."""
     night.warehouse.create_missing((TASTE_GROUPS,))
-    rows = told_groups(factors, good_titles(night), night.settings).withColumn("ds", F.lit(night.ds))
+    rows = described_groups(factors, good_titles(night), night.settings).withColumn("ds", F.lit(night.ds))
     night.replace(TASTE_GROUPS, rows.repartition(1).sortWithinPartitions("user_id"))
 
 
-def told_groups(factors: Factors, titles: DataFrame, settings: Settings) -> DataFrame:
+def described_groups(factors: Factors, titles: DataFrame, settings: Settings) -> DataFrame:
     """user_id, taste_group (the words, null where nothing sets the group apart): each user that has factors."""
     users = user_groups(factors)
     seen = (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-type_marquee = Callable[..., int]
+RunMarquee = Callable[..., int]
 """The fixture `marquee`."""
 
 # Airflow makes its home when it is first imported, in the user's home folder unless told otherwise.
@@ -98,7 +98,7 @@ def _no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def marquee() -> type_marquee:
+def marquee() -> RunMarquee:
     """Runs a command in this process; the settings that it makes for itself end with it."""
     from marquee.cli import main
     from schemas.settings import settings

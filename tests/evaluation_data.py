@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from evaluation.estimators import estimates, user_sums
-from evaluation.policies import judged
+from evaluation.policies import policy_rows
 from evaluation.simulated_logs import TARGETS, simulated_log
 
 type_impression = tuple[str, list[float], int, float, float]
@@ -35,7 +35,7 @@ def simulated(spark: SparkSession, size: int = 2000, seed: int = 1) -> DataFrame
 
 def simulated_rows(log: DataFrame, **changed: Column) -> DataFrame:
     """What the estimators read of a log, with columns of it changed first."""
-    return judged(log.withColumns(changed), TARGETS)
+    return policy_rows(log.withColumns(changed), TARGETS)
 
 
 def one_hot(number: Column) -> Column:

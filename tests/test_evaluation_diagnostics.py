@@ -15,7 +15,7 @@ from evaluation.policies import LOGGING
 from tests.evaluation_data import one_hot, simulated, simulated_rows
 
 type_change = Callable[[], dict[str, Column]]
-type_found = dict[tuple[str, str, str], Any]
+Found = dict[tuple[str, str, str], Any]
 
 
 def once(column: str, value: Column) -> dict[str, Column]:
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[int, type_change]] = {
 
 
 @pytest.fixture(scope="module")
-def found(spark: SparkSession) -> type_found:
+def found(spark: SparkSession) -> Found:
     """Estimates by case, policy and estimator."""
     logs = {size: simulated(spark, size) for size, _ in CASES.values()}
     parts = [
@@ -75,7 +75,7 @@ def found(spark: SparkSession) -> type_found:
     return {(row["case"], row["policy"], row["estimator"]): row for row in rows}
 
 
-def refused(found: type_found, case: str, policy: str = "personal") -> str:
+def refused(found: Found, case: str, policy: str = "personal") -> str:
     """The one reason that every estimator gives; no number with it."""
     rows = [found[case, policy, name] for name in ESTIMATORS]
     assert all(row["value"] is None and row["difference"] is None and row["low"] is None for row in rows)
@@ -83,7 +83,7 @@ def refused(found: type_found, case: str, policy: str = "personal") -> str:
     return str(reason)
 
 
-def test_a_good_log_is_not_refused(found: type_found) -> None:
+def test_a_good_log_is_not_refused(found: Found) -> None:
     rows = [row for (case, _, _), row in found.items() if case == "good"]
     assert len(rows) == 3 * len(ESTIMATORS)
     assert {row["refused"] for row in rows} == {None}
@@ -91,7 +91,7 @@ def test_a_good_log_is_not_refused(found: type_found) -> None:
 
 
 @pytest.mark.parametrize("case", ["zero", "above one", "missing", "negative"])
-def test_a_propensity_that_is_no_probability(found: type_found, case: str) -> None:
+def test_a_propensity_that_is_no_probability(found: Found, case: str) -> None:
     told = "1 of 3,000 impressions have a propensity that is missing, 0 or less, or above 1"
     assert told in refused(found, case)
     # The log is broken, whoever asks.
@@ -99,12 +99,12 @@ def test_a_propensity_that_is_no_probability(found: type_found, case: str) -> No
 
 
 @pytest.mark.parametrize("case", ["number 0", "number 99", "no number"])
-def test_an_eligible_set_without_the_artwork_that_was_shown(found: type_found, case: str) -> None:
+def test_an_eligible_set_without_the_artwork_that_was_shown(found: Found, case: str) -> None:
     assert "1 of 3,000 impressions show an artwork that is not among the eligible ones" in refused(found, case)
 
 
 @pytest.mark.parametrize(("case", "told"), [("halved", "logged too small"), ("raised", "logged too large")])
-def test_propensities_logged_wrongly_by_a_factor(found: type_found, case: str, told: str) -> None:
+def test_propensities_logged_wrongly_by_a_factor(found: Found, case: str, told: str) -> None:
     """Snips would hide it: both of its sums are off alike."""
     reason = refused(found, case)
     assert "The policy's mean weight is" in reason
@@ -114,35 +114,35 @@ def test_propensities_logged_wrongly_by_a_factor(found: type_found, case: str, t
     assert found[case, LOGGING, "ips"]["value"] is not None
 
 
-def test_one_row_of_a_millionth(found: type_found) -> None:
+def test_one_row_of_a_millionth(found: Found) -> None:
     reason = refused(found, "a millionth")
     assert "The weights of 10,000 impressions amount to 1." in reason
     assert "The largest 1 % of the weights hold 99 % of all weight" in reason
 
 
-def test_one_row_of_a_millionth_that_the_policy_would_not_show(found: type_found) -> None:
+def test_one_row_of_a_millionth_that_the_policy_would_not_show(found: Found) -> None:
     """Its weight is 0, but whether the propensities add up can no longer be told."""
     reason = refused(found, "a millionth not wanted")
     assert reason.startswith("Whether the propensities add up cannot be told: a few hold nearly all weight")
 
 
-def test_a_policy_that_shows_what_the_log_never_does(found: type_found) -> None:
+def test_a_policy_that_shows_what_the_log_never_does(found: Found) -> None:
     assert "it shows artworks that the log never does" in refused(found, "never shown")
 
 
-def test_a_logger_that_always_shows_its_favourite(found: type_found) -> None:
+def test_a_logger_that_always_shows_its_favourite(found: Found) -> None:
     reason = refused(found, "a favourite")
     assert "The log shows one artwork for certain in 100 % of the impressions" in reason
     assert "of what the policy shows has no probability there" in reason
     assert found["a favourite", LOGGING, "ips"]["value"] is not None
 
 
-def test_ten_rows(found: type_found) -> None:
+def test_ten_rows(found: Found) -> None:
     reason = refused(found, "ten rows")
     assert reason.startswith("There are 10 impressions of 2 users; an interval needs at least 100 of 30.")
 
 
-def test_a_difference_to_a_policy_that_is_refused_is_not_given(found: type_found) -> None:
+def test_a_difference_to_a_policy_that_is_refused_is_not_given(found: Found) -> None:
     """Only the reference fails; the candidate's own value stands."""
     row = found["bad reference", "personal", "dr"]
     assert row["value"] is not None

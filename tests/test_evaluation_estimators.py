@@ -15,13 +15,13 @@ from pyspark.sql import functions as F
 
 from evaluation.bootstrap import bootstrap, poisson
 from evaluation.estimators import CLIP, ESTIMATORS, PROMISED, estimates, paired, user_sums
-from evaluation.policies import LOGGING, greedy, judged, uniform
+from evaluation.policies import LOGGING, greedy, policy_rows, uniform
 from tests.evaluation_data import estimated, log_of, simulated, simulated_rows, type_impression
 
 NAMES = tuple(ESTIMATORS)
 CASE = ("case", "policy")
 
-type_found = dict[tuple[str, str, str], Any]
+Found = dict[tuple[str, str, str], Any]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,12 +58,12 @@ def sums(rows: DataFrame) -> DataFrame:
 
 
 @pytest.fixture(scope="module")
-def found(sums: DataFrame) -> type_found:
+def found(sums: DataFrame) -> Found:
     """Estimates by case, policy and estimator."""
     return {(row["case"], row["policy"], row["estimator"]): row for row in estimates(sums, CASE, "popular").collect()}
 
 
-def widths(found: type_found, case: str) -> dict[str, float]:
+def widths(found: Found, case: str) -> dict[str, float]:
     return {name: found[case, "personal", name]["high"] - found[case, "personal", name]["low"] for name in NAMES}
 
 
@@ -78,7 +78,7 @@ def test_the_formulas(spark: SparkSession) -> None:
             ("u3", [0.5, 0.5], 2, 0.5, 0.0),
         ],
     )
-    found = estimated(judged(log, {"policy": "target"}), LOGGING)
+    found = estimated(policy_rows(log, {"policy": "target"}), LOGGING)
     values = {name: found["policy", name]["value"] for name in NAMES}
     corrections = np.array([2 * 0.5, 0.0, 20 * 0.5, 1 * -0.5])
     assert values == pytest.approx(
@@ -96,7 +96,7 @@ def test_the_formulas(spark: SparkSession) -> None:
     assert (found["policy", "ips"]["impressions"], found["policy", "ips"]["users"]) == (4, 3)
 
 
-def test_the_logging_policy_gets_the_mean_of_its_log(rows: DataFrame, found: type_found) -> None:
+def test_the_logging_policy_gets_the_mean_of_its_log(rows: DataFrame, found: Found) -> None:
     mean = rows.where("case = 'plain' and policy = 'logging'").agg(F.avg("reward")).collect()[0][0]
     exact = [name for name in NAMES if name != "dm"]
     assert [found["plain", LOGGING, name]["value"] for name in exact] == pytest.approx([mean] * len(exact))
@@ -106,19 +106,19 @@ def test_a_target_that_is_the_logging_policy_gets_the_mean_too(spark: SparkSessi
     log = log_of(
         spark, [(f"u{n % 7}", [0.25, 0.75], 1 + n % 2, (0.25, 0.75)[n % 2], float(n % 3 == 0)) for n in range(60)]
     )
-    found = estimated(judged(log, {"policy": "target"}), LOGGING)
+    found = estimated(policy_rows(log, {"policy": "target"}), LOGGING)
     assert [found["policy", name]["value"] for name in ("ips", "snips", "dr")] == pytest.approx([20 / 60] * 3)
     assert found["policy", "ips"]["difference"] == pytest.approx(0, abs=1e-12)
 
 
-def test_rewards_of_one_give_one(found: type_found) -> None:
+def test_rewards_of_one_give_one(found: Found) -> None:
     exact = [name for name in NAMES if name not in ("ips", "clipped_ips")]
     assert [found["ones", "personal", name]["value"] for name in exact] == pytest.approx([1.0] * len(exact))
     row = found["ones", "personal", "ips"]
     assert row["low"] < 1 < row["high"]
 
 
-def test_a_constant_reward_has_no_width(found: type_found, sums: DataFrame) -> None:
+def test_a_constant_reward_has_no_width(found: Found, sums: DataFrame) -> None:
     """Where both sums of a ratio are made anew; with a fixed denominator it would have one."""
     row = found["constant", "personal", "snips"]
     assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3), abs=1e-6)
@@ -127,13 +127,13 @@ def test_a_constant_reward_has_no_width(found: type_found, sums: DataFrame) -> N
     assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3))
 
 
-def test_a_policy_differs_from_itself_by_nothing(found: type_found) -> None:
+def test_a_policy_differs_from_itself_by_nothing(found: Found) -> None:
     for name in NAMES:
         row = found["small", "popular", name]
         assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx((0, 0, 0), abs=1e-6)
 
 
-def test_a_paired_difference_is_narrower_than_two_intervals(found: type_found) -> None:
+def test_a_paired_difference_is_narrower_than_two_intervals(found: Found) -> None:
     for name in PROMISED:
         ours, theirs = found["plain", "personal", name], found["plain", "popular", name]
         apart = np.hypot(ours["high"] - ours["low"], theirs["high"] - theirs["low"])
@@ -141,17 +141,17 @@ def test_a_paired_difference_is_narrower_than_two_intervals(found: type_found) -
         assert ours["difference_high"] - ours["difference_low"] < 0.95 * apart
 
 
-def test_more_rows_are_tighter(found: type_found) -> None:
+def test_more_rows_are_tighter(found: Found) -> None:
     few, many = widths(found, "small"), widths(found, "large")
     assert all(many[name] < 0.6 * few[name] for name in NAMES)
 
 
-def test_rows_repeated_within_users_are_not_tighter(found: type_found) -> None:
+def test_rows_repeated_within_users_are_not_tighter(found: Found) -> None:
     """Ten copies of each impression tell nothing new; only other users would."""
     assert widths(found, "copies") == pytest.approx(widths(found, "small"))
 
 
-def test_parts_merge_to_one_pass_whatever_stands_beside(rows: DataFrame, found: type_found) -> None:
+def test_parts_merge_to_one_pass_whatever_stands_beside(rows: DataFrame, found: Found) -> None:
     """One group alone, from sums of two parts of its users, is as it was among the others."""
     small = rows.where("case = 'small'").persist()
     first = F.pmod(F.xxhash64("user_id"), F.lit(2)) == 0
@@ -180,7 +180,7 @@ def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, logs: list
     parts = [log_of(spark, rows).withColumn("log", F.lit(number)) for number, rows in enumerate(logs)]
     log = reduce(DataFrame.unionByName, parts).localCheckpoint()
     by = ("log", "policy")
-    sums = user_sums(judged(log, {"policy": "target"}, "log"), by).persist()
+    sums = user_sums(policy_rows(log, {"policy": "target"}, "log"), by).persist()
     found = estimates(sums, by, LOGGING).where("policy = 'policy' and estimator = 'ips'").collect()
     assert len(found) == len(logs)
     for row in found:
@@ -204,7 +204,7 @@ def numpy_ips(rows: list[type_impression]) -> tuple[float, float | None]:
     return value, float(student * error)
 
 
-def test_the_bootstrap_agrees_with_the_formula(found: type_found, sums: DataFrame) -> None:
+def test_the_bootstrap_agrees_with_the_formula(found: Found, sums: DataFrame) -> None:
     for row in bootstrap(paired(sums, CASE, "popular").where("case = 'plain' and policy = 'personal'"), CASE).collect():
         expected = found["plain", "personal", row["estimator"]]
         for of, low, high in (("value", "low", "high"), ("difference", "difference_low", "difference_high")):

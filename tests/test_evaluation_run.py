@@ -34,7 +34,7 @@ from spark_jobs.warehouse import Warehouse
 from tests.inference_data import DS
 from tests.training_data import example
 
-type_scorer = Callable[[Truth, str, list[str]], np.ndarray]
+Scorer = Callable[[Truth, str, list[str]], np.ndarray]
 
 GOOD, BAD = "good@1", "bad@1"
 
@@ -84,7 +84,7 @@ def example_rows(service: Service) -> list[dict[str, Any]]:
     return rows
 
 
-def score_rows(rows: list[dict[str, Any]], truth: Truth, model: str, scorer: type_scorer) -> list[dict[str, Any]]:
+def score_rows(rows: list[dict[str, Any]], truth: Truth, model: str, scorer: Scorer) -> list[dict[str, Any]]:
     """A model's scores of the held-out questions, each once, asked by id forwards."""
     asked = {(row["context_key"], row["choice_key"]): row for row in rows if row["split"] == "held_out"}
     scored = []

@@ -23,7 +23,7 @@ from schemas.exit_codes import REFUSED
 from schemas.settings import Settings
 from schemas.store import last_day, open_table
 from schemas.tables import MAX_ARTWORKS, VIEWING_HISTORY
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 
 USERS, TITLES, DAYS = 12, 30, 5
 
@@ -214,7 +214,7 @@ def test_a_written_service_is_read_back_and_not_written_over(service: Service, t
 
 
 def test_the_command_fills_a_new_warehouse_alone(
-    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse = tmp_path / "warehouse"
     command = ["sample", "simulated", "--users", "3", "--titles", "8", "--days", "2", "--warehouse", str(warehouse)]

@@ -20,7 +20,7 @@ from inference.orders import averaged
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 from tests.inference_data import LLAMA_3_WORDS, make_checkpoint, tokenizer
 
 MISSING = object()
@@ -124,7 +124,7 @@ def test_files_that_changed_since_are_named(folder: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_the_command_that_is_told_keeps_the_signals(folder: Path, marquee: type_marquee) -> None:
+def test_the_command_that_is_told_keeps_the_signals(folder: Path, marquee: RunMarquee) -> None:
     """Without them a night would score prompts that lack what the model was trained with, and say nothing."""
     write_manifest(folder, "tiny", ["play_rate", "taste_group"])
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
@@ -135,7 +135,7 @@ def test_the_command_that_is_told_keeps_the_signals(folder: Path, marquee: type_
     assert read_checkpoint(folder).signals == ("play_rate", "taste_group")
 
 
-def test_a_signal_that_no_setting_knows_is_refused(folder: Path, marquee: type_marquee) -> None:
+def test_a_signal_that_no_setting_knows_is_refused(folder: Path, marquee: RunMarquee) -> None:
     assert marquee("models", "manifest", str(folder), "--name", "tiny", "--signal", "play_rates") == REFUSED
     assert not (folder / "marquee.json").exists()
 
@@ -187,7 +187,7 @@ def test_a_model_of_another_prompt_format_does_not_score(folder: Path) -> None:
 
 
 def test_the_command_says_the_version_or_what_is_wrong(
-    folder: Path, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("models", "manifest", str(folder), "--name", "tiny") == 0
     assert capsys.readouterr().out.strip() == read_checkpoint(folder).version

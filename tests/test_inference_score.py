@@ -20,11 +20,11 @@ from inference.questions import Choices, Question, Rejected, fingerprint, questi
 from inference.results import softmax
 from inference.score import score_shard
 from inference.tokens import Tokens
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.contract import ContractError, Table
 from schemas.exit_codes import REFUSED
 from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 from tests.inference_data import (
     DS,
     choice,
@@ -265,15 +265,15 @@ class EqualEngine:
 
 
 def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace, conflicts = Night.replace, iter([CommitFailedError("another writer was faster")])
+    replace, conflicts = ScoringTables.replace, iter([CommitFailedError("another writer was faster")])
 
-    def first_conflicts(self: Night, table: Table, batches: Iterable[Any], **partition: object) -> None:
+    def first_conflicts(self: ScoringTables, table: Table, batches: Iterable[Any], **partition: object) -> None:
         rows = list(batches)
         if table is ARTWORK_SCORES and (error := next(conflicts, None)):
             raise error
         replace(self, table, rows, **partition)
 
-    monkeypatch.setattr(Night, "replace", first_conflicts)
+    monkeypatch.setattr(ScoringTables, "replace", first_conflicts)
     monkeypatch.setattr(score, "Engine", lambda *_: EqualEngine())
     assert score_shard(DS, 0, 1, settings_for(night))["pairs"] == 36
     assert len(scores(night)) == 36
@@ -281,7 +281,7 @@ def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkey
 
 
 def test_what_is_missing_is_told(
-    tmp_path: Path, random_checkpoint: Checkpoint, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, random_checkpoint: Checkpoint, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings_for(tmp_path)
     assert marquee("score", "--ds", "2026-01-05", "--warehouse", str(tmp_path)) == REFUSED

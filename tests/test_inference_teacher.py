@@ -18,7 +18,7 @@ from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 from tests.inference_data import DS, append, settings_for, stored
 from tests.training_data import VIEWINGS, example, make_source
 from training import reasoning
@@ -182,7 +182,7 @@ def test_an_engine_that_dies_leaves_what_was_there(
 
 
 def test_what_is_missing_is_told(
-    tmp_path: Path, random_checkpoint: Checkpoint, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, random_checkpoint: Checkpoint, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings_for(tmp_path)
     asked = ["train", "reasons", "--warehouse", str(tmp_path), "--ds", str(DS), "--model", str(random_checkpoint.path)]

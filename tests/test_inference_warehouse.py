@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.tables import USER_CONTEXTS
 from tests.inference_data import DS, append
 
@@ -20,7 +20,7 @@ def test_a_partition_is_read_in_its_order_and_never_whole(tmp_path: Path) -> Non
     USER_CONTEXTS.create(str(tmp_path / USER_CONTEXTS.name))
     append(tmp_path, USER_CONTEXTS, rows)
     before, most, read = pa.total_allocated_bytes(), 0, []
-    for batch in Night(str(tmp_path), DS).batches(USER_CONTEXTS, ["bucket", "context", "user_id"], bucket=3):
+    for batch in ScoringTables(str(tmp_path), DS).batches(USER_CONTEXTS, ["bucket", "context", "user_id"], bucket=3):
         most = max(most, pa.total_allocated_bytes() - before)
         assert batch.schema.names == ["bucket", "context", "user_id"]
         assert set(batch["bucket"].to_pylist()) == {3}

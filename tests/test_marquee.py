@@ -15,7 +15,7 @@ from marquee.cli import app
 from marquee.machine_commands import benchmarks
 from schemas.events import EVENTS, emit, report, report_counts
 from schemas.exit_codes import REFUSED
-from tests.conftest import ROOT, type_marquee
+from tests.conftest import ROOT, RunMarquee
 
 HEAVY = {"airflow", "mlflow", "pyspark", "torch", "transformers", "vllm"}
 
@@ -35,13 +35,13 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", [each for each in commands() if each not in ("bench", "spark-cluster")])
-def test_every_command_has_help(command: str, marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(command: str, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> None:
     assert marquee(*command.split(), "--help") == 0
     printed = capsys.readouterr().out
     assert f"Usage: marquee {command}" in " ".join(printed.split())
 
 
-def test_without_a_command_help_is_printed(marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_help_is_printed(marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> None:
     assert marquee() == 0
     printed = capsys.readouterr().out
     assert {each.split()[0] for each in commands()} <= set(printed.replace("│", " ").split())
@@ -76,7 +76,7 @@ def test_help_is_printed_without_importing_what_a_command_needs() -> None:
     ],
 )
 def test_a_wrong_argument_is_one_sentence(
-    arguments: list[str], sentence: str, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], sentence: str, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee(*arguments) == REFUSED
     printed = capsys.readouterr().err
@@ -84,7 +84,7 @@ def test_a_wrong_argument_is_one_sentence(
     assert printed.count("\n") == 1
 
 
-def test_the_benchmarks_are_listed_and_run(marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmarks_are_listed_and_run(marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> None:
     assert marquee("bench") == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == benchmarks()
 
@@ -128,7 +128,7 @@ def test_what_is_reported_is_an_event_too(
 
 
 def test_a_command_tells_whoever_follows_that_it_began_and_why_it_ended(
-    tmp_path: Path, marquee: type_marquee, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, marquee: RunMarquee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(EVENTS, str(tmp_path / "events"))
     assert marquee("summary", "--ds", "2026-01-14", "--warehouse", str(tmp_path)) == REFUSED

@@ -12,7 +12,7 @@ from schemas.paths import absolute_place, sqlite_file, warehouse_place
 from schemas.settings import Settings
 from schemas.store import last_day, open_table
 from schemas.tables import VIEWING_HISTORY
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 
 SAMPLE = ["sample", "simulated", "--users", "3", "--titles", "4", "--days", "3"]
 
@@ -54,7 +54,7 @@ def test_what_is_neither_a_path_nor_a_uri_is_refused(written: str) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a#b", "a?b", "50%", "a{b,c}", "é", "a:b", "$HOME", "a,b"])
 def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
-    name: str, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse = tmp_path / name
     assert marquee(*SAMPLE, "--warehouse", str(warehouse)) == 0
@@ -66,7 +66,7 @@ def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
 
 @pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "a\\b", "a[b]", "a`b", "a\nb", "a^b", "a|b"])
 def test_a_folder_that_delta_would_look_for_elsewhere_is_refused(
-    name: str, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee(*SAMPLE, "--warehouse", str(tmp_path / name)) == REFUSED
     assert "Delta's readers take" in capsys.readouterr().err
@@ -87,7 +87,7 @@ def test_a_symbolic_link_stays_one_and_is_followed_when_a_folder_is_checked(tmp_
 
 @pytest.mark.parametrize("kind", ["file", "link", "full"])
 def test_a_sample_that_cannot_be_written_leaves_nothing_behind(
-    kind: str, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse = tmp_path / "w"
     if kind == "file":
@@ -102,7 +102,7 @@ def test_a_sample_that_cannot_be_written_leaves_nothing_behind(
 
 
 def test_a_name_that_is_too_long_is_refused(
-    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee(*SAMPLE, "--warehouse", str(tmp_path / ("w" * 300))) == REFUSED
     assert "cannot be looked at" in capsys.readouterr().err
@@ -110,7 +110,7 @@ def test_a_name_that_is_too_long_is_refused(
 
 
 def test_a_sample_below_a_file_is_refused(
-    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     assert marquee(*SAMPLE, "--warehouse", str(tmp_path / "file" / "w")) == REFUSED
@@ -118,7 +118,7 @@ def test_a_sample_below_a_file_is_refused(
 
 
 def test_folders_that_were_made_for_a_sample_go_with_it(
-    tmp_path: Path, marquee: type_marquee, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, marquee: RunMarquee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

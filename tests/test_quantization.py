@@ -20,12 +20,12 @@ from inference.held_out import score_held_out
 from inference.prior import PRIOR_FILES
 from inference.score import Shard, score_shard
 from inference.tokens import Tokens
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import Settings, settings
 from schemas.tables import ARTWORK_SCORES
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 from tests.inference_data import DS, choice_row, context, context_row, make_night, settings_for, stored
 from tests.test_judge import DS as JUDGED
 from tests.test_judge import write_estimate
@@ -113,7 +113,9 @@ def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(
     assert {row["model_version"] for row in rows} == {model.version}
     assert [row["probabilities"] for row in rows] == [pytest.approx([0.5, 0.5])] * 4
     # What was scored in FP8 is not what the plain model would say.
-    plain = Shard(Night(config.warehouse, DS, str(tmp_path / "plain")), config, read_checkpoint(with_prior), 0, 1)
+    plain = Shard(
+        ScoringTables(config.warehouse, DS, str(tmp_path / "plain")), config, read_checkpoint(with_prior), 0, 1
+    )
     assert plain.prior.taken_off([-1.0, -3.0]) == pytest.approx([-1.1, -2.9])
 
 
@@ -185,7 +187,7 @@ def test_training_refuses_a_quantization(
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    marquee: type_marquee,
+    marquee: RunMarquee,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MARQUEE_QUANTIZATION", "fp8")

@@ -20,7 +20,7 @@ from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, TITLE_DEFAULTS
 
-type_scorer = Callable[[Truth, str, list[str]], np.ndarray]
+Scorer = Callable[[Truth, str, list[str]], np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def undecided(_truth: Truth, _user_id: str, artwork_ids: list[str]) -> np.ndarra
     return np.ones(len(artwork_ids))
 
 
-def write_scores(warehouse: Path, service: Service, scorer: type_scorer) -> None:
+def write_scores(warehouse: Path, service: Service, scorer: Scorer) -> None:
     truth = read_truth(warehouse)
     active: dict[str, list[str]] = {}
     for art in service.artworks:

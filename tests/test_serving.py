@@ -26,7 +26,7 @@ from schemas.tables import (
     TITLE_DEFAULTS,
 )
 from serving.fingerprint import fingerprints, table_hash
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 
 DS = date(2026, 1, 14)
 BUCKETS = 4
@@ -118,7 +118,7 @@ def warehouse(tmp_path: Path) -> Path:
 
 
 def test_the_summary_tells_what_the_night_did(
-    warehouse: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    warehouse: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("summary", "--ds", "2026-01-14", "--warehouse", str(warehouse)) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -142,14 +142,14 @@ def test_the_summary_tells_what_the_night_did(
 
 
 def test_a_night_that_was_never_run_has_no_summary(
-    warehouse: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    warehouse: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("summary", "--ds", "2026-01-13", "--warehouse", str(warehouse)) == REFUSED
     assert "no step of ds=2026-01-13 has been run" in capsys.readouterr().err
 
 
 @pytest.fixture
-def looked_up(warehouse: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def looked_up(warehouse: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def look_up(*arguments: str) -> str:
         assert marquee("lookup", "--warehouse", str(warehouse), *arguments) == 0
         return " ".join(capsys.readouterr().out.split())
@@ -185,7 +185,7 @@ def test_square_brackets_in_names_and_captions_are_no_markup(warehouse: Path, lo
 
 
 def test_a_lookup_without_a_night_says_what_is_missing(
-    tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("lookup", "--warehouse", str(tmp_path)) == REFUSED
     assert f"artwork_selections: there is no Delta table at {tmp_path}" in capsys.readouterr().err
@@ -206,7 +206,7 @@ def test_a_fingerprint_leaves_out_what_a_clock_said(warehouse: Path, tmp_path: P
 
 
 def test_two_warehouses_are_compared(
-    warehouse: Path, tmp_path: Path, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
+    warehouse: Path, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("fingerprint", "--warehouse", str(warehouse), "--other", str(warehouse)) == 0
     other = tmp_path / "other"

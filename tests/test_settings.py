@@ -14,8 +14,8 @@ from marquee.night_commands import STEPS
 from schemas.arguments import FIRST_NIGHT, LAST_NIGHT, night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
-from schemas.settings import PREFIX, Settings, read_settings, type_estimator_name
-from tests.conftest import type_marquee
+from schemas.settings import PREFIX, EstimatorName, Settings, read_settings
+from tests.conftest import RunMarquee
 from training.settings import RECIPES
 
 NAMES = "expected a JSON list of names among"
@@ -140,7 +140,7 @@ def test_no_text_is_read_but_as_a_setting_or_a_refusal(value: str, field: str) -
 
 
 def test_the_gates_estimators_are_those_that_an_evaluation_has() -> None:
-    assert get_args(type_estimator_name) == tuple(ESTIMATORS)
+    assert get_args(EstimatorName) == tuple(ESTIMATORS)
 
 
 DAY = ["--ds", "2026-01-14"]
@@ -180,7 +180,7 @@ def name_of(command: list[str]) -> str:
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_every_command_refuses_a_wrong_setting_in_one_line(
     command: list[str],
-    marquee: type_marquee,
+    marquee: RunMarquee,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -194,9 +194,7 @@ def test_every_command_refuses_a_wrong_setting_in_one_line(
     "text",
     ["", "2026-01-14 ", " 2026-01-14", "20260114", "2026-W03-3", "2026-02-30", "0001-01-01", "9999-12-31", "now"],
 )
-def test_a_night_is_a_date_and_nothing_else(
-    text: str, marquee: type_marquee, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_night_is_a_date_and_nothing_else(text: str, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=f"ds is {text!r}, expected a date as YYYY-MM-DD, from 1970"):
         night_date(text)
     for command in COMMANDS:

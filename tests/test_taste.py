@@ -15,7 +15,7 @@ from schemas.tables import NIGHT_STEPS, TASTE_GROUPS, TITLES, USER_CONTEXTS
 from spark_jobs.candidates import candidates
 from spark_jobs.contexts import contexts
 from spark_jobs.factors import Factors, fitted
-from spark_jobs.taste import fit_day, group_words, taste_groups, told_groups, user_groups, with_taste_groups
+from spark_jobs.taste import described_groups, fit_day, group_words, taste_groups, user_groups, with_taste_groups
 from spark_jobs.validate import validate
 from tests.night_data import DAY, SmallWarehouse, artwork, day, nullable, small_warehouse, title, viewing
 
@@ -75,7 +75,7 @@ def test_a_group_is_told_by_what_it_watches_more_than_all_do(
 
 def told(spark: SparkSession, viewed: list[tuple[str, str, float]], parts: int = 1) -> dict[str, str]:
     frame = spark.createDataFrame(viewed, "user_id string, title_id string, completion double").repartition(parts)
-    found = told_groups(fitted(frame), spark.createDataFrame(CATALOGUE, nullable(TITLES)), Settings())
+    found = described_groups(fitted(frame), spark.createDataFrame(CATALOGUE, nullable(TITLES)), Settings())
     return {row["user_id"]: row["taste_group"] for row in found.collect()}
 
 

@@ -13,7 +13,7 @@ from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.paths import without_password
 from schemas.settings import Settings
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 from tests.night_data import small_checkpoint
 from training.registry import Registry
 
@@ -164,7 +164,7 @@ def test_a_model_does_not_score_prompts_without_the_signals_that_it_was_trained_
 def test_the_command_lists_promotes_and_says_what_is_missing(
     settings: Settings,
     checkpoints: list[Path],
-    marquee: type_marquee,
+    marquee: RunMarquee,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

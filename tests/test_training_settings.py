@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.exit_codes import REFUSED
-from tests.conftest import type_marquee
+from tests.conftest import RunMarquee
 from training import command
 from training.settings import RECIPES, Common, Dpo, Grpo, Reasoning, Sft, as_record, checked
 
@@ -28,12 +28,12 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Common]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_without_options_a_recipe_has_its_defaults(name: str, marquee: type_marquee, chosen: list[Common]) -> None:
+def test_without_options_a_recipe_has_its_defaults(name: str, marquee: RunMarquee, chosen: list[Common]) -> None:
     assert marquee("train", name, *MADE) == 0
     assert chosen == [RECIPES[name]()]
 
 
-def test_every_field_is_an_option(marquee: type_marquee, chosen: list[Common]) -> None:
+def test_every_field_is_an_option(marquee: RunMarquee, chosen: list[Common]) -> None:
     given = ["--learning-rate", "1e-4", "--batch", "4", "--negatives", "never_shown", "--negatives", "same_user"]
     assert marquee("train", "dpo", *MADE, *given) == 0
     assert chosen == [Dpo(learning_rate=1e-4, batch=4, negatives=("never_shown", "same_user"))]
@@ -62,7 +62,7 @@ def test_a_value_that_a_recipe_cannot_take_is_refused_by_its_option(
     option: str,
     value: str,
     sentence: str,
-    marquee: type_marquee,
+    marquee: RunMarquee,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     name = recipe.__name__.lower()

@@ -24,7 +24,7 @@ from tests.inference_data import choice, context, make_checkpoint
 from tests.training_data import example, make_source, pair
 from training import dpo, sft
 from training.data import Source, open_source, prompt_ids
-from training.prior import asked, label_logprobs, measure_prior, questions_by_options
+from training.prior import label_logprobs, measure_prior, questions_by_options, rotated_prompts
 from training.settings import Common, Dpo, Sft
 from training.stage import RECORD, Stage, begin, last_checkpoint, load_base, run
 
@@ -289,7 +289,7 @@ def test_a_measured_prior_evens_the_numbers_out(random_checkpoint: Checkpoint, s
     found = measure_prior(model, stage)
     assert set(found["prior"]) == {"4"}
     questions = questions_by_options(source)[4]
-    prompts = asked(questions, 4, stage.tokens, stage.limit)
+    prompts = rotated_prompts(questions, 4, stage.tokens, stage.limit)
     assert len(prompts) == 4 * len(questions)
     liked = label_logprobs(model, prompts, stage.tokens.labels[:4]).mean(axis=0)
     assert liked.max() - liked.min() > 0.01
@@ -301,7 +301,7 @@ def test_an_option_stands_once_at_each_number(random_checkpoint: Checkpoint, sou
     """Also where a title has more options than questions are asked about in the whole."""
     tokens = Stage("sft", random_checkpoint, tmp_path, Sft(), source).tokens
     listed = [f"{number}. artwork {chr(ord('a') + number)}\n" for number in range(1, 13)]
-    prompts = asked([("Watched\n", f"Title: A\n{''.join(listed)}{ANSWER}")], 12, tokens, 4096)
+    prompts = rotated_prompts([("Watched\n", f"Title: A\n{''.join(listed)}{ANSWER}")], 12, tokens, 4096)
     lines = [[line for line in tokens.text(prompt).splitlines() if "artwork" in line] for prompt in prompts]
     assert sorted(line for options in lines for line in options) == sorted(
         f"{number}. artwork {chr(ord('a') + each)}" for number in range(1, 13) for each in range(1, 13)

@@ -27,7 +27,7 @@ PROMPTS = 64
 """Prompts for each number of options, about: as many questions as make that many in all their rotations."""
 LEAST_QUESTIONS = 2
 _BATCH = 16
-type_logprobs = Callable[[list[list[int]], list[int]], np.ndarray]
+Logprobs = Callable[[list[list[int]], list[int]], np.ndarray]
 """From prompts and labels, as token ids, to the labels' log-probabilities as the next token: (prompts, labels)."""
 
 
@@ -36,11 +36,11 @@ def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
     return prior_of(stage.source, stage.tokens, stage.limit, partial(label_logprobs, model))
 
 
-def prior_of(source: Source, tokens: Tokens, limit: int, logprobs: type_logprobs) -> dict[str, Any]:
+def prior_of(source: Source, tokens: Tokens, limit: int, logprobs: Logprobs) -> dict[str, Any]:
     """b_K by K, and how it was measured. `limit` is the most tokens of a prompt."""
     prior = {}
     for options, questions in sorted(questions_by_options(source).items()):
-        prompts = asked(questions, options, tokens, limit)
+        prompts = rotated_prompts(questions, options, tokens, limit)
         if prompts:
             mean = logprobs(prompts, tokens.labels[:options]).mean(axis=0)
             prior[str(options)] = [round(float(value), 6) for value in mean - mean.mean()]
@@ -58,7 +58,7 @@ def questions_by_options(source: Source) -> dict[int, list[tuple[str, str]]]:
     return found
 
 
-def asked(questions: list[tuple[str, str]], options: int, tokens: Tokens, limit: int) -> list[list[int]]:
+def rotated_prompts(questions: list[tuple[str, str]], options: int, tokens: Tokens, limit: int) -> list[list[int]]:
     """The questions in all rotations, as token ids; a question that is too long even without history is left out."""
     prompts = [
         prompt_ids(tokens, context, Choice.parse(choice).rotated(shift).text, limit)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.contract import ContractError
-from schemas.preferences import COUNT_LIMIT, type_negative
+from schemas.preferences import COUNT_LIMIT, NegativeKind
 
 Recipe = TypeVar("Recipe", bound="Common")
 TEMPLATED = "templated"
@@ -81,7 +81,7 @@ class Dpo(Common):
         ge=0,
         description="a play counts 1 / propensity, at most this, as what is below it does in preference_pairs",
     )
-    negatives: tuple[type_negative, ...] = Field(
+    negatives: tuple[NegativeKind, ...] = Field(
         ("same_user", "like_users"), min_length=1, description="kinds of preference pairs to learn from"
     )
 

@@ -12,7 +12,7 @@ from unittest import mock
 from benchmarks.peers.job import Job, Scored
 from inference import score
 from inference.engine import Engine
-from inference.warehouse import Night
+from inference.warehouse import ScoringTables
 from schemas.tables import ARTWORK_SCORES
 
 
@@ -22,7 +22,7 @@ def start(job: Job) -> Callable[[date], Scored]:
     def run(ds: date) -> Scored:
         with mock.patch.object(score, "Engine", return_value=engine):
             counts = score.score_shard(ds, 0, 1, job.settings, job.checkpoint.path, job.into)
-        rows = Night(job.warehouse, ds, job.into).rows(ARTWORK_SCORES, ["user_id", "title_id", "probabilities"])
+        rows = ScoringTables(job.warehouse, ds, job.into).rows(ARTWORK_SCORES, ["user_id", "title_id", "probabilities"])
         computed = counts["prompt_tokens"] - counts["cached_tokens"]
         return Scored(counts["prompt_tokens"], computed, lambda: [{**row, "answer": None} for row in rows])
 
