@@ -44,8 +44,14 @@ Id = parser(utf8)
 
 
 def folder(text: str) -> Path:
-    """A folder or a file as a person names it."""
-    return Path(text).expanduser()
+    """A folder or a file as a person names it; `~` as well where no shell expands it: `--base=~/x`."""
+    try:
+        found = Path(text).expanduser()
+    except RuntimeError:
+        raise typer.BadParameter(f"{text!r}: ~name is a user's home folder, and there is no such user") from None
+    if not text.strip():
+        raise typer.BadParameter(f"{text!r} is not a path")
+    return found
 
 
 def configured(warehouse: str | None = None) -> Settings:

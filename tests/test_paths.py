@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 
 from examples import service
+from marquee import options
 from schemas.exit_codes import REFUSED
 from schemas.paths import absolute_place, sqlite_file, warehouse_place
 from schemas.settings import Settings
@@ -133,3 +135,15 @@ def test_the_file_of_a_registry_is_the_one_that_sqlite_opens() -> None:
     assert found == "sqlite:////data/50%25 of%3F it.db?timeout=30"
     assert sqlite_file(str(found)) == "/data/50% of? it.db"
     assert sqlite_file("postgresql://host/db") is None
+
+
+def test_a_path_may_begin_with_the_home_folder_that_no_shell_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for written, meant in [("~/x", "/home/somebody/x"), ("x/~y", "x/~y"), ("/a b", "/a b"), (".", ".")]:
+        assert options.folder(written) == Path(meant)
+
+
+@pytest.mark.parametrize("written", ["", " ", "~nobody-here/x"])
+def test_what_is_no_path_is_refused(written: str) -> None:
+    with pytest.raises(typer.BadParameter, match=r"path|no such user"):
+        options.folder(written)
