@@ -218,6 +218,10 @@ class Engine:
             raise EngineError(f"vLLM died at its work: {error}") from error
 
 
+StartEngine = Callable[[Checkpoint, Settings, list[int]], Engine]
+"""Starts an engine that knows the labels; `Engine` itself, unless a test or a benchmark has one that runs already."""
+
+
 def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
     steps = settings.steps(on_cpu)
     if on_cpu and checkpoint.quantization != "none":

@@ -10,12 +10,15 @@ from __future__ import annotations
 from datetime import date
 
 from inference.checkpoint import Checkpoint
+from inference.engine import Engine, StartEngine
 from inference.orders import averaged
 from inference.score import score_shard
 from schemas.settings import Settings
 
 
-def score_held_out(ds: date, model: Checkpoint, config: Settings, orders: int | None = None) -> None:
+def score_held_out(
+    ds: date, model: Checkpoint, config: Settings, orders: int | None = None, start: StartEngine = Engine
+) -> None:
     """Score them all in one shard; what is done is skipped. With `orders` each question is asked in so many rotations,
     or all that it has.
     """
@@ -24,4 +27,4 @@ def score_held_out(ds: date, model: Checkpoint, config: Settings, orders: int | 
     if orders is not None:
         name = averaged(name, orders)
         config = config.in_orders(orders)
-    score_shard(ds, 0, 1, config.of_questions(), model=model.path, into=config.of_scores(name).warehouse)
+    score_shard(ds, 0, 1, config.of_questions(), model=model.path, into=config.of_scores(name).warehouse, start=start)

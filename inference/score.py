@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError
 from inference.ahead import WriteBehind, read_ahead
 from inference.asking import Asked, Asking
 from inference.checkpoint import Checkpoint, read_checkpoint
-from inference.engine import Engine, max_model_len
+from inference.engine import Engine, StartEngine, max_model_len
 from inference.prior import read_prior
 from inference.progress import ScoringProgress
 from inference.questions import Choices, fingerprint, questions, read_choices
@@ -60,11 +60,8 @@ class Shard:
             {**dict.fromkeys(COUNTED, 0), "buckets": len(self.numbers), "buckets_skipped": 0}
         )
 
-    def score(self, engine: Engine | None = None) -> None:
-        """Score the buckets that are not done; one that someone else wrote to meanwhile, once more.
-
-        Where no `engine` of this checkpoint is given, one is started if there is something to ask.
-        """
+    def score(self, start: StartEngine = Engine) -> None:
+        """Score the buckets that are not done; one that someone else wrote to meanwhile, once more."""
         todo = self._not_done()
         if not todo:
             log.info("nothing to score: the shard's %d buckets are done", len(self.numbers))
@@ -75,8 +72,7 @@ class Shard:
         if pairs and not choices:
             raise ContractError(f"title_choices has no row for ds={self.night.ds}; run the step contexts first")
         # A night that carries all of yesterday's choices starts no engine.
-        if engine is None and pairs:
-            engine = Engine(self.checkpoint, self.config, tokens.labels)
+        engine = start(self.checkpoint, self.config, tokens.labels) if pairs else None
         with ScoringProgress(pairs) as progress:
             for attempt in range(1, _ROUNDS + 1):
                 todo = self._score_buckets(todo, choices, tokens, engine, progress, last=attempt == _ROUNDS)
@@ -186,7 +182,13 @@ def _written(bucket: Bucket, writer: WriteBehind[pa.RecordBatch], last: bool) ->
 
 
 def score_shard(
-    ds: date, shard: int, shards: int, config: Settings, model: Path | None = None, into: str | None = None
+    ds: date,
+    shard: int,
+    shards: int,
+    config: Settings,
+    model: Path | None = None,
+    into: str | None = None,
+    start: StartEngine = Engine,
 ) -> dict[str, int]:
     """Score a shard and keep what it took in `night_steps`; returns the counts.
 
@@ -197,7 +199,7 @@ def score_shard(
     checkpoint = read_checkpoint(model).quantized(config.quantization) if model else night.model()
     work = Shard(night, config, checkpoint, shard, shards)
     night.create_missing()
-    work.score()
+    work.score(start)
     seconds = time.monotonic() - began
     counts = {**work.counts, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     step = f"score_{shard}"

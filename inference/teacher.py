@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from inference.checkpoint import Checkpoint
-from inference.engine import Engine, Refusal, max_model_len
+from inference.engine import Engine, Refusal, StartEngine, max_model_len
 from inference.progress import ScoringProgress
 from inference.tokens import Tokens
 from inference.warehouse import ScoringTables
@@ -51,7 +51,7 @@ class Teaching:
             )
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
 
-    def teach(self, limit: int) -> None:
+    def teach(self, limit: int, start: StartEngine) -> None:
         """Have the first `limit` plays explained, or all where it is 0, and write the reasons."""
         self.counts["plays"] = sum(1 for _ in plays(self.night, [], limit))
         if not self.counts["plays"]:
@@ -59,7 +59,7 @@ class Teaching:
                 f"{POST_TRAINING_EXAMPLES.name}: no training example that was played for ds={self.night.ds}; run the "
                 "step examples for that day first"
             )
-        engine = Engine(self.teacher, self.config, self.tokens.labels)
+        engine = start(self.teacher, self.config, self.tokens.labels)
         # As many as there are training examples at most (a setting), of a sentence each: some 50 MB.
         asked = plays(self.night, [*_KEY, "context", "choice", "shown"], limit)
         rows = list(self.reasons(engine, asked))
@@ -126,10 +126,17 @@ def reason_of(tokens: Tokens, ids: list[int]) -> str | None:
     return reason if any(map(str.isalnum, reason.removeprefix(OPENING))) else None
 
 
-def teach(ds: date, teacher: Checkpoint, config: Settings, reason_tokens: int, limit: int = 0) -> dict[str, int]:
+def teach(
+    ds: date,
+    teacher: Checkpoint,
+    config: Settings,
+    reason_tokens: int,
+    limit: int = 0,
+    start: StartEngine = Engine,
+) -> dict[str, int]:
     """Write a teacher's reasons for the plays of `ds`, and report and return the counts."""
     work = Teaching(ScoringTables(config.warehouse, ds), config, teacher, reason_tokens)
-    work.teach(limit)
+    work.teach(limit, start)
     counts = {name: work.counts[name] for name in ("plays", *_COUNTED)}
     message = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     report("reasons", f"{teacher.version}: {message}", counts=counts)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from deltalake import DeltaTable, write_deltalake
 from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from inference.checkpoint import Checkpoint
+from inference.engine import StartEngine
 from schemas.contract import Table
 from schemas.prompt import Choice, Context, Option, Viewing
 from schemas.settings import Settings
@@ -160,3 +162,13 @@ def stored(warehouse: Path, table: Table, *key: str) -> list[dict[str, Any]]:
 
 def settings_for(warehouse: Path, **values: Any) -> Settings:
     return Settings(warehouse=str(warehouse), cpu_cache_gib=1, **values)
+
+
+def running(engine: Any) -> StartEngine:
+    """In place of starting one: an engine that runs already, or a stand-in."""
+    return lambda *_: engine
+
+
+def no_engine(*_: object) -> Any:
+    """In place of starting an engine, where none is needed."""
+    pytest.fail("an engine was started for nothing")

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import score
 from inference.asking import Asking
 from inference.checkpoint import Checkpoint
 from inference.engine import Answer, Engine, Prompt, Refusal
@@ -25,7 +24,7 @@ from inference.results import Bucket, Results, softmax
 from inference.score import score_shard
 from inference.tokens import Tokens
 from schemas.tables import ARTWORK_SCORES, REJECTED_ROWS, SCORING_RUNS
-from tests.inference_data import DS, choice, choice_row, context, context_row, make_night, settings_for, stored
+from tests.inference_data import DS, choice, choice_row, context, context_row, make_night, running, settings_for, stored
 
 LOGPROBS = st.lists(st.floats(-50, 0), min_size=2, max_size=8)
 
@@ -207,9 +206,9 @@ def night(tmp_path: Path, random_checkpoint: Checkpoint) -> Path:
 
 
 @pytest.fixture
-def score_night(night: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(score, "Engine", lambda *_: engine)
-    return lambda **values: score_shard(DS, 0, 1, settings_for(night, **values))
+def score_night(night: Path, engine: Engine) -> Any:
+    start = running(engine)
+    return lambda **values: score_shard(DS, 0, 1, settings_for(night, **values), start=start)
 
 
 def scores(night: Path) -> list[dict[str, Any]]:
@@ -257,15 +256,15 @@ def test_a_bucket_is_done_only_for_the_orders_that_it_was_scored_in(night: Path,
 
 
 def test_held_out_questions_in_several_orders_go_to_a_folder_of_their_own(
-    tmp_path: Path, random_checkpoint: Checkpoint, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, random_checkpoint: Checkpoint, engine: Engine
 ) -> None:
-    monkeypatch.setattr(score, "Engine", lambda *_: engine)
+    start = running(engine)
     config = settings_for(tmp_path)
     choices = [choice_row("two", 2, 0), choice_row("two", 2, 1)]
     users = [context_row("user", 0, context("drama"), ["two"])]
     make_night(Path(config.of_questions().warehouse), random_checkpoint, users, choices, buckets=1)
-    score_held_out(DS, random_checkpoint, config)
-    score_held_out(DS, random_checkpoint, config, orders=4)
+    score_held_out(DS, random_checkpoint, config, start=start)
+    score_held_out(DS, random_checkpoint, config, orders=4, start=start)
     version = random_checkpoint.version
     (once,) = scores(tmp_path / "post_training" / "scores" / version)
     (both,) = scores(tmp_path / "post_training" / "scores" / f"{version}+orders4")

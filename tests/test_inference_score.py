@@ -13,7 +13,6 @@ import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from inference import score
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.engine import Answer, Engine, EngineError, Prompt, Refusal
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
@@ -32,6 +31,8 @@ from tests.inference_data import (
     context,
     context_row,
     make_night,
+    no_engine,
+    running,
     settings_for,
     stored,
 )
@@ -59,10 +60,10 @@ def night(tmp_path: Path, random_checkpoint: Checkpoint) -> Path:
 
 
 @pytest.fixture
-def score_night(night: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
+def score_night(night: Path, engine: Engine) -> Any:
     """Scores the night with the engine that all tests share."""
-    monkeypatch.setattr(score, "Engine", lambda *_: engine)
-    return lambda shard=0, shards=1: score_shard(DS, shard, shards, settings_for(night))
+    shared = running(engine)
+    return lambda shard=0, shards=1, start=shared: score_shard(DS, shard, shards, settings_for(night), start=start)
 
 
 def scores(night: Path) -> list[dict[str, Any]]:
@@ -96,13 +97,14 @@ def test_probabilities_are_those_of_transformers(night: Path, score_night: Any, 
 
 
 def test_a_model_that_the_night_did_not_note_scores_into_another_warehouse(
-    night: Path, tmp_path: Path, score_night: Any, random_checkpoint: Checkpoint
+    night: Path, tmp_path: Path, score_night: Any, random_checkpoint: Checkpoint, engine: Engine
 ) -> None:
+    start = running(engine)
     elsewhere = tmp_path / "elsewhere"
     copy = Path(shutil.copytree(random_checkpoint.path, tmp_path / "copy"))
-    score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere))
+    score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere), start=start)
     assert scores(night) == stored(night, SCORING_RUNS, "bucket") == stored(night, NIGHT_STEPS, "step") == []
-    again = score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere))
+    again = score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere), start=start)
     assert again["buckets_skipped"] == 2
     score_night()
     assert scores(elsewhere) == scores(night) != []
@@ -127,14 +129,11 @@ def test_every_pair_that_goes_in_comes_out(night: Path, score_night: Any, random
     assert dict(step["counts"]) == counts
 
 
-def test_a_second_run_skips_what_is_done(
-    night: Path, score_night: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_second_run_skips_what_is_done(night: Path, score_night: Any, caplog: pytest.LogCaptureFixture) -> None:
     score_night()
     before = scores(night), stored(night, SCORING_RUNS, "bucket")
-    monkeypatch.setattr(score, "Engine", lambda *_: pytest.fail("an engine was started for nothing"))
     with caplog.at_level("INFO", logger="marquee.score"):
-        assert score_night()["buckets_skipped"] == 2
+        assert score_night(start=no_engine)["buckets_skipped"] == 2
     assert "bucket 1 is done already (18 pairs)" in caplog.text
     assert (scores(night), stored(night, SCORING_RUNS, "bucket")) == before
 
@@ -169,9 +168,9 @@ def test_other_pairs_replace_the_scores_of_a_bucket(night: Path, score_night: An
 
 
 def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
-    tmp_path: Path, random_checkpoint: Checkpoint, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, random_checkpoint: Checkpoint, engine: Engine
 ) -> None:
-    monkeypatch.setattr(score, "Engine", lambda *_: engine)
+    start = running(engine)
     endless = choice_row("endless", 40)
     endless["choice"] = choice("endless " * 20, 40)
     users = [
@@ -179,7 +178,7 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
         context_row("short", 0, context("drama"), ["two"]),
     ]
     make_night(tmp_path, random_checkpoint, users, [choice_row("two", 2), endless], buckets=1)
-    counts = score_shard(DS, 0, 1, settings_for(tmp_path))
+    counts = score_shard(DS, 0, 1, settings_for(tmp_path), start=start)
     assert (counts["pairs"], counts["shortened"], counts["rejected"]) == (2, 1, 2)
     assert [row["user_id"] for row in scores(tmp_path)] == ["long", "short"]
     too_long, unknown = sorted(stored(tmp_path, REJECTED_ROWS), key=lambda row: row["rule"], reverse=True)
@@ -199,7 +198,7 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
     )
     # Rejected rows of an earlier try do not stay.
     write_deltalake(str(tmp_path / USER_CONTEXTS.name), _batch(USER_CONTEXTS, users[1:]), mode="overwrite")
-    score_shard(DS, 0, 1, settings_for(tmp_path))
+    score_shard(DS, 0, 1, settings_for(tmp_path), start=start)
     assert stored(tmp_path, REJECTED_ROWS) == []
 
 
@@ -251,7 +250,6 @@ def test_the_death_of_the_engine_is_told_and_leaves_no_half_bucket(
     assert {row["bucket"] for row in scores(night)} == done
     assert len(scores(night)) == 18 * len(done) < 36
     monkeypatch.undo()
-    monkeypatch.setattr(score, "Engine", lambda *_: engine)
     score_night()
     assert len(scores(night)) == 36
 
@@ -274,8 +272,8 @@ def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkey
         replace(self, table, rows, **partition)
 
     monkeypatch.setattr(ScoringTables, "replace", first_conflicts)
-    monkeypatch.setattr(score, "Engine", lambda *_: EqualEngine())
-    assert score_shard(DS, 0, 1, settings_for(night))["pairs"] == 36
+    start = running(EqualEngine())
+    assert score_shard(DS, 0, 1, settings_for(night), start=start)["pairs"] == 36
     assert len(scores(night)) == 36
     assert len(stored(night, SCORING_RUNS, "bucket")) == 2
 
@@ -303,14 +301,12 @@ def test_a_checkpoint_that_changed_since_the_night_began_scores_nothing(
         score_shard(DS, 0, 1, settings_for(tmp_path))
 
 
-def test_a_night_with_nothing_to_score_starts_no_engine(
-    tmp_path: Path, random_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(score, "Engine", lambda *_: pytest.fail("an engine was started for nothing"))
+def test_a_night_with_nothing_to_score_starts_no_engine(tmp_path: Path, random_checkpoint: Checkpoint) -> None:
+    start = no_engine
     make_night(tmp_path, random_checkpoint, [], [choice_row("two", 2)])
-    assert score_shard(DS, 0, 1, settings_for(tmp_path))["pairs"] == 0
+    assert score_shard(DS, 0, 1, settings_for(tmp_path), start=start)["pairs"] == 0
     assert [run["pairs"] for run in stored(tmp_path, SCORING_RUNS, "bucket")] == [0, 0]
-    assert score_shard(DS, 0, 1, settings_for(tmp_path))["buckets_skipped"] == 2
+    assert score_shard(DS, 0, 1, settings_for(tmp_path), start=start)["buckets_skipped"] == 2
 
 
 def test_a_fingerprint_is_of_the_pairs_in_any_order() -> None:

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
-from inference import teacher
 from inference.checkpoint import Checkpoint
 from inference.engine import Engine, EngineError, Refusal, Text
 from inference.teacher import reason_of, teach, teacher_prompt
@@ -19,7 +18,7 @@ from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
 from tests.conftest import RunMarquee
-from tests.inference_data import DS, append, settings_for, stored
+from tests.inference_data import DS, append, running, settings_for, stored
 from tests.training_data import VIEWINGS, example, make_source
 from training import reasoning
 from training.data import IGNORED, open_source
@@ -72,7 +71,7 @@ def test_a_teacher_is_told_the_true_answer_and_asked_why(tokens: Tokens) -> None
     prompt = teacher_prompt(tokens, of, ROOM)
     assert prompt is not None
     assert tokens.text(prompt) == (
-        "Choose the artwork.\n"
+        "Choose the artwork that the user is most likely to play.\n"
         "Leading themes: drama\n"
         "Watched, latest first:\n"
         "- Alien (1979): horror, sci-fi\n"
@@ -121,15 +120,14 @@ def test_every_play_has_a_reason_or_is_counted(
     warehouse: Path,
     random_checkpoint: Checkpoint,
     tokens: Tokens,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     endless = example(8, user_id="endless", context="word " * 1000)
     append(warehouse, POST_TRAINING_EXAMPLES, [endless])
     writer = WritingEngine(tokens, " of war.\nMore", None, " \n", " of war" * 30, " of love.\n", " of sea.\n")
-    monkeypatch.setattr(teacher, "Engine", lambda *_: writer)
-    counts = teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    start = running(writer)
+    counts = teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, start=start)
     assert counts == {"plays": 7, "reasons": 4, "cut_off": 1, "empty": 1, "refused": 1, "too_long": 1}
     assert "plays 7, reasons 4, cut_off 1, empty 1, refused 1, too_long 1" in capsys.readouterr().out
     assert "the engine refused a play of user" in caplog.text
@@ -150,34 +148,34 @@ def test_every_play_has_a_reason_or_is_counted(
 
 
 def test_a_rerun_replaces_the_teachers_reasons_in_one_commit_and_no_other_teachers(
-    warehouse: Path, random_checkpoint: Checkpoint, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    warehouse: Path, random_checkpoint: Checkpoint, tokens: Tokens
 ) -> None:
-    monkeypatch.setattr(teacher, "Engine", lambda *_: WritingEngine(tokens, " of war.\n"))
-    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, limit=2)
+    start = running(WritingEngine(tokens, " of war.\n"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, limit=2, start=start)
     assert len(reasons(warehouse)) == 2
     append(warehouse, TEACHER_REASONS, [{**reasons(warehouse)[0], "model_version": "other@1"}])
     before = DeltaTable(str(warehouse / TEACHER_REASONS.name)).version()
-    monkeypatch.setattr(teacher, "Engine", lambda *_: WritingEngine(tokens, " of love.\n"))
-    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    start = running(WritingEngine(tokens, " of love.\n"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, start=start)
     assert DeltaTable(str(warehouse / TEACHER_REASONS.name)).version() == before + 1
     found = [(row["model_version"], row["reason"]) for row in reasons(warehouse)]
     assert sorted(found) == [("other@1", "Because of war.")] + [(random_checkpoint.version, "Because of love.")] * 6
 
 
 def test_an_engine_that_dies_leaves_what_was_there(
-    warehouse: Path, random_checkpoint: Checkpoint, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    warehouse: Path, random_checkpoint: Checkpoint, tokens: Tokens
 ) -> None:
     class DyingEngine(WritingEngine):
         def texts(self, *arguments: Any) -> Iterator[tuple[Any, Text | Refusal]]:
             yield next(super().texts(*arguments))
             raise EngineError("out of memory")
 
-    monkeypatch.setattr(teacher, "Engine", lambda *_: WritingEngine(tokens, " of war.\n"))
-    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    start = running(WritingEngine(tokens, " of war.\n"))
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, start=start)
     before = reasons(warehouse)
-    monkeypatch.setattr(teacher, "Engine", lambda *_: DyingEngine(tokens, " of love.\n"))
+    start = running(DyingEngine(tokens, " of love.\n"))
     with pytest.raises(EngineError):
-        teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+        teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, start=start)
     assert reasons(warehouse) == before != []
 
 
@@ -205,7 +203,8 @@ def test_texts_are_the_likeliest_tokens_up_to_an_end_or_the_limit(
     prompts = [(number, teacher_prompt(tokens, example(number), ROOM) or []) for number in range(20)]
     whole = dict(engine.texts(prompts, 12, []))
     found = {key: text.ids for key, text in whole.items() if isinstance(text, Text)}
-    assert [len(found[number]) for number in range(20)] == [12] * 20
+    assert all(len(ids) == 12 or ids[-1] in tokens.special_ids for ids in found.values())
+    assert len(found[3]) == 12
     assert len({tuple(ids) for ids in found.values()}) > 1
     assert dict(engine.texts(prompts, 12, [])) == whole
 
@@ -227,14 +226,14 @@ def test_texts_are_the_likeliest_tokens_up_to_an_end_or_the_limit(
 
 @pytest.mark.slow
 def test_a_student_learns_what_a_real_engine_wrote(
-    warehouse: Path, random_checkpoint: Checkpoint, engine: Engine, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    warehouse: Path, random_checkpoint: Checkpoint, engine: Engine, tokens: Tokens
 ) -> None:
-    monkeypatch.setattr(teacher, "Engine", lambda *_: engine)
-    counts = teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    start = running(engine)
+    counts = teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, start=start)
     rows = reasons(warehouse)
     assert counts["reasons"] == len(rows) > 0
     assert counts["plays"] == 6 == sum(counts[fate] for fate in ("reasons", "empty", "refused", "too_long"))
-    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24)
+    teach(DS, random_checkpoint, settings_for(warehouse), reason_tokens=24, start=start)
     assert reasons(warehouse) == rows
 
     source = open_source(str(warehouse), DS, [POST_TRAINING_EXAMPLES, TEACHER_REASONS])

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from evaluation.models import version_of
-from inference import score
 from inference.champion import VERSION_TAG, champion, model_of_tonight
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.engine import Answer, Engine, Prompt, _arguments
@@ -26,7 +25,7 @@ from schemas.exit_codes import REFUSED
 from schemas.settings import Settings, settings
 from schemas.tables import ARTWORK_SCORES
 from tests.conftest import RunMarquee
-from tests.inference_data import DS, choice_row, context, context_row, make_night, settings_for, stored
+from tests.inference_data import DS, choice_row, context, context_row, make_night, running, settings_for, stored
 from tests.test_judge import DS as JUDGED
 from tests.test_judge import write_estimate
 from tests.training_data import example, make_source
@@ -92,9 +91,7 @@ def test_a_label_prior_of_another_number_type_is_not_taken(folder: Path, fp8: Se
     assert model_of_tonight(fp8).model.version == f"{without.version}+fp8"
 
 
-def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(
-    with_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(with_prior: Path, tmp_path: Path) -> None:
     model = read_checkpoint(with_prior).quantized("fp8")
     night_of(model, tmp_path / "warehouse")
     # Whatever is set in the task's own environment.
@@ -106,8 +103,9 @@ def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(
         started.append(checkpoint)
         return FirstEngine()
 
-    monkeypatch.setattr(score, "Engine", start)
-    score_shard(DS, 0, 1, config)
+    start_engine: Any = start
+    score_shard(DS, 0, 1, config, start=start_engine)
+
     assert [each.quantization for each in started] == ["fp8"]
     rows = stored(tmp_path / "warehouse", ARTWORK_SCORES, "user_id")
     assert {row["model_version"] for row in rows} == {model.version}
@@ -133,9 +131,9 @@ def test_held_out_scores_evaluation_and_gate_know_it_by_its_version(
 ) -> None:
     model = read_checkpoint(with_prior).quantized("fp8")
     night_of(read_checkpoint(with_prior), Path(fp8.of_questions().warehouse))
-    monkeypatch.setattr(score, "Engine", lambda *_: FirstEngine())
+    start = running(FirstEngine())
     # The champion's quantization is its own, whatever is set.
-    score_held_out(DS, model, fp8.model_copy(update={"quantization": "none"}))
+    score_held_out(DS, model, fp8.model_copy(update={"quantization": "none"}), start=start)
     rows = stored(Path(fp8.of_scores(model.version).warehouse), ARTWORK_SCORES, "user_id")
     assert {row["model_version"] for row in rows} == {model.version}
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from unittest import mock
 
 from benchmarks.peers.job import Job, Scored
-from inference import score
 from inference.engine import Engine
+from inference.score import score_shard
 from inference.warehouse import ScoringTables
 from schemas.tables import ARTWORK_SCORES
 
@@ -20,8 +19,7 @@ def start(job: Job) -> Callable[[date], Scored]:
     engine = Engine(job.checkpoint, job.settings, job.labels)
 
     def run(ds: date) -> Scored:
-        with mock.patch.object(score, "Engine", return_value=engine):
-            counts = score.score_shard(ds, 0, 1, job.settings, job.checkpoint.path, job.into)
+        counts = score_shard(ds, 0, 1, job.settings, job.checkpoint.path, job.into, lambda *_: engine)
         rows = ScoringTables(job.warehouse, ds, job.into).rows(ARTWORK_SCORES, ["user_id", "title_id", "probabilities"])
         computed = counts["prompt_tokens"] - counts["cached_tokens"]
         return Scored(counts["prompt_tokens"], computed, lambda: [{**row, "answer": None} for row in rows])
