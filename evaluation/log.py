@@ -23,7 +23,7 @@ def training(examples: DataFrame) -> DataFrame:
 
 
 def _log(examples: DataFrame) -> DataFrame:
-    kept = ("context_key", "context", "choice_key", "artwork_ids", "shown", "propensity", "history_titles")
+    kept = ("context_key", "watched_genres", "choice_key", "artwork_ids", "shown", "propensity", "history_titles")
     return examples.where(F.size("artwork_ids") > 1).select(*KEY, *kept, F.col("played").cast("double").alias("reward"))
 
 

@@ -99,7 +99,7 @@ def test_a_ds_without_scores_is_told(warehouse: Path, service: Service) -> None:
 
 
 def test_a_warehouse_without_scores_is_told(warehouse: Path) -> None:
-    with pytest.raises(ContractError, match="artwork_scores: there is no Delta table at"):
+    with pytest.raises(ContractError, match="title_defaults: there is no Delta table at"):
         sample_values(warehouse, LAST_DAY, Settings())
 
 
