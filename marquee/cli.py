@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -46,8 +45,6 @@ def _given(arguments: list[str] | None) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit status."""
-    # What a command began it cleans up when it is ended: a sample's folder, an Airflow.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command = typer.main.get_command(app)
     try:
         return int(command.main(_given(arguments), prog_name="marquee", standalone_mode=False) or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -28,6 +29,11 @@ class Command(TyperCommand):
                 status = end.exit_code
 
         return exit_status(ctx.command_path, work) or status
+
+
+def clean_up_when_ended() -> None:
+    """Let SIGTERM end this process as an error does, so that it cleans up what it began: a sample's folder, an Airflow."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def application(help_text: str) -> typer.Typer:

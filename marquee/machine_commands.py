@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from marquee import __version__
-from marquee.command import Command
+from marquee.command import Command, clean_up_when_ended
 from marquee.options import Warehouse, configured
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +49,7 @@ def spark_cluster(command: Annotated[list[str], typer.Argument(metavar="COMMAND.
     """Run a command while Airflow's spark_default is a cluster of two workers on this machine."""
     from scheduling.spark_cluster import run_on_cluster
 
+    clean_up_when_ended()
     if status := run_on_cluster(command):
         raise typer.Exit(status)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from marquee.command import Command, application
+from marquee.command import Command, application, clean_up_when_ended
 from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, parser
 from schemas.arguments import night_date, place
 from schemas.paths import is_uri
@@ -50,6 +50,7 @@ def night(
     from serving.summary import summary_tables
 
     config = configured(warehouse)
+    clean_up_when_ended()
     # An object store is never filled with a sample.
     if not is_uri(config.warehouse):
         fill_once(config.warehouse, service, movielens)
@@ -64,6 +65,7 @@ def run_here(dag: str, ds: date) -> None:
     from scheduling.local import airflow_home, has_local_spark, log_of, run_dag
     from spark_jobs.session import shared_driver
 
+    clean_up_when_ended()
     env = airflow_home()
     if not has_local_spark(env):
         run_dag(dag, ds, env)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from marquee.command import Command, application
+from marquee.command import Command, application, clean_up_when_ended
 from marquee.night_commands import ServiceName
 from marquee.options import Ds, Warehouse, configured, folder, parser
 from schemas.arguments import night_date
@@ -33,6 +33,7 @@ def simulated(
     from examples.sample import make_simulated
     from examples.simulated import LAST_DAY
 
+    clean_up_when_ended()
     make_simulated(configured(warehouse).warehouse, users, titles, days, seed, last_day or LAST_DAY)
 
 
@@ -46,6 +47,7 @@ def movielens(
     """The real histories and titles of MovieLens 100K, in a new warehouse."""
     from examples.sample import make_movielens
 
+    clean_up_when_ended()
     make_movielens(configured(warehouse).warehouse, movielens_folder, seed)
 
 
