@@ -32,7 +32,7 @@ class Command(TyperCommand):
 
 
 def clean_up_when_ended() -> None:
-    """Let SIGTERM end this process as an error does, so that it cleans up what it began: a sample's folder, an Airflow."""
+    """Let SIGTERM end this process as an error does, so that it cleans up what it began: a folder, an Airflow."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
