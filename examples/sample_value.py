@@ -152,7 +152,7 @@ def _counts(viewings: dict[str, tuple[datetime, float]], genres: dict[str, list[
 
 
 def _history(warehouse: Path, ds: date, days: int) -> Iterator[dict[str, Any]]:
-    """The viewings that a night reads: of ds and of the `days` before it (spark_jobs/validate.py)."""
+    """The viewings that a night reads: of ds and of the `days` before it (spark_jobs/inputs.py)."""
     columns = ["user_id", "title_id", "watched_at", "completion"]
     wanted = f"watch_date BETWEEN DATE '{ds - timedelta(days=days)}' AND DATE '{ds}'"
     return _rows(warehouse, VIEWING_HISTORY, columns, wanted)

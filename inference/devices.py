@@ -1,7 +1,7 @@
 """A GPU for this process alone: of those that it may see, the first that no other process of Marquee has taken.
 
 Each GPU has a lock file in the machine's folder for temporary files. The kernel releases a lock when the process dies,
-however it dies, so nothing is left to clean up.
+however it dies. vLLM's own process dies with the process group, as Airflow ends a task.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def visible_devices(listed: str | None, dev: Path) -> list[str]:
 
 def take_free(devices: Sequence[str], folder: Path) -> str:
     """Lock the first of `devices` that is free, or else the one that is free first; its lock is in `folder`."""
-    waiting_since = said = None
+    waiting_since = logged_at = None
     while True:
         for device in devices:
             if _lock(folder / f"marquee-gpu-{device}.lock"):
@@ -54,8 +54,8 @@ def take_free(devices: Sequence[str], folder: Path) -> str:
                 return device
         now = time.monotonic()
         waiting_since = waiting_since or now
-        if said is None or now - said >= _SECONDS_BETWEEN_LINES:
-            said = now
+        if logged_at is None or now - logged_at >= _SECONDS_BETWEEN_LINES:
+            logged_at = now
             log.info("no GPU of %s is free: waits for one, %.0f s so far", ", ".join(devices), now - waiting_since)
         time.sleep(_SECONDS_BETWEEN_TRIES)
 

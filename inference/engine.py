@@ -101,7 +101,7 @@ def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
 
 
 class Engine:
-    """One vLLM engine in this process. `labels` are the token ids of the option numbers; `further` are arguments of
+    """One vLLM engine. `labels` are the token ids of the option numbers; `further` are arguments of
     vLLM's `LLM` that no setting sets, for measuring.
     """
 

@@ -37,7 +37,7 @@ def mean_logprobs(orders: Sequence[tuple[Sequence[str], Sequence[float]]]) -> li
 
 
 def averaged(model_version: str, orders: int) -> str:
-    """What the scores of a model are called that are means over so many orders for every pair."""
+    """Name for scores averaged over `orders` rotations for every pair."""
     return f"{model_version}+orders{orders}"
 
 

@@ -18,7 +18,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> int:
         """Run it; returns the exit status."""
-        emit("started", command=ctx.command_path, arguments=sys.argv[1:])
+        emit("started", command=ctx.command_path)
         status = 0
 
         def work() -> None:

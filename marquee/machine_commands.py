@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,12 +15,12 @@ from marquee.command import Command, clean_up_when_ended
 from marquee.options import Warehouse, configured
 
 ROOT = Path(__file__).resolve().parent.parent
-# What follows a benchmark's or another program's name is its own.
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+# What follows a benchmark's name is its own.
+OPTIONS_OF_ITS_OWN: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def doctor(warehouse: Warehouse = None) -> None:
-    """Print versions, settings that are not their defaults, and whether the warehouse and the model can be reached."""
+    """Print versions, the settings that are set, and whether the warehouse and the model can be reached."""
     from inference.champion import model_of_tonight
     from schemas.settings import Settings
     from serving.console import wide_console
@@ -41,7 +42,8 @@ def airflow() -> None:
 
     configured()
     env = airflow_home()
-    print(f"Airflow's UI: http://localhost:8080 (no password; this machine only). Its files: {env['AIRFLOW_HOME']}")
+    home = env["AIRFLOW_HOME"]
+    print(f"Airflow's UI: http://localhost:8080 (no password; this machine only). Its files: {home}", flush=True)
     os.execvpe("airflow", ["airflow", "standalone"], env)
 
 
@@ -49,6 +51,8 @@ def spark_cluster(command: Annotated[list[str], typer.Argument(metavar="COMMAND.
     """Run a command while Airflow's spark_default is a cluster of two workers on this machine."""
     from scheduling.spark_cluster import run_on_cluster
 
+    if shutil.which(command[0]) is None:
+        raise typer.BadParameter(f"{command[0]!r} is no command of this machine")
     clean_up_when_ended()
     if status := run_on_cluster(command):
         raise typer.Exit(status)
@@ -89,5 +93,7 @@ def docs() -> None:
 def add_to(app: typer.Typer) -> None:
     for command in (doctor, airflow, docs):
         app.command(cls=Command, rich_help_panel="This installation")(command)
-    app.command(cls=Command, rich_help_panel="This installation", context_settings=PASSED_ON)(spark_cluster)
-    app.command(cls=Command, rich_help_panel="Samples and measurements", context_settings=PASSED_ON)(bench)
+    app.command(cls=Command, rich_help_panel="This installation", context_settings={"ignore_unknown_options": True})(
+        spark_cluster
+    )
+    app.command(cls=Command, rich_help_panel="Samples and measurements", context_settings=OPTIONS_OF_ITS_OWN)(bench)

@@ -68,14 +68,16 @@ def evaluate(
     ],
     champion: Annotated[
         str | None,
-        typer.Option(metavar="POLICY", help="What differences are to. Default: the model that scores a night now."),
+        typer.Option(
+            metavar="POLICY", help="The model or policy to compare with. Default: the model that scores a night now."
+        ),
     ] = None,
     model: Annotated[
         list[str], typer.Option(metavar="MODEL", help="A further model to show beside; may be repeated.")
     ] = [],  # noqa: B006
     beside: Annotated[
         list[str],
-        typer.Option(metavar="'MODEL in WAREHOUSE'", help="A model as it answered to another warehouse's prompts."),
+        typer.Option(metavar="'MODEL in WAREHOUSE'", help="A model's scores of another warehouse's prompts."),
     ] = [],  # noqa: B006
     against: Annotated[
         list[str],
@@ -152,7 +154,7 @@ def manifest(
     name: Annotated[str, typer.Option(help="The name that its scores are published under.")],
     signals: Annotated[
         list[Signal],
-        typer.Option("--signal", help="What its prompts tell, as in the setting `signals`; may be repeated."),
+        typer.Option("--signal", help="What its prompts contain, as in the setting `signals`; may be repeated."),
     ] = [],  # noqa: B006
 ) -> None:
     """Check a checkpoint and write its manifest, marquee.json: what may score has one."""

@@ -71,7 +71,7 @@ def run_here(dag: str, ds: date) -> None:
         run_dag(dag, ds, env)
         return
     os.environ.update(env)
-    with shared_driver(log_of(env, "spark-driver")) as driver:
+    with shared_driver(log_of(env, f"{dag}-{ds}-spark")) as driver:
         run_dag(dag, ds, {**env, f"{PREFIX}SPARK_DRIVER": driver})
 
 

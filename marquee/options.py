@@ -62,6 +62,6 @@ def configured(warehouse: str | None = None) -> Settings:
         os.environ[f"{PREFIX}WAREHOUSE"] = warehouse
         settings.cache_clear()
     config = settings()
-    for name in config.model_fields_set & {"warehouse", "model", "registry", "checkpoints"}:
+    for name in config.model_fields_set & {"warehouse", "model", "registry", "checkpoints", "events"}:
         os.environ[f"{PREFIX}{name.upper()}"] = getattr(config, name)
     return config

@@ -99,6 +99,7 @@ def paper_table(
     """Train and estimate every policy on 110,000 examples: over three hours on two cores. What is done is skipped."""
     from examples.paper_table import make
 
+    clean_up_when_ended()
     make(configured(warehouse).warehouse, service, movielens_folder)
 
 

@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 POOLS = {"gpu": "One slot per GPU: a scoring task each", "publish": "Runs publish one after the other"}
 
 _SECONDS_BETWEEN_READS = 0.2
+# Less than the minute before Airflow tries a task again.
+_SECONDS_TO_END = 15
 _TRIES_AT_BACKFILL = 8
 
 
@@ -83,7 +85,7 @@ def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
     Raises RunError where a task failed.
     """
     log = log_of(env, f"{dag}-{ds}")
-    print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; the whole log is {log}", flush=True)
+    print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; its log is {log}", flush=True)
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder, log.open("wb") as kept:
@@ -96,13 +98,24 @@ def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
             with _following(events, follower):
                 status = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait()
+            end(process)
             raise
     if status:
         cause = "" if follower.failed else f" Its last line: {_last_line(log)}"
-        raise RunError(f"{dag} of {ds} failed; the whole log is {log}.{cause}")
+        raise RunError(f"{dag} of {ds} failed; its log is {log}.{cause}")
     console.print(f"It took {time.monotonic() - began:.0f} s\n")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, by force where it does not end when it is asked to: `airflow dags test` ends the present task by a
+    SIGTERM, and would try it again.
+    """
+    process.terminate()
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Follower:
@@ -111,17 +124,16 @@ class Follower:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.failed = False
-        """Whether the last command that began has failed with a sentence of its own."""
+        """Whether a command has failed with a sentence of its own."""
 
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "started":
-            self.failed = False
             self._print(f"[bold]{_short(event['command'])}[/bold]")
         elif event["event"] == "failed":
             self.failed = True
             self._print(f"[bold red]{_short(event['command'])} failed[/bold red]")
             self._print_detail(event["message"])
-        else:
+        elif "message" in event:
             self._print_detail(event["message"])
 
     def _print(self, text: str) -> None:
@@ -144,9 +156,12 @@ def _following(events: Path, follower: Follower) -> Iterator[None]:
     ended = threading.Event()
 
     def follow() -> None:
-        with events.open() as lines:
+        begun = ""
+        with events.open() as appended:
             while True:
                 last = ended.wait(_SECONDS_BETWEEN_READS)
+                # A line may be read before it is whole.
+                *lines, begun = (begun + appended.read()).split("\n")
                 for line in lines:
                     follower.show(json.loads(line))
                 if last:

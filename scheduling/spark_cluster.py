@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-from scheduling.local import ROOT, environment
+from scheduling.local import ROOT, end, environment
 from schemas.exit_codes import RunError
 
 HOST, PORT, PAGE = "127.0.0.1", 7077, 7078
@@ -38,7 +38,12 @@ def run_on_cluster(command: Sequence[str]) -> int:
         _wait_for_workers(kept)
         print(f"spark_default: spark://{HOST}:{PORT}, {WORKERS} workers; page: http://{HOST}:{PAGE}", flush=True)
         env = {**environment(), "AIRFLOW_CONN_SPARK_DEFAULT": connection}
-        return subprocess.run(command, env=env, check=False).returncode
+        process = subprocess.Popen(command, env=env)
+        try:
+            return process.wait()
+        except BaseException:
+            end(process)
+            raise
 
 
 @contextmanager

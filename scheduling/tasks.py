@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -61,7 +62,7 @@ def spark_task(
     if settings().spark_driver:
         return BashOperator(
             task_id=task_id,
-            bash_command=marquee_command(*arguments),
+            bash_command=marquee_command(*arguments, python=sys.executable),
             pool=pool,
             outlets=outlets,
             cwd=OWN_PROCESS["cwd"],
@@ -89,10 +90,10 @@ def spark_step(
     return spark_task(step, ["step", step, "--ds", DS], pool, outlets)
 
 
-def marquee_command(*arguments: str) -> str:
-    """`marquee` with `arguments`, each one word of the shell, in the Python that has the engine."""
+def marquee_command(*arguments: str, python: str | None = None) -> str:
+    """`marquee` with `arguments`, each one word of the shell, in `python` or in the Python that has the engine."""
     # exec: a signal to the task reaches the engine, not a shell in front of it.
-    command = " ".join(map(_quoted, ["exec", settings().scoring_python, "-m", "marquee", *arguments]))
+    command = " ".join(map(_quoted, ["exec", python or settings().scoring_python, "-m", "marquee", *arguments]))
     # Airflow takes a command that ends in .sh for the name of a file with the command.
     return f"{command} " if command.endswith((".sh", ".bash")) else command
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def emit(event: str, **facts: object) -> None:
     """
     file = os.environ.get(EVENTS)
     if file:
-        with Path(file).open("a") as events:
-            # One write of a short line to a file that is open for appending is whole, whoever else appends.
-            events.write(json.dumps({"event": event, **facts}) + "\n")
+        try:
+            with Path(file).open("a") as events:
+                # One write of a short line to a file that is open for appending is whole, whoever else appends.
+                events.write(json.dumps({"event": event, **facts}) + "\n")
+        except OSError as error:
+            # Nobody's work ends because nobody can follow it.
+            print(f"{EVENTS} is {file!r} and cannot be written: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a command's exit status tells the scheduler."""
+"""What a command's exit status means to the scheduler."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from schemas.contract import ContractError
 from schemas.events import emit
+from schemas.paths import without_password
 
 REFUSED = 2
 """The command refused its arguments, its input or its result: trying again would refuse again."""
@@ -38,7 +39,8 @@ def exit_status(command: str, work: Callable[[], object]) -> int:
         return 1
     except Exception as error:
         if not any(full in str(error) for full in _FULL):
-            emit("failed", command=command, message=f"{type(error).__name__}: {_first_line(error)}")
+            sentence = without_password(f"{type(error).__name__}: {_first_line(error)}")
+            emit("failed", command=command, message=sentence)
             raise
         traceback.print_exc()
         _fail(command, _DISK_IS_FULL)
@@ -48,7 +50,7 @@ def exit_status(command: str, work: Callable[[], object]) -> int:
 
 def _fail(command: str, message: str) -> None:
     print(f"{command}: {message}", file=sys.stderr, flush=True)
-    emit("failed", command=command, message=message)
+    emit("failed", command=command, message=without_password(message))
 
 
 def _first_line(error: Exception) -> str:

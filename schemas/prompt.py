@@ -97,7 +97,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Option:
-    """One artwork of a choice: its caption, and the band of its play rate where that is told."""
+    """One artwork of a choice: its caption, and the band of its play rate where the prompt has it."""
 
     caption: str
     band: str | None = None

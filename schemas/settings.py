@@ -258,10 +258,10 @@ class Settings(BaseSettings):
         # It is quoted for the shell, which then leaves ~ as it is.
         return os.path.expanduser(value)  # noqa: PTH111 (a Path would make `./python` a bare `python`)
 
-    @field_validator("model", "checkpoints", mode="after")
+    @field_validator("model", "checkpoints", "events", mode="after")
     @classmethod
-    def _absolute_folder(cls, value: str) -> str:
-        return absolute_place(value)
+    def _absolute_folder(cls, value: str | None) -> str | None:
+        return None if value is None else absolute_place(value)
 
     @field_validator("registry", mode="after")
     @classmethod
@@ -345,6 +345,8 @@ def _fault(error: Any) -> str:
         return str(error["ctx"]["error"])
     field = str(error["loc"][0])
     value = without_password(ascii(os.environ.get(_variable(field), error["input"])))
+    if field == "spark_driver":
+        value = "of another form"
     # Of a place or an address, only the check itself knows what is wrong.
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" and not _listed(field) else ""
     return f"{_variable(field)} is {value}: {reason or f'expected {_allowed(field)}'}"

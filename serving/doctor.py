@@ -1,6 +1,4 @@
-"""What this installation is and what it reaches: versions, settings that differ from their defaults, the model, the
-warehouse and the registry.
-"""
+"""What this installation is and what it reaches: versions, the settings that are set, the warehouse and the model."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def doctor_table(release: str, config: Settings, model: Callable[[Settings], str
     for package in PACKAGES:
         if found := _version(package):
             table.add_row(package, found)
-    for name, value in _changed(config).items():
+    for name, value in _set(config).items():
         table.add_row(f"MARQUEE_{name.upper()}", escape(value))
     well = True
     for name, look in (("warehouse", _warehouse), ("model", model)):
@@ -59,10 +57,10 @@ def doctor_table(release: str, config: Settings, model: Callable[[Settings], str
     return table, well
 
 
-def _changed(config: Settings) -> dict[str, str]:
-    """The settings that are not their defaults, without passwords or salts."""
-    changed = {name: getattr(config, name) for name in sorted(config.model_fields_set)}
-    return {name: "(set)" if name in _SECRETS else without_password(str(value)) for name, value in changed.items()}
+def _set(config: Settings) -> dict[str, str]:
+    """The settings that are set, without passwords and secrets."""
+    values = {name: getattr(config, name) for name in sorted(config.model_fields_set)}
+    return {name: "(set)" if name in _SECRETS else without_password(str(value)) for name, value in values.items()}
 
 
 def _warehouse(config: Settings) -> str:

@@ -25,11 +25,12 @@ def play_rates(counts: DataFrame, artworks: DataFrame) -> DataFrame:
     shown, plays = (F.coalesce(F.sum(name), F.lit(0)) for name in ("shown", "plays"))
     overall = counts.agg(overall_rate(plays, shown).alias("overall"))
     titles = counts.groupBy("title_id").agg(plays.alias("title_plays"), shown.alias("title_shown"))
-    own = counts.select("artwork_id", F.col("plays").alias("own_plays"), F.col("shown").alias("own_shown"))
+    own = counts.select("title_id", "artwork_id", F.col("plays").alias("own_plays"), F.col("shown").alias("own_shown"))
     return (
         artworks.select("title_id", "artwork_id")
         .join(titles, "title_id", how="left")
-        .join(own, "artwork_id", how="left")
+        # An artwork may have been logged under another title, too.
+        .join(own, ["title_id", "artwork_id"], how="left")
         .fillna(0, ["title_plays", "title_shown", "own_plays", "own_shown"])
         .crossJoin(F.broadcast(overall))
         .transform(with_rates)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
+from schemas.exit_codes import RunError
 from schemas.settings import settings
 
 CONFIGURATION = {
@@ -50,12 +52,15 @@ def shared_driver(log: Path) -> Iterator[str]:
     conf.set("spark.jars.packages", settings().spark_packages)
     conf.set("spark.ui.showConsoleProgress", "false")
     with log.open("w") as kept:
-        gateway = launch_gateway(conf, {"stdout": kept, "stderr": kept})
+        try:
+            gateway = launch_gateway(conf, {"stdout": kept, "stderr": kept})
+        except PySparkRuntimeError as error:
+            raise RunError(f"Spark's JVM did not start; its output is in {log}") from error
         parameters = gateway.gateway_parameters
         try:
             yield f"{parameters.port}:{parameters.auth_token}"
         finally:
-            gateway.shutdown()
+            # It ends where nobody holds its standard input any more.
             gateway.proc.stdin.close()
             gateway.proc.wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,24 @@ def test_one_scoring_task_per_shard_each_a_process_of_its_own(nightly: DAG) -> N
         assert command.startswith(f"exec {settings().scoring_python} -m marquee score ")
         assert command.endswith(f"--shard {shard} --shards {settings().shards}")
     assert score.partial_kwargs["skip_on_exit_code"] is None
+
+
+def test_steps_that_share_a_driver_keep_pools_outlets_and_retries(
+    nightly: DAG, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARQUEE_SPARK_DRIVER", "1:secret")
+    settings.cache_clear()
+    try:
+        shared = DagBag(dag_folder=str(DAGS)).dags["artwork_nightly"]
+    finally:
+        settings.cache_clear()
+    for step in SPARK_STEPS:
+        here, there = (dag.get_task(step) for dag in (shared, nightly))
+        command: Any = here
+        assert command.bash_command.startswith(f"exec {sys.executable} -m marquee step {step} --ds ")
+        assert "secret" not in command.bash_command
+        assert (here.pool, here.outlets, here.execution_timeout) == (there.pool, there.outlets, there.execution_timeout)
+        assert (here.retries, type(here.retry_policy)) == (there.retries, type(there.retry_policy))
 
 
 def test_spark_steps_run_the_repositorys_application(nightly: DAG) -> None:

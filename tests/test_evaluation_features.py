@@ -117,6 +117,17 @@ def test_play_rates_are_known_where_nothing_was_played_or_shown(spark: SparkSess
     assert {row[1] for row in learned_play_rates(nothing.limit(0), catalogue).collect()} == {0.5}
 
 
+def test_an_artwork_that_was_logged_under_another_title_has_one_rate(spark: SparkSession) -> None:
+    log = [
+        example(f"u{n}", title_id, ["t1-1", "t1-2"], 1, True, split="training")
+        for n, title_id in enumerate(["t1", "t2"])
+    ]
+    found = learned_play_rates(
+        training(examples(spark, *log)), artworks(spark, ("t1-1", None), ("t1-2", None))
+    ).collect()
+    assert sorted(row[0] for row in found) == ["t1-1", "t1-2"]
+
+
 def test_arrays_keep_the_order_of_the_options(spark: SparkSession) -> None:
     ids = [f"t1-{number}" for number in (3, 11, 1, 2)]
     log = held_out(examples(spark, example("u1", "t1", ids), example("u2", "t1", ids[::-1])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from datetime import date
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_a_run_that_fails_shows_the_steps_own_sentence(
 ) -> None:
     failed = event(event="failed", command="marquee score", message="titles: there is no Delta table")
     install(tmp_path, run_of(f"{failed}exit 1"), monkeypatch)
-    with pytest.raises(RunError, match=r"artwork_nightly of 2026-01-14 failed; the whole log is .*01-14\.log\.$"):
+    with pytest.raises(RunError, match=r"artwork_nightly of 2026-01-14 failed; its log is .*01-14\.log\.$"):
         local.run_dag("artwork_nightly", DS, local.airflow_home())
     assert "score failed\n          titles: there is no Delta table\n" in capsys.readouterr().out
 
@@ -75,6 +76,15 @@ def test_a_run_that_ends_without_a_sentence_shows_the_logs_last_line(
     install(tmp_path, run_of("echo 'Killed'; exit 1"), monkeypatch)
     with pytest.raises(RunError, match="Its last line: Killed"):
         local.run_dag("artwork_nightly", DS, local.airflow_home())
+
+
+def test_an_airflow_that_ignores_the_request_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_SECONDS_TO_END", 0.5)
+    deaf = subprocess.Popen(["bash", "-c", "trap '' TERM; echo ready; sleep 60 & wait"], stdout=subprocess.PIPE)
+    assert deaf.stdout is not None
+    deaf.stdout.readline()
+    local.end(deaf)
+    assert deaf.returncode == -9
 
 
 def test_airflows_home_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def commands() -> list[str]:
     return [path.strip() for path in below("", typer.main.get_command(app))]
 
 
-@pytest.mark.parametrize("command", [each for each in commands() if each not in ("bench", "spark-cluster")])
+@pytest.mark.parametrize("command", [each for each in commands() if each != "bench"])
 def test_every_command_has_help(command: str, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> None:
     assert marquee(*command.split(), "--help") == 0
     printed = capsys.readouterr().out
@@ -127,7 +127,7 @@ def test_what_is_reported_is_an_event_too(
     assert second == {"event": "progress", "done": 1}
 
 
-def test_a_command_tells_whoever_follows_that_it_began_and_why_it_ended(
+def test_a_command_emits_that_it_began_and_why_it_ended(
     tmp_path: Path, marquee: RunMarquee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(EVENTS, str(tmp_path / "events"))
@@ -136,3 +136,18 @@ def test_a_command_tells_whoever_follows_that_it_began_and_why_it_ended(
     assert (began["event"], began["command"]) == ("started", "marquee summary")
     assert (ended["event"], ended["command"]) == ("failed", "marquee summary")
     assert ended["message"].startswith("night_steps: there is no Delta table")
+
+
+def test_an_event_that_cannot_be_written_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(EVENTS, "/nowhere/events")
+    emit("progress", done=1)
+    assert "'/nowhere/events' and cannot be written" in capsys.readouterr().err
+
+
+def test_a_cluster_is_not_started_for_a_command_that_is_not_there(
+    marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert marquee("spark-cluster", "no-such-command", "--option") == REFUSED
+    assert "'no-such-command' is no command of this machine" in capsys.readouterr().err
