@@ -321,7 +321,7 @@ def test_a_service_on_its_first_day_publishes_what_it_can_and_says_so(
     small.history, small.wanted = [], []
     small.write_inputs()
     small.run()
-    assert "viewing_history: the table is empty" in (said := capsys.readouterr().out)
+    assert "viewing_history is empty, as it is before anybody" in (said := capsys.readouterr().out)
     assert "nobody has watched a title with an active artwork" in said
     assert small.rows(ARTWORK_SELECTIONS) == []
     assert {row["title_id"] for row in small.rows(TITLE_DEFAULTS)} == {"t1", "t2", "t3"}
