@@ -12,12 +12,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -92,18 +92,27 @@ def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
         events = Path(folder, "events")
         events.touch()
         run = {**env, EVENTS: str(events), "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False", "NO_COLOR": "1"}
-        process = subprocess.Popen(["airflow", "dags", "test", dag, str(ds)], env=run, stdout=kept, stderr=kept)
         follower = Follower(console)
-        try:
-            with _following(events, follower):
-                status = process.wait()
-        except BaseException:
-            end(process)
-            raise
+        command = ["airflow", "dags", "test", dag, str(ds)]
+        with running(command, run, kept) as process, _following(events, follower):
+            status = process.wait()
     if status:
         cause = "" if follower.failed else f" Its last line: {_last_line(log)}"
         raise RunError(f"{dag} of {ds} failed; its log is {log}.{cause}")
     console.print(f"It took {time.monotonic() - began:.0f} s\n")
+
+
+@contextmanager
+def running(
+    command: Sequence[str], env: Mapping[str, str], output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does not outlive the block; it prints to `output`, or where this one does."""
+    process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            end(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -132,8 +141,7 @@ class Follower:
         elif event["event"] == "failed":
             self.failed = True
             self._print(f"[bold red]{_short(event['command'])} failed[/bold red]")
-            self._print_detail(event["message"])
-        elif "message" in event:
+        if "message" in event:
             self._print_detail(event["message"])
 
     def _print(self, text: str) -> None:

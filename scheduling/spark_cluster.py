@@ -8,14 +8,13 @@ marquee fingerprint --warehouse /tmp/local --other /tmp/on-a-cluster
 from __future__ import annotations
 
 import json
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-from scheduling.local import ROOT, end, environment
+from scheduling.local import ROOT, environment, running
 from schemas.exit_codes import RunError
 
 HOST, PORT, PAGE = "127.0.0.1", 7077, 7078
@@ -28,36 +27,26 @@ def run_on_cluster(command: Sequence[str]) -> int:
     kept = ROOT / ".cache" / "cluster"
     kept.mkdir(parents=True, exist_ok=True)
     connection = json.dumps({"conn_type": "spark", "host": f"spark://{HOST}", "port": PORT})
+    env = environment()
     with ExitStack() as daemons:
         address = ["--host", HOST, "--webui-port"]
-        daemons.enter_context(_daemon("master", kept, ["Master", *address, str(PAGE), "--port", str(PORT)]))
+        daemons.enter_context(_daemon("master", kept, env, ["Master", *address, str(PAGE), "--port", str(PORT)]))
         for number in range(1, WORKERS + 1):
             size = ["--cores", "1", "--memory", "2g", "--work-dir", str(kept / f"worker-{number}")]
             worker = ["Worker", *address, "0", *size, f"spark://{HOST}:{PORT}"]
-            daemons.enter_context(_daemon(f"worker-{number}", kept, worker))
+            daemons.enter_context(_daemon(f"worker-{number}", kept, env, worker))
         _wait_for_workers(kept)
         print(f"spark_default: spark://{HOST}:{PORT}, {WORKERS} workers; page: http://{HOST}:{PAGE}", flush=True)
-        env = {**environment(), "AIRFLOW_CONN_SPARK_DEFAULT": connection}
-        process = subprocess.Popen(command, env=env)
-        try:
+        with running(command, {**env, "AIRFLOW_CONN_SPARK_DEFAULT": connection}) as process:
             return process.wait()
-        except BaseException:
-            end(process)
-            raise
 
 
 @contextmanager
-def _daemon(name: str, kept: Path, command: list[str]) -> Iterator[None]:
+def _daemon(name: str, kept: Path, env: Mapping[str, str], command: list[str]) -> Iterator[None]:
     kind, *arguments = command
-    env = {**environment(), "SPARK_DAEMON_MEMORY": "512m"}
-    with (kept / f"{name}.log").open("w") as log:
-        started = ["spark-class", f"org.apache.spark.deploy.{kind.lower()}.{kind}", *arguments]
-        process = subprocess.Popen(started, env=env, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait()
+    started = ["spark-class", f"org.apache.spark.deploy.{kind.lower()}.{kind}", *arguments]
+    with (kept / f"{name}.log").open("wb") as log, running(started, {**env, "SPARK_DAEMON_MEMORY": "512m"}, log):
+        yield
 
 
 def _wait_for_workers(kept: Path) -> None:
