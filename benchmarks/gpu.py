@@ -40,9 +40,9 @@ from benchmarks.gpu_seconds import PEAK, kernels, products, timed
 from benchmarks.prompt_bucket import MEASURED, WARM_UP, make_nights, prompts_file
 from inference.checkpoint import Checkpoint, read_checkpoint
 from inference.engine import Engine
+from inference.job import ScoringJob
 from inference.score import Shard
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES
 
@@ -121,7 +121,7 @@ class Bench:
 
     def scored(self, ds: date = MEASURED) -> Shard:
         """Score a night, from the tables on disk to the table on disk, in a new warehouse."""
-        night = ScoringTables(str(self.night), ds, tempfile.mkdtemp(prefix="marquee-gpu-"))
+        night = ScoringJob(str(self.night), ds, tempfile.mkdtemp(prefix="marquee-gpu-"))
         night.create_missing()
         shard = Shard(night, self.config, self.model, 0, 1)
         shard.score(lambda *_: self.engine)
@@ -133,7 +133,7 @@ class Bench:
         return self.rates(counts["pairs"], began, counts["prompt_tokens"], counts["cached_tokens"])
 
     def probabilities(self) -> dict[Any, list[float]]:
-        night = ScoringTables(str(self.night), MEASURED, self.scored().night.into)
+        night = ScoringJob(str(self.night), MEASURED, self.scored().job.into)
         rows = night.rows(ARTWORK_SCORES, ["user_id", "title_id", "probabilities"])
         return {(row["user_id"], row["title_id"]): row["probabilities"] for row in rows}
 

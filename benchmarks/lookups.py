@@ -25,6 +25,7 @@ from benchmarks import harness
 from benchmarks.harness import Row, Table
 from benchmarks.prompt_bucket import TITLES_PER_USER
 from schemas.buckets import bucket_of
+from schemas.store import create
 from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS, buckets_kept
 from serving.selections import Selections
 
@@ -42,7 +43,7 @@ def make_selections(warehouse: Path, rows: int) -> None:
     for number in range(users):
         by_bucket[bucket_of(f"u{number}", buckets)].append(f"u{number}")
     for table in (TITLE_DEFAULTS, ARTWORK_SELECTIONS):
-        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
+        create(str(warehouse), table, **buckets_kept(table, buckets))
     path = str(warehouse / ARTWORK_SELECTIONS.name)
     for bucket, members in sorted(by_bucket.items()):
         write_deltalake(path, bucket_rows(bucket, members), mode="append")

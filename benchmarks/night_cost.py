@@ -16,8 +16,8 @@ from benchmarks import harness
 from benchmarks.harness import Row, Table
 from benchmarks.night_counts import ByteCounts, byte_counts, token_counts
 from inference.checkpoint import read_checkpoint
+from inference.job import ScoringJob
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 from schemas.arguments import night_date
 from schemas.settings import settings
 
@@ -126,7 +126,7 @@ def tables(plan: Plan, assumed: dict[str, float], found: ByteCounts) -> Iterator
 def measure(arguments: argparse.Namespace, _: Path) -> Iterator[Table]:
     config = settings()
     checkpoint = read_checkpoint(arguments.model or config.model)
-    night = ScoringTables(arguments.warehouse or config.warehouse, arguments.ds)
+    night = ScoringJob(arguments.warehouse or config.warehouse, arguments.ds)
     block_size = arguments.block_size or config.steps(on_cpu=False).block_size
     counts = token_counts(night, Tokens(checkpoint), checkpoint.max_model_len - 1, block_size)
     found = byte_counts(night)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from inference.job import ScoringJob
 from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 from schemas.contract import ContractError, Table
 from schemas.store import open_table
 from schemas.tables import (
@@ -42,7 +42,7 @@ class TokenCounts:
     shared_tokens: int
 
 
-def token_counts(night: ScoringTables, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
+def token_counts(night: ScoringJob, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
     """Count the prompts as scoring asks them. Raises ContractError where there are none."""
     choices = read_choices(night, tokens)
     users = night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"])
@@ -51,8 +51,9 @@ def token_counts(night: ScoringTables, tokens: Tokens, limit: int, block_size: i
     choice_tokens = context_tokens = 0
     for asked in chain.from_iterable(questions(users, choices, tokens, limit)):
         if isinstance(asked, Question):
-            contexts[asked.user_id] = len(asked.context)
-            pairs[asked.user_id] += 1
+            user = asked.pair["user_id"]
+            contexts[user] = len(asked.context)
+            pairs[user] += 1
             context_tokens += len(asked.context)
             choice_tokens += len(asked.prompt) - len(asked.context)
     if not pairs:
@@ -86,7 +87,7 @@ class ByteCounts:
     prompt: float
 
 
-def byte_counts(night: ScoringTables) -> ByteCounts:
+def byte_counts(night: ScoringJob) -> ByteCounts:
     """Bytes by user and by pair of the night's own tables."""
     users = pairs = text = 0
     choices = {
@@ -111,7 +112,7 @@ def byte_counts(night: ScoringTables) -> ByteCounts:
     )
 
 
-def column_bytes(night: ScoringTables, table: Table) -> Counter[str]:
+def column_bytes(night: ScoringJob, table: Table) -> Counter[str]:
     """Compressed bytes by column."""
     found: Counter[str] = Counter()
     for file in _files(night, table):
@@ -121,11 +122,11 @@ def column_bytes(night: ScoringTables, table: Table) -> Counter[str]:
     return found
 
 
-def _bytes_per_row(night: ScoringTables, table: Table) -> float:
+def _bytes_per_row(night: ScoringJob, table: Table) -> float:
     return column_bytes(night, table).total() / float(sum(file.num_rows for file in _files(night, table)))
 
 
-def _files(night: ScoringTables, table: Table) -> list[Any]:
+def _files(night: ScoringJob, table: Table) -> list[Any]:
     """The Parquet metadata of the table's files; of this night's alone where it is partitioned by ds."""
     only = [("ds", "=", str(night.ds))] if "ds" in table.partitioned_by else None
     uris = open_table(night.warehouse, table).file_uris(file_pruning_predicate=only)

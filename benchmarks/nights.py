@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.harness import Row, Table
-from inference.warehouse import ScoringTables as ScoredNight
+from inference.job import ScoringJob
 from schemas.tables import ARTWORK_SELECTIONS, NIGHT_STEPS
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
@@ -47,7 +47,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
         for step in (audit, publish):
             step(night)
         spark.catalog.clearCache()
-        rows = ScoredNight(place, night.ds).rows(NIGHT_STEPS, ["step", "seconds"])
+        rows = ScoringJob(place, night.ds).rows(NIGHT_STEPS, ["step", "seconds"])
         seconds = {row["step"].removesuffix("_0"): row["seconds"] for row in rows}
         times = {**{step: seconds[step] for step in STEPS}, "all": sum(seconds.values())}
         table.append({**night_row(name, night, before), **times})

@@ -21,6 +21,7 @@ from examples.catalogue import Title, generator, make_artworks, make_title
 from schemas.buckets import bucket_of
 from schemas.contract import Table
 from schemas.prompt import Choice, Context, Option, Viewing
+from schemas.store import create
 from schemas.tables import ARTWORK_SELECTIONS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
 
 WARM_UP, MEASURED = date(2026, 1, 1), date(2026, 1, 2)
@@ -41,7 +42,7 @@ def make_nights(warehouse: Path, users: int, titles_per_user: int = TITLES_PER_U
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
     choices = [row for title in titles if (row := choice_row(title))]
     for table in (USER_CONTEXTS, TITLE_CHOICES, ARTWORK_SELECTIONS):
-        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
+        create(str(warehouse), table, **buckets_kept(table, buckets))
     (warehouse / "prompts").mkdir()
     for ds, first, count in ((WARM_UP, users, WARM_UP_USERS), (MEASURED, 0, users)):
         _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in choices])

@@ -23,8 +23,8 @@ from benchmarks.peers.__main__ import SIDES
 from benchmarks.peers.job import Job
 from benchmarks.prompt_bucket import MEASURED, make_nights
 from benchmarks.sides import MARQUEE, Run, compare, run_side
+from inference.job import ScoringJob
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 
 # The side whose engine starts within the timed part, once for each night.
 RAY = "ray_data"
@@ -56,7 +56,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     make_nights(folder / "night", arguments.users)
     job = Job.of_settings(folder / "night")
     limit, block_size = job.checkpoint.max_model_len - 1, job.settings.steps(on_cpu=True).block_size
-    tables, numbers = ScoringTables(job.warehouse, MEASURED), count()
+    tables, numbers = ScoringJob(job.warehouse, MEASURED), count()
     night = token_counts(tables, Tokens(job.checkpoint), limit, block_size)
     job = Job(job.warehouse, job.model, "", round(night.context * night.users))
     sides = ray_data.runnable([MARQUEE, *(side for side in arguments.sides if side != MARQUEE)])

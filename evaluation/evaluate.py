@@ -1,6 +1,6 @@
 """What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
-logging policy, the baselines, and the greedy choice of each model whose scores are in
-`<warehouse>/post_training/scores/<version>/artwork_scores`. A model is named by its version or its checkpoint's folder.
+logging policy, the baselines, and the greedy choice of each model whose scores are in `held_out_scores`. A model is
+named by its version or its checkpoint's folder.
 Differences are to the champion: the model that scores a night now, unless another model or policy is named. On a sample
 service each policy's true value stands beside its estimates. With `beside` a model is a policy too as it was scored in
 another warehouse on the same impressions, named `<version> in <its folder>`: the same model with a signal and without

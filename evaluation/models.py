@@ -1,4 +1,4 @@
-"""What models answered to the held-out questions: one folder of tables for each, as the scorer wrote them."""
+"""What models answered to the held-out questions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inference.checkpoint import read_checkpoint
 from inference.orders import averaged, of_averaged
 from schemas.contract import ContractError
 from schemas.settings import Settings, settings
-from schemas.tables import ARTWORK_SCORES, POST_TRAINING_EXAMPLES
+from schemas.tables import HELD_OUT_SCORES, POST_TRAINING_EXAMPLES
 from spark_jobs.warehouse import Warehouse
 
 
@@ -34,23 +34,21 @@ def champion_version(named: str | None, settings: Settings) -> str:
     return version_of(named) if named else model_of_tonight(settings).model.version
 
 
-def _scores_of(warehouse: Warehouse, model: str) -> Warehouse:
-    return Warehouse(warehouse.spark, warehouse.settings.of_scores(model))
-
-
 def is_scored(warehouse: Warehouse, model: str) -> bool:
     """Whether the warehouse has scores of `model`, of whatever day."""
-    return _scores_of(warehouse, model).has(ARTWORK_SCORES)
+    if not warehouse.has(HELD_OUT_SCORES):
+        return False
+    return not warehouse.read(HELD_OUT_SCORES).where(F.col("model_version") == model).isEmpty()
 
 
 def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
-    """A model's rows of `artwork_scores` for the held-out questions of ds: user_id is a context_key, title_id a
-    choice_key.
-    """
-    scored = _scores_of(warehouse, model)
-    rows = scored.read(ARTWORK_SCORES).where(F.col("ds") == F.lit(ds))
+    """A model's rows of `held_out_scores` of ds."""
+    rows = warehouse.read(HELD_OUT_SCORES).where((F.col("ds") == F.lit(ds)) & (F.col("model_version") == model))
     if rows.isEmpty():
-        raise ContractError(f"{scored.path(ARTWORK_SCORES)}: no rows for ds={ds}; score {model} for it first")
+        raise ContractError(
+            f"{HELD_OUT_SCORES.name}: no rows of {model} for ds={ds} in {warehouse.settings.warehouse}; score it for "
+            "that day first (marquee score-held-out)"
+        )
     return rows
 
 
@@ -81,8 +79,8 @@ def with_probabilities_beside(log: DataFrame, beside: Beside, spark: SparkSessio
 def probabilities_of(log: DataFrame, scores: DataFrame) -> DataFrame:
     """The rows of `log` that were scored, with `probabilities` in the order of artwork_ids, whatever that of scores."""
     scored = scores.select(
-        F.col("user_id").alias("context_key"),
-        F.col("title_id").alias("choice_key"),
+        "context_key",
+        "choice_key",
         F.map_from_arrays("artwork_ids", "probabilities").alias("scored"),
     )
     probabilities = F.transform("artwork_ids", lambda artwork: F.try_element_at("scored", artwork))

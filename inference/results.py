@@ -1,4 +1,4 @@
-"""What became of a bucket's pairs: rows of `artwork_scores`, `rejected_rows` and `scoring_runs`."""
+"""What became of a bucket's pairs: rows of a job's scores, of `rejected_rows` and of the job's runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any, TypeGuard
 
 from inference.engine import Answer, Refusal
+from inference.job import ScoringJob
 from inference.orders import is_close, mean_logprobs
 from inference.prior import LabelPrior
 from inference.questions import Question, Rejected
-from schemas.tables import USER_CONTEXTS
 
 COUNTED = ("pairs", "rejected", "shortened", "asked_again", "prompt_tokens", "cached_tokens")
 """What is counted of a bucket, by the names of `scoring_runs` and of the step's counts."""
@@ -43,7 +42,7 @@ class Results:
     A pair whose two most probable artworks are at most `close_margin` apart, by its own order, is asked in all orders.
     """
 
-    ds: date
+    job: ScoringJob
     bucket: Bucket
     model_version: str
     prior: LabelPrior
@@ -69,12 +68,11 @@ class Results:
         return len(answers) > 1 or is_close(softmax(self.prior.taken_off(first.logprobs)), self.close_margin)
 
     def take(self, question: Question, answers: Sequence[Answer | Refusal]) -> dict[str, Any] | None:
-        """The pair's row of `artwork_scores` from its answers, one for each order asked; None if it is rejected."""
-        about = {"user_id": question.user_id, "title_id": question.title_id}
+        """The pair's row of scores from its answers, one for each order asked; None if it is rejected."""
         given = [answer for answer in answers if _usable(answer)]
         if len(given) < len(answers):
             # Nothing is asked after an answer that is of no use.
-            self.reject(_unusable(about, answers[-1]))
+            self.reject(_unusable(question.pair, answers[-1]))
             return None
         self.scored += 1
         self.shortened += question.shortened
@@ -85,9 +83,9 @@ class Results:
         orders = zip(question.orders, given, strict=False)
         logprobs = mean_logprobs([(order.artwork_ids, self.prior.taken_off(to.logprobs)) for order, to in orders])
         return {
-            "ds": self.ds,
+            "ds": self.job.ds,
             "bucket": self.bucket.number,
-            **about,
+            **question.pair,
             "artwork_ids": question.artwork_ids,
             "probabilities": softmax(logprobs),
             "model_version": self.model_version,
@@ -110,12 +108,13 @@ class Results:
         return dict(zip(COUNTED, values, strict=True))
 
     def rejected_rows(self) -> list[dict[str, Any]]:
-        place = {"ds": self.ds, "step": "score", "bucket": self.bucket.number, "source_table": USER_CONTEXTS.name}
+        source = self.job.contexts.name
+        place = {"ds": self.job.ds, "step": self.job.step, "bucket": self.bucket.number, "source_table": source}
         return [{**place, "row": rejected.json, "rule": rejected.rule} for rejected in self.rejected]
 
     def run_row(self) -> dict[str, Any]:
         return {
-            "ds": self.ds,
+            "ds": self.job.ds,
             "bucket": self.bucket.number,
             **self.counts,
             "label_mass": self.label_mass / self.scored if self.scored else None,

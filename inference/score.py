@@ -1,7 +1,6 @@
-"""Scores one shard of a night: the buckets b of `user_contexts` with b % shards = shard, each written to
-`artwork_scores` in one commit. A bucket's row in `scoring_runs` comes last, so its existence means that the scores are
-whole; run again, the command skips the buckets that have one for the very same pairs, and gives the same tables
-(`marquee score`).
+"""Scores one shard of a job: the buckets b of its contexts with b % shards = shard, each written to its scores in one
+commit. A bucket's row in the job's runs comes last, so its existence means that the scores are whole; run again, the
+command skips the buckets that have one for the very same pairs, and gives the same tables (`marquee score`).
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from itertools import chain, groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,18 +20,18 @@ from deltalake.exceptions import CommitFailedError
 
 from inference.ahead import WriteBehind, read_ahead
 from inference.asking import Asked, Asking
-from inference.checkpoint import Checkpoint, read_checkpoint
+from inference.checkpoint import Checkpoint
 from inference.engine import Engine, StartEngine, max_model_len
+from inference.job import ScoringJob
 from inference.prior import read_prior
 from inference.progress import ScoringProgress
 from inference.questions import Choices, fingerprint, questions, read_choices
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
-from schemas.contract import ContractError
+from schemas.contract import ContractError, Table
 from schemas.events import report_counts
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
+from schemas.tables import REJECTED_ROWS
 
 log = logging.getLogger("marquee.score")
 
@@ -47,13 +44,13 @@ _ROUNDS = 3
 
 
 class Shard:
-    """One shard of one night. `shard` of `shards` counts from 0."""
+    """One shard of one job. `shard` of `shards` counts from 0."""
 
-    def __init__(self, night: ScoringTables, config: Settings, checkpoint: Checkpoint, shard: int, shards: int) -> None:
-        self.night, self.config, self.checkpoint = night, config, checkpoint
+    def __init__(self, job: ScoringJob, config: Settings, checkpoint: Checkpoint, shard: int, shards: int) -> None:
+        self.job, self.config, self.checkpoint = job, config, checkpoint
         self.max_model_len = max_model_len(checkpoint, config)
         self.prior = read_prior(checkpoint.path, checkpoint.quantization)
-        self.numbers = range(shard, night.buckets, shards)
+        self.numbers = range(shard, job.buckets, shards)
         further = (config.further_orders, config.close_margin) if config.further_orders else ()
         self.scored_with = (checkpoint.version, config.dtype, self.max_model_len, *further)
         self.counts: Counter[str] = Counter(
@@ -67,10 +64,11 @@ class Shard:
             log.info("nothing to score: the shard's %d buckets are done", len(self.numbers))
             return
         tokens = Tokens(self.checkpoint)
-        choices = read_choices(self.night, tokens)
+        choices = read_choices(self.job, tokens)
         pairs = sum(bucket.pairs for bucket in todo)
         if pairs and not choices:
-            raise ContractError(f"title_choices has no row for ds={self.night.ds}; run the step contexts first")
+            name, ds, step = self.job.choices.name, self.job.ds, self.job.asked_by
+            raise ContractError(f"{name} has no row for ds={ds}; run the step {step} first")
         # A night that carries all of yesterday's choices starts no engine.
         engine = start(self.checkpoint, self.config, tokens.labels) if pairs else None
         with ScoringProgress(pairs) as progress:
@@ -81,13 +79,13 @@ class Shard:
         progress.log()
 
     def _not_done(self) -> list[Bucket]:
-        """The shard's buckets without a row in `scoring_runs` for the pairs that they hold now."""
-        rows = self.night.rows(SCORING_RUNS, ["bucket", "input_fingerprint"])
+        """The shard's buckets without a row in the job's runs for the pairs that they hold now."""
+        rows = self.job.rows(self.job.runs, ["bucket", "input_fingerprint"])
         done = {row["bucket"]: row["input_fingerprint"] for row in rows}
         todo = []
         for number in self.numbers:
-            contexts = self.night.rows(USER_CONTEXTS, ["user_id", "pairs"], bucket=number)
-            pairs, found = fingerprint(contexts, *self.scored_with)
+            contexts = self.job.rows(self.job.contexts, [self.job.keys[0], "pairs"], bucket=number)
+            pairs, found = fingerprint(contexts, *self.scored_with, keys=self.job.keys)
             if done.get(number) == found:
                 log.info("bucket %d is done already (%d pairs): skipped", number, pairs)
                 self.counts["buckets_skipped"] += 1
@@ -115,12 +113,13 @@ class Shard:
                 # At most one bucket is still being written while the next is scored.
                 while len(writing) > 1:
                     again += _written(*writing.pop(0), last)
-                results = Results(self.night.ds, bucket, self.checkpoint.version, self.prior, self.config.close_margin)
+                version = self.job.model_version or self.checkpoint.version
+                results = Results(self.job, bucket, version, self.prior, self.config.close_margin)
                 writer = WriteBehind(pool, self._writer(results), _BATCHES_BEHIND)
                 writing.append((bucket, writer))
                 try:
                     asked = chain.from_iterable(group for _, group in groups)
-                    for batch in _batches(Asking(asked, results, progress).scores(engine)):
+                    for batch in _batches(self.job.scores, Asking(asked, results, progress).scores(engine)):
                         writer.put(batch)
                     results.end()
                 except BaseException as error:
@@ -134,31 +133,31 @@ class Shard:
     def _read(self, todo: list[Bucket], choices: Choices, tokens: Tokens) -> Iterator[tuple[Bucket, list[Asked]]]:
         """The questions of all buckets, one bucket after the other."""
         # One token is generated after the prompt.
-        limit = self.max_model_len - 1
+        limit, keys = self.max_model_len - 1, self.job.keys
         for bucket in todo:
             # A bucket without users is written too: it may hold the scores of an earlier try.
             yield bucket, []
-            contexts = self.night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"], bucket=bucket.number)
-            for group in questions(contexts, choices, tokens, limit, self.config.further_orders):
+            contexts = self.job.rows(self.job.contexts, [keys[0], "context", "pairs"], bucket=bucket.number)
+            for group in questions(contexts, choices, tokens, limit, self.config.further_orders, keys):
                 yield bucket, group
 
     def _writer(self, results: Results) -> Any:
         """What the writing thread does with a bucket's batches; when they have ended, `results` are whole."""
 
         def write(batches: Iterator[pa.RecordBatch]) -> None:
-            night, number = self.night, results.bucket.number
+            job, number = self.job, results.bucket.number
             # A row for other pairs must not outlive the scores that it vouches for.
-            night.replace_rows(SCORING_RUNS, [], bucket=number)
-            night.replace(ARTWORK_SCORES, batches, bucket=number)
-            night.replace_rows(REJECTED_ROWS, results.rejected_rows(), step="score", bucket=number)
-            night.replace_rows(SCORING_RUNS, [results.run_row()], bucket=number)
+            job.replace_rows(job.runs, [], bucket=number)
+            job.replace(job.scores, batches, bucket=number)
+            job.replace_rows(REJECTED_ROWS, results.rejected_rows(), step=job.step, bucket=number)
+            job.replace_rows(job.runs, [results.run_row()], bucket=number)
             self.counts.update(results.counts)
 
         return write
 
 
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
-    schema = ARTWORK_SCORES.arrow_schema()
+def _batches(table: Table, rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    schema = table.arrow_schema()
     batch: list[dict[str, Any]] = []
     for row in rows:
         batch.append(row)
@@ -182,28 +181,25 @@ def _written(bucket: Bucket, writer: WriteBehind[pa.RecordBatch], last: bool) ->
 
 
 def score_shard(
-    ds: date,
-    shard: int,
-    shards: int,
+    job: ScoringJob,
     config: Settings,
-    model: Path | None = None,
-    into: str | None = None,
+    shard: int = 0,
+    shards: int = 1,
+    model: Checkpoint | None = None,
     start: StartEngine = Engine,
 ) -> dict[str, int]:
-    """Score a shard and keep what it took in `night_steps`; returns the counts.
+    """Score a shard of a job, by default all of it, and keep what it took in the job's steps; returns the counts.
 
-    `model` is a checkpoint to score with instead of the night's own, in the quantization that is set.
+    `model` scores instead of the one that the night noted.
     """
     began = time.monotonic()
-    night = ScoringTables(config.warehouse, ds, into)
-    checkpoint = read_checkpoint(model).quantized(config.quantization) if model else night.model()
-    work = Shard(night, config, checkpoint, shard, shards)
-    night.create_missing()
+    work = Shard(job, config, model or job.noted_model(), shard, shards)
+    job.create_missing()
     work.score(start)
     seconds = time.monotonic() - began
     counts = {**work.counts, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
-    step = f"score_{shard}"
-    row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items())}
-    night.replace_rows(NIGHT_STEPS, [row], step=step)
+    step = job.shard_name(shard)
+    row = {"ds": job.ds, "step": step, "seconds": seconds, "counts": list(counts.items())}
+    job.replace_rows(job.steps, [row], step=step)
     report_counts(step, seconds, counts)
     return counts

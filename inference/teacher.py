@@ -16,11 +16,13 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
+from deltalake import DeltaTable
+
 from inference.checkpoint import Checkpoint
 from inference.engine import Engine, Refusal, StartEngine, max_model_len
 from inference.progress import ScoringProgress
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
+from schemas import store
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.settings import Settings
@@ -40,8 +42,8 @@ _COUNTED = ("reasons", "cut_off", "empty", "refused", "too_long")
 class Teaching:
     """The reasons of one teacher for the plays of one day. `reason_tokens` is in the teacher's tokens."""
 
-    def __init__(self, night: ScoringTables, config: Settings, teacher: Checkpoint, reason_tokens: int) -> None:
-        self.night, self.config, self.teacher = night, config, teacher
+    def __init__(self, ds: date, config: Settings, teacher: Checkpoint, reason_tokens: int) -> None:
+        self.ds, self.config, self.teacher = ds, config, teacher
         self.tokens = Tokens(teacher)
         # The limit holds for the whole line: its first word, what the teacher writes, and the line break.
         self.most = reason_tokens - len(self.tokens.ids(OPENING)) - 1
@@ -53,18 +55,20 @@ class Teaching:
 
     def teach(self, limit: int, start: StartEngine) -> None:
         """Have the first `limit` plays explained, or all where it is 0, and write the reasons."""
-        self.counts["plays"] = sum(1 for _ in plays(self.night, [], limit))
+        remedy = "run the step examples for that day first"
+        opened = store.open_table(self.config.warehouse, POST_TRAINING_EXAMPLES, remedy=remedy)
+        self.counts["plays"] = sum(1 for _ in plays(opened, self.ds, [], limit))
         if not self.counts["plays"]:
             raise ContractError(
-                f"{POST_TRAINING_EXAMPLES.name}: no training example that was played for ds={self.night.ds}; run the "
-                "step examples for that day first"
+                f"{POST_TRAINING_EXAMPLES.name}: no training example that was played for ds={self.ds}; {remedy}"
             )
         engine = start(self.teacher, self.config, self.tokens.labels)
         # As many as there are training examples at most (a setting), of a sentence each: some 50 MB.
-        asked = plays(self.night, [*_KEY, "context", "choice", "shown"], limit)
+        asked = plays(opened, self.ds, [*_KEY, "context", "choice", "shown"], limit)
         rows = list(self.reasons(engine, asked))
-        TEACHER_REASONS.create(self.night.path(TEACHER_REASONS))
-        self.night.replace_rows(TEACHER_REASONS, rows, model_version=self.teacher.version)
+        warehouse, version = self.config.warehouse, self.teacher.version
+        store.create(warehouse, TEACHER_REASONS)
+        store.replace_rows(warehouse, TEACHER_REASONS, rows, ds=self.ds, model_version=version)
 
     def reasons(self, engine: Engine, played: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Rows of `teacher_reasons`, in the order in which the engine has them done. What gets none is counted."""
@@ -85,7 +89,7 @@ class Teaching:
                 self.counts["reasons"] += 1
                 self.counts["cut_off"] += text.ids[-1] not in ends
                 about = {column: play[column] for column in _KEY}
-                yield {"ds": self.night.ds, **about, "model_version": self.teacher.version, "reason": reason}
+                yield {"ds": self.ds, **about, "model_version": self.teacher.version, "reason": reason}
         progress.log()
 
     def _prompts(
@@ -102,9 +106,10 @@ class Teaching:
                 yield (play, len(prompt)), prompt
 
 
-def plays(night: ScoringTables, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
+def plays(examples: DeltaTable, ds: date, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
     """`columns` of the first `limit` training examples that were played; all where it is 0."""
-    rows = night.rows(POST_TRAINING_EXAMPLES, [*columns, "played"], split="training")
+    batches = store.stored_batches(examples, POST_TRAINING_EXAMPLES, [*columns, "played"], ds=ds, split="training")
+    rows = (row for batch in batches for row in batch.to_pylist())
     return islice((row for row in rows if row["played"]), limit or None)
 
 
@@ -135,7 +140,7 @@ def teach(
     start: StartEngine = Engine,
 ) -> dict[str, int]:
     """Write a teacher's reasons for the plays of `ds`, and report and return the counts."""
-    work = Teaching(ScoringTables(config.warehouse, ds), config, teacher, reason_tokens)
+    work = Teaching(ds, config, teacher, reason_tokens)
     work.teach(limit, start)
     counts = {name: work.counts[name] for name in ("plays", *_COUNTED)}
     message = ", ".join(f"{name} {count:,}" for name, count in counts.items())

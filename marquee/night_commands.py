@@ -90,13 +90,17 @@ def score(
     warehouse: Warehouse = None,
 ) -> None:
     """Score one shard of a night: the buckets b with b % SHARDS = SHARD, a commit each. What is done is skipped."""
+    from inference.checkpoint import read_checkpoint
+    from inference.job import ScoringJob
     from inference.progress import log_to_stderr
     from inference.score import score_shard
 
     if shard >= shards:
         raise typer.BadParameter(f"--shard is {shard}, but counts from 0 to {shards - 1}, which is --shards less 1")
     log_to_stderr()
-    score_shard(ds, shard, shards, configured(warehouse), model, into)
+    config = configured(warehouse)
+    checkpoint = read_checkpoint(model).quantized(config.quantization) if model else None
+    score_shard(ScoringJob(config.warehouse, ds, into), config, shard, shards, checkpoint)
 
 
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:

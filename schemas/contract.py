@@ -121,30 +121,3 @@ class Table:
         from deltalake import Schema
 
         return pyarrow.schema(Schema.from_json(json.dumps(self.delta_json())))
-
-    def create(self, uri: str, **properties: str) -> None:
-        """Make the Delta table at `uri`, empty and with `properties` beside its own, if there is none.
-
-        One that an earlier version of Marquee made gets the columns that it lacks, null in every row that it has.
-        """
-        from deltalake import DeltaTable, Schema
-        from deltalake.exceptions import TableNotFoundError
-
-        schema = Schema.from_json(json.dumps(self.delta_json()))
-        try:
-            made = DeltaTable.create(
-                uri,
-                schema,
-                mode="ignore",
-                partition_by=list(self.partitioned_by),
-                description=self.meaning,
-                configuration={**self.properties, **properties},
-                # Of `marquee.…` properties delta-rs knows nothing.
-                raise_if_key_not_exists=False,
-            )
-        except TableNotFoundError as error:
-            # delta-rs raises this when it cannot make the folder.
-            raise ContractError(f"{self.name}: {uri} cannot be made: {error}") from error
-        found = {each.name for each in made.schema().fields}
-        if missing := [each for each in schema.fields if each.name not in found]:
-            made.alter.add_columns(missing)

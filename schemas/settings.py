@@ -286,20 +286,9 @@ class Settings(BaseSettings):
             self.max_num_batched_tokens or max(default.max_num_batched_tokens, self.max_num_seqs),
         )
 
-    def of_questions(self) -> Self:
-        """These settings on the warehouse whose `user_contexts` are the held-out questions of post-training."""
-        return self._elsewhere("post_training/questions")
-
-    def of_scores(self, model_version: str) -> Self:
-        """These settings on the warehouse that holds a model's scores of those questions."""
-        return self._elsewhere(f"post_training/scores/{model_version}")
-
     def in_orders(self, orders: int) -> Self:
         """These settings, with every pair asked in so many rotations (or all that it has), close or not."""
         return self.model_copy(update={"further_orders": orders - 1, "close_margin": 1.0})
-
-    def _elsewhere(self, below: str) -> Self:
-        return self.model_copy(update={"warehouse": f"{self.warehouse.rstrip('/')}/{below}"})
 
 
 @cache

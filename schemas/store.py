@@ -1,23 +1,28 @@
-"""How a process without Spark opens and reads a Delta table, and the errors that it raises where it cannot.
+"""The one owner of a Delta table: where it is, how it is made, opened, read and written without Spark (with delta-rs),
+and the errors where that cannot be done. Spark's part is spark_jobs/warehouse.py.
 
 Two readers: DataFusion, by `batches`, `query` and `rows`, copes with the features that owners of inputs turn on
-(deletion vectors, column mapping) and promises no order; PyArrow, by `arrow_dataset`, keeps the order and reads tables
-that Marquee writes. What neither can read is named, with the remedy.
+(deletion vectors, column mapping) and promises no order; PyArrow, by `arrow_dataset` and `stored_batches`, keeps the
+order and reads tables that Marquee writes. What neither can read is named, with the remedy.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import re
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.contract import ContractError, Table
-from schemas.tables import BUCKETS_PROPERTY, VIEWING_HISTORY
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, VIEWING_HISTORY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +30,15 @@ if TYPE_CHECKING:
     from pyarrow.dataset import FileSystemDataset
 
 _UNSUPPORTED = re.compile(r"Unsupported table features required: \[(.*?)\]|reader features: \{(.*?)\}")
+_NO_NIGHT = "has a night been run on this warehouse?"
 _MAPPING = "delta.columnMapping.mode"
+# Rows of user_contexts in one Arrow batch: about a megabyte of text.
+_BATCH_ROWS = 1024
+# Other shards commit to the same tables all the time. delta-rs checks each such commit against ours and tries again.
+_COMMIT_RETRIES = 100
+_ATTEMPTS = 5
+# A row group is in memory until it is full; by default that is a million rows.
+_ROW_GROUP_ROWS = 2**16
 
 
 class NoTableError(ContractError):
@@ -37,9 +50,11 @@ def location(warehouse: str, table: Table) -> str:
     return f"{warehouse.rstrip('/')}/{table.name}"
 
 
-def open_table(
-    warehouse: str, table: Table, version: int | None = None, remedy: str = "has a night been run on this warehouse?"
-) -> DeltaTable:
+def no_table(warehouse: str, table: Table, remedy: str = _NO_NIGHT) -> NoTableError:
+    return NoTableError(f"{table.name}: there is no Delta table at {location(warehouse, table)}; {remedy}")
+
+
+def open_table(warehouse: str, table: Table, version: int | None = None, remedy: str = _NO_NIGHT) -> DeltaTable:
     """The table as it is now, or as it was at a version; ContractError where it can't be opened, NoTableError where
     it is not there.
     """
@@ -51,7 +66,7 @@ def open_table(
         return DeltaTable(path, version=version)
     except TableNotFoundError as error:
         check_permission(table.name, path)
-        raise NoTableError(f"{table.name}: there is no Delta table at {path}; {remedy}") from error
+        raise no_table(warehouse, table, remedy) from error
     except (DeltaError, OSError) as error:
         check_permission(table.name, path)
         at = "" if version is None else f" at version {version}"
@@ -68,6 +83,34 @@ def has_table(warehouse: str, table: Table) -> bool:
     if not found:
         check_permission(table.name, path)
     return found
+
+
+def create(warehouse: str, table: Table, **properties: str) -> None:
+    """Make a table, empty and with `properties` beside its own, if there is none.
+
+    One that an earlier version of Marquee made gets the columns that it lacks, null in every row that it has.
+    """
+    from deltalake import DeltaTable, Schema
+    from deltalake.exceptions import TableNotFoundError
+
+    path, schema = location(warehouse, table), Schema.from_json(json.dumps(table.delta_json()))
+    try:
+        made = DeltaTable.create(
+            path,
+            schema,
+            mode="ignore",
+            partition_by=list(table.partitioned_by),
+            description=table.meaning,
+            configuration={**table.properties, **properties},
+            # Of `marquee.…` properties delta-rs knows nothing.
+            raise_if_key_not_exists=False,
+        )
+    except TableNotFoundError as error:
+        # delta-rs raises this when it cannot make the folder.
+        raise ContractError(f"{table.name}: {path} cannot be made: {error}") from error
+    found = {each.name for each in made.schema().fields}
+    if missing := [each for each in schema.fields if each.name not in found]:
+        made.alter.add_columns(missing)
 
 
 def check_permission(name: str, path: str) -> None:
@@ -105,12 +148,12 @@ def _denied(name: str, place: Path) -> ContractError:
     )
 
 
-def buckets_of(selections: DeltaTable) -> int:
-    """The number of buckets that a warehouse was made with, which `artwork_selections` keeps as a property."""
-    kept = selections.metadata().configuration.get(BUCKETS_PROPERTY, "")
+def buckets_of(opened: DeltaTable, table: Table = ARTWORK_SELECTIONS) -> int:
+    """The number of buckets that a warehouse was made with, which a table of `buckets_kept` has as a property."""
+    kept = opened.metadata().configuration.get(BUCKETS_PROPERTY, "")
     if not (kept.isdecimal() and int(kept) > 0):
         raise ContractError(
-            f"artwork_selections: the table property {BUCKETS_PROPERTY} of {path_of(selections)} is "
+            f"{table.name}: the table property {BUCKETS_PROPERTY} of {path_of(opened)} is "
             f"{kept or 'missing'}, expected the number of buckets that the table was made with; set it again "
             "(ALTER TABLE … SET TBLPROPERTIES)"
         )
@@ -130,6 +173,89 @@ def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSyste
         if features := _features(error):
             raise _unsupported(opened, table.name, features) from error
         raise ContractError(f"{table.name}: {path_of(opened)} cannot be read: {error}") from error
+
+
+def stored_batches(
+    opened: DeltaTable, table: Table, columns: list[str], **partition: object
+) -> Iterator[pa.RecordBatch]:
+    """`columns` of the rows of one partition as a stream, in the order in which they are stored."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyarrow.dataset import get_partition_keys
+
+    dataset = arrow_dataset(opened, table, file_pruning_predicate=_filters(partition))
+    missing = sorted(set(columns) - set(dataset.schema.names))
+    if missing:
+        raise ContractError(f"{path_of(opened)}: columns {', '.join(missing)} are missing (schemas/tables.py)")
+    schema = pa.schema([dataset.schema.field(name) for name in columns])
+    with permitted(**{table.name: path_of(opened)}):
+        for fragment in dataset.get_fragments():
+            # The dataset's own batches are cut out of a row group that is decoded whole: it may be a whole bucket.
+            with pq.ParquetFile(fragment.open()) as file:
+                stored = [name for name in columns if name in file.schema_arrow.names]
+                values = get_partition_keys(fragment.partition_expression)
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=stored, use_threads=False):
+                    yield _as_declared(batch, schema, values)
+
+
+def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **partition: object) -> None:
+    """Write a stream of rows as the whole of one partition, in one commit.
+
+    Nothing is written of a stream that ends with an error, or where there was nothing and is nothing.
+    """
+    import pyarrow as pa
+    from deltalake import CommitProperties, WriterProperties, write_deltalake
+
+    opened, stream = open_table(warehouse, table), iter(batches)
+    first = next(stream, None)
+    if first is None and not opened.file_uris(file_pruning_predicate=_filters(partition)):
+        return
+    condition = [f"{column} = {_sql(value)}" for column, value in partition.items()]
+    write_deltalake(
+        opened,
+        pa.RecordBatchReader.from_batches(table.arrow_schema(), chain([] if first is None else [first], stream)),
+        mode="overwrite",
+        predicate=" AND ".join(condition),
+        writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP_ROWS),
+        commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES),
+    )
+
+
+def replace_rows(warehouse: str, table: Table, rows: list[dict[str, Any]], **partition: object) -> None:
+    """As `replace`, with a few rows in memory; tried again if someone else changed the same partition meanwhile."""
+    import pyarrow as pa
+    from deltalake.exceptions import CommitFailedError
+
+    batches = [pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema())] if rows else []
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            replace(warehouse, table, batches, **partition)
+        except CommitFailedError:
+            time.sleep(random.uniform(0, attempt))
+        else:
+            return
+    replace(warehouse, table, batches, **partition)
+
+
+def _filters(partition: dict[str, object]) -> list[tuple[str, str, str]]:
+    return [(column, "=", str(value)) for column, value in partition.items()]
+
+
+def _sql(value: object) -> str:
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _as_declared(batch: pa.RecordBatch, schema: pa.Schema, values: dict[str, object]) -> pa.RecordBatch:
+    """A batch as a file has it, in the table's types; what the file lacks is one of `values` in every row, or null."""
+    import pyarrow as pa
+
+    columns = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.repeat(pa.scalar(values.get(field.name), field.type), batch.num_rows)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:

@@ -12,12 +12,12 @@ MAX_ARTWORKS = 40
 """Options in one question: the paper's candidate sets go up to about 40."""
 
 BUCKETS_PROPERTY = "marquee.buckets"
-"""Table property of `artwork_selections` that keeps the number of buckets a warehouse was made with."""
+"""Table property of `artwork_selections` and of `held_out_contexts`: the number of buckets they were made with."""
 
 
 def buckets_kept(table: Table, buckets: int) -> dict[str, str]:
-    """The properties by which `table` keeps the number of buckets: none, but of `artwork_selections`."""
-    return {BUCKETS_PROPERTY: str(buckets)} if table is ARTWORK_SELECTIONS else {}
+    """The properties by which `table` keeps the number of buckets: none, but of the two."""
+    return {BUCKETS_PROPERTY: str(buckets)} if table in (ARTWORK_SELECTIONS, HELD_OUT_CONTEXTS) else {}
 
 
 ranking_type = array(struct(artwork_id="string", probability="double", propensity="double"))
@@ -171,7 +171,7 @@ REJECTED_ROWS = Table(
     "One row that a night could not use, and the rule it broke.",
     (
         _ds,
-        Column("step", "string", "the step that rejected it: validate, contexts or score"),
+        Column("step", "string", "the step that rejected it: validate, contexts, score or `score_held_out VERSION`"),
         Column("bucket", "integer", "the bucket being scored; -1 where the step is not one of buckets"),
         Column("source_table", "string", "where the row came from"),
         Column("row", "string", "the row as JSON"),
@@ -217,6 +217,8 @@ TITLE_CHOICES = Table(
     partitioned_by=("ds",),
 )
 
+_context = Column("context", "string", "the text: leading themes, then the history, latest first")
+
 USER_CONTEXTS = Table(
     "user_contexts",
     "The text that describes a user, and the user's pairs still to score. Users with nothing to score have no row.",
@@ -224,7 +226,7 @@ USER_CONTEXTS = Table(
         _ds,
         _bucket,
         _user,
-        Column("context", "string", "the text: leading themes, then the history, latest first"),
+        _context,
         Column(
             "pairs",
             array(struct(title_id="string", ordering="integer", prompt_hash="long")),
@@ -253,23 +255,22 @@ ARTWORK_SCORES = Table(
     partitioned_by=("ds", "bucket"),
 )
 
+_run = (
+    Column("pairs", "long", "pairs scored"),
+    Column("rejected", "long", "pairs that could not be"),
+    Column("shortened", "long", "prompts that lost their oldest history to fit the model"),
+    Column("asked_again", "long", "pairs whose best two artworks were close, asked in further orders"),
+    Column("prompt_tokens", "long", "tokens of all prompts"),
+    Column("cached_tokens", "long", "of these, found in the prefix cache"),
+    Column("label_mass", "double", "mean probability that fell on the option numbers", nullable=True),
+    Column("seconds", "double", "from the first prompt to the last score"),
+    Column("input_fingerprint", "string", "hash of the bucket's pairs; a rerun skips a bucket where it is equal"),
+)
+
 SCORING_RUNS = Table(
     "scoring_runs",
     "One scored bucket. The row is written after the bucket's scores: its existence means that they are whole.",
-    (
-        _ds,
-        _bucket,
-        Column("pairs", "long", "pairs scored"),
-        Column("rejected", "long", "pairs that could not be"),
-        Column("shortened", "long", "prompts that lost their oldest history to fit the model"),
-        Column("asked_again", "long", "pairs whose best two artworks were close, asked in further orders"),
-        Column("prompt_tokens", "long", "tokens of all prompts"),
-        Column("cached_tokens", "long", "of these, found in the prefix cache"),
-        Column("label_mass", "double", "mean probability that fell on the option numbers", nullable=True),
-        Column("seconds", "double", "from the first prompt to the last score"),
-        Column("model_version", "string", "the model that scored"),
-        Column("input_fingerprint", "string", "hash of the bucket's pairs; a rerun skips a bucket where it is equal"),
-    ),
+    (_ds, _bucket, *_run[:-1], Column("model_version", "string", "the model that scored"), _run[-1]),
     key=("ds", "bucket"),
     partitioned_by=("ds", "bucket"),
 )
@@ -288,16 +289,18 @@ AUDIT_RESULTS = Table(
     partitioned_by=("ds",),
 )
 
+_step = (
+    _ds,
+    Column("step", "string", "the step"),
+    Column("seconds", "double", "wall time"),
+    Column("counts", {"type": "map", "keyType": "string", "valueType": "long", "valueContainsNull": True}, "rows"),
+)
+
 NIGHT_STEPS = Table(
     "night_steps",
     "How long each step of a night took and what it counted, for the people who run it. Measured, so not equal "
     "between reruns.",
-    (
-        _ds,
-        Column("step", "string", "the step"),
-        Column("seconds", "double", "wall time"),
-        Column("counts", {"type": "map", "keyType": "string", "valueType": "long", "valueContainsNull": True}, "rows"),
-    ),
+    _step,
     key=("ds", "step"),
     partitioned_by=("ds", "step"),
 )
@@ -361,6 +364,9 @@ CATALOGUE_NAMES = Table(
 
 # Made by post-training, for one run of it. Here ds is the run's day: impressions up to its end are read.
 
+_context_key = Column("context_key", "string", "names a context: impressions with one text have one")
+_choice_key = Column("choice_key", "string", "names a choice: a title, its eligible artworks and their texts")
+
 POST_TRAINING_EXAMPLES = Table(
     "post_training_examples",
     "The first impression of a draw, as the question that the model would have been asked just before it.",
@@ -370,13 +376,9 @@ POST_TRAINING_EXAMPLES = Table(
         _user,
         _title,
         Column("shown_at", "timestamp", "when the artwork was shown, UTC"),
-        Column("context_key", "string", "names the context: the `user_id` under which the scorer is asked"),
+        _context_key,
         Column("context", "string", "the user's context as it stood just before shown_at"),
-        Column(
-            "choice_key",
-            "string",
-            "names title, eligible artworks and what is told of them: the `title_id` under which the scorer is asked",
-        ),
+        _choice_key,
         Column("choice", "string", "the title with its eligible artworks, in the order of artwork_ids"),
         Column(
             "artwork_ids", array("string"), "the eligible artworks; which comes first is a hash of user and artworks"
@@ -440,6 +442,68 @@ TEACHER_REASONS = Table(
     optional=True,
 )
 
+_held_out_bucket = Column("bucket", "integer", "crc32(context_key) % buckets")
+_scored_as = Column("model_version", "string", "the model that scored; with `+ordersN` where it was asked in N orders")
+
+HELD_OUT_CONTEXTS = Table(
+    "held_out_contexts",
+    "The context of held-out impressions, and the choices to score after it.",
+    (
+        _ds,
+        _held_out_bucket,
+        _context_key,
+        _context,
+        Column(
+            "pairs",
+            array(struct(choice_key="string", ordering="integer", prompt_hash="long")),
+            "the choices to score: which of its orderings to ask, and the hash of (context, choice)",
+        ),
+    ),
+    key=("ds", "context_key"),
+    partitioned_by=("ds", "bucket"),
+)
+
+HELD_OUT_CHOICES = Table(
+    "held_out_choices",
+    "The text that describes the title and the numbered eligible artworks of held-out impressions, in one ordering.",
+    (_ds, _choice_key, *TITLE_CHOICES.columns[2:5]),
+    key=("ds", "choice_key", "ordering"),
+    partitioned_by=("ds",),
+)
+
+HELD_OUT_SCORES = Table(
+    "held_out_scores",
+    "A model's probability for every artwork of a held-out question.",
+    (
+        _ds,
+        _scored_as,
+        _held_out_bucket,
+        _context_key,
+        _choice_key,
+        Column("artwork_ids", array("string"), "the artworks, in the order in which they were asked"),
+        Column("probabilities", array("double"), "the probability of each; they sum to 1"),
+        Column("prompt_hash", "long", "hash of (context, choice)"),
+    ),
+    key=("ds", "model_version", "context_key", "choice_key"),
+    partitioned_by=("ds", "model_version", "bucket"),
+)
+
+HELD_OUT_RUNS = Table(
+    "held_out_runs",
+    "One bucket of held-out questions scored by one model, as `scoring_runs` has it of a night.",
+    (_ds, _scored_as, _held_out_bucket, *_run),
+    key=("ds", "model_version", "bucket"),
+    partitioned_by=("ds", "model_version", "bucket"),
+)
+
+POST_TRAINING_STEPS = Table(
+    "post_training_steps",
+    "As `night_steps`, of the steps that make examples and score held-out questions.",
+    _step,
+    key=("ds", "step"),
+    partitioned_by=("ds", "step"),
+)
+
 POLICY_ESTIMATES = Table(
     "policy_estimates",
     "What one estimator says of one policy on held-out impressions, overall or in one slice.",
@@ -488,5 +552,13 @@ MADE = (
     NIGHT_STEPS,
 )
 SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS, CATALOGUE_NAMES)
-POST_TRAINING = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS, TEACHER_REASONS, POLICY_ESTIMATES)
+EXAMPLES = (
+    POST_TRAINING_EXAMPLES,
+    PREFERENCE_PAIRS,
+    HELD_OUT_CONTEXTS,
+    HELD_OUT_CHOICES,
+    POST_TRAINING_STEPS,
+)
+"""What the step examples writes."""
+POST_TRAINING = (*EXAMPLES, TEACHER_REASONS, HELD_OUT_SCORES, HELD_OUT_RUNS, POLICY_ESTIMATES)
 TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED, *POST_TRAINING)}

@@ -64,7 +64,11 @@ def read_report(warehouse: str, ds: date) -> NightReport:
         checks=_tonight(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
         scoring=scoring,
         rejects=_tonight(
-            warehouse, tables.REJECTED_ROWS, ds, "source_table, rule, count(*) AS rows", "GROUP BY source_table, rule"
+            warehouse,
+            tables.REJECTED_ROWS,
+            ds,
+            "source_table, rule, count(*) AS rows",
+            "AND step IN ('validate', 'contexts', 'score') GROUP BY source_table, rule",
         ),
     )
 

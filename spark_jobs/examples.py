@@ -17,9 +17,11 @@ from pyspark.sql import functions as F
 from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.tables import (
+    EXAMPLES,
     IMPRESSIONS,
     MAX_ARTWORKS,
     POST_TRAINING_EXAMPLES,
+    POST_TRAINING_STEPS,
     PREFERENCE_PAIRS,
     VIEWING_HISTORY,
 )
@@ -37,11 +39,11 @@ from spark_jobs.inputs import (
 from spark_jobs.policy import first_of_draws
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
-from spark_jobs.questions import QUESTIONS, write_questions
+from spark_jobs.questions import write_questions
 from spark_jobs.signals import with_bands
 from spark_jobs.splits import HELD_OUT, TRAINING, first_of_splits, sample_place, split
 from spark_jobs.taste import with_taste_groups
-from spark_jobs.warehouse import Night, Warehouse
+from spark_jobs.warehouse import Night
 
 # What becomes of an impression.
 USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
@@ -212,13 +214,10 @@ def make_examples(night: Night) -> Made:
 
 def examples(night: Night) -> None:
     """Write `post_training_examples`, `preference_pairs` and the held-out questions for the scorer."""
-    warehouse = night.warehouse
     check_present(night)
     night.read_as_of_now()
-    warehouse.create_missing((POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS))
-    questions = Night(questions_warehouse(warehouse), night.ds)
-    questions.warehouse.create_missing(QUESTIONS)
-    with questions.step("examples") as counts:
+    night.warehouse.create_missing(EXAMPLES)
+    with night.step("examples", POST_TRAINING_STEPS) as counts:
         made = make_examples(night)
         counts.update(made.counts)
         # In an order by hash, so that the first so many are a fair sample.
@@ -226,13 +225,8 @@ def examples(night: Night) -> None:
         night.replace(POST_TRAINING_EXAMPLES, in_order)
         training = made.rows.where(F.col("split") == TRAINING)
         night.replace(PREFERENCE_PAIRS, preference_pairs(training, night.ds).coalesce(1))
-        write_questions(questions, made.rows.where(F.col("split") == HELD_OUT), made.choices)
+        write_questions(night, made.rows.where(F.col("split") == HELD_OUT), made.choices)
         counts.update(_made(night))
-
-
-def questions_warehouse(warehouse: Warehouse) -> Warehouse:
-    """The warehouse whose `user_contexts` are the held-out questions: a night's scorer run on it asks them."""
-    return Warehouse(warehouse.spark, warehouse.settings.of_questions())
 
 
 def _made(night: Night) -> dict[str, int]:

@@ -10,7 +10,7 @@ from spark_jobs.warehouse import Warehouse
 def maintain(warehouse: Warehouse) -> None:
     """OPTIMIZE and VACUUM the tables that Marquee makes; a version younger than `retention_days` stays readable.
 
-    Inputs are kept as whoever writes them has them kept, and what is below post_training/ is left alone.
+    Inputs are kept as whoever writes them has them kept.
     """
     for table in (*MADE, *SERVED, *POST_TRAINING):
         if not warehouse.has(table):

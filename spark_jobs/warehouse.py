@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import deltalake
 import pyarrow as pa
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
@@ -20,7 +19,7 @@ from inference.champion import Chosen
 from schemas.contract import ContractError, Table
 from schemas.events import report, report_counts
 from schemas.settings import Settings, settings
-from schemas.store import NoTableError, buckets_of, has_table, location, open_table, permitted
+from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -65,7 +64,7 @@ class Warehouse:
     def read(self, table: Table) -> DataFrame:
         """The table as it is now; a table that is not there raises ContractError."""
         if not self.has(table):
-            raise ContractError(f"{table.name}: there is no Delta table at {self.path(table)}")
+            raise no_table(self.settings.warehouse, table)
         return self.spark.read.format("delta").load(self.path(table))
 
     def read_as_noted(self, table: Table, noted: Noted, ds: date) -> DataFrame:
@@ -103,19 +102,20 @@ class Warehouse:
             .save(self.path(table))
         )
 
-    def buckets(self) -> int:
+    def buckets(self, table: Table = ARTWORK_SELECTIONS) -> int:
         """The number of buckets that this warehouse was made with."""
-        return buckets_of(open_table(self.settings.warehouse, ARTWORK_SELECTIONS))
+        return buckets_of(open_table(self.settings.warehouse, table), table)
 
     def create_missing(self, tables: Iterable[Table] = (*MADE, *SERVED)) -> None:
         """Make those of `tables` that are not there yet, by contract; by default those of a night."""
         for table in tables:
-            table.create(self.path(table), **self._retention(), **buckets_kept(table, self.settings.buckets))
+            kept = buckets_kept(table, self.settings.buckets)
+            create(self.settings.warehouse, table, **self._retention(), **kept)
 
     def keep_versions(self, table: Table) -> None:
         """Have a table's old versions kept for as long as is set now, whatever was when it was made."""
         wanted = self._retention()
-        had = deltalake.DeltaTable(self.path(table)).metadata().configuration
+        had = open_table(self.settings.warehouse, table).metadata().configuration
         if any(had.get(name) != value for name, value in wanted.items()):
             # By Spark: delta-rs writes to no table that has deletion vectors.
             properties = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
@@ -216,7 +216,7 @@ class Night:
         self.warehouse.replace(table, rows, ds=self.ds, **partition)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[dict[str, int]]:
+    def step(self, name: str, kept_in: Table = NIGHT_STEPS) -> Iterator[dict[str, int]]:
         """Time a step and keep what it counted in `night_steps`, if it ends well."""
         counts: dict[str, int] = {}
         began = time.monotonic()
@@ -224,7 +224,7 @@ class Night:
             yield counts
         seconds = time.monotonic() - began
         row = {"ds": self.ds, "step": name, "seconds": seconds, "counts": list(counts.items())}
-        self.replace(NIGHT_STEPS, self.warehouse.frame(NIGHT_STEPS, [row]), step=name)
+        self.replace(kept_in, self.warehouse.frame(kept_in, [row]), step=name)
         report_counts(name, seconds, counts)
 
 

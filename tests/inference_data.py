@@ -20,7 +20,18 @@ from inference.engine import StartEngine
 from schemas.contract import Table
 from schemas.prompt import Choice, Context, Option, Viewing
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_MODELS, TITLE_CHOICES, USER_CONTEXTS, buckets_kept
+from schemas.store import create
+from schemas.tables import (
+    ARTWORK_SELECTIONS,
+    EXAMPLES,
+    HELD_OUT_CHOICES,
+    HELD_OUT_CONTEXTS,
+    MADE,
+    NIGHT_MODELS,
+    TITLE_CHOICES,
+    USER_CONTEXTS,
+    buckets_kept,
+)
 
 DS = date(2026, 1, 5)
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
@@ -142,10 +153,22 @@ def make_night(
 ) -> None:
     """The tables as they are when scoring begins."""
     for table in (*MADE, ARTWORK_SELECTIONS):
-        table.create(str(warehouse / table.name), **buckets_kept(table, buckets))
+        create(str(warehouse), table, **buckets_kept(table, buckets))
     append(warehouse, NIGHT_MODELS, [{"ds": DS, "model_version": model.version, "checkpoint": str(model.path)}])
     append(warehouse, USER_CONTEXTS, contexts)
     append(warehouse, TITLE_CHOICES, choices)
+
+
+def make_questions(warehouse: Path, contexts: list[dict[str, Any]], choices: list[dict[str, Any]]) -> None:
+    """The held-out questions, in one bucket, of rows as a night has them."""
+    for table in EXAMPLES:
+        create(str(warehouse), table, **buckets_kept(table, 1))
+    asked = []
+    for row in contexts:
+        pairs = [{"choice_key": pair["title_id"], **pair} for pair in row["pairs"]]
+        asked.append({**row, "bucket": 0, "context_key": row["user_id"], "pairs": pairs})
+    append(warehouse, HELD_OUT_CONTEXTS, asked)
+    append(warehouse, HELD_OUT_CHOICES, [{**row, "choice_key": row["title_id"]} for row in choices])
 
 
 def append(warehouse: Path, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -27,8 +27,8 @@ from benchmarks.peers.llm import token_counts as counted_outputs
 from benchmarks.peers.text_script import cache_blocks, parsed
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, WARM_UP, make_nights, prompts_file
 from inference.checkpoint import Checkpoint
+from inference.job import ScoringJob
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.tables import (
@@ -176,7 +176,7 @@ def test_generated_tokens_are_computed_but_for_the_last() -> None:
 
 def test_every_side_finds_the_same_pairs_and_texts(tmp_path: Path) -> None:
     make_nights(tmp_path, users=6)
-    night, job = ScoringTables(str(tmp_path), MEASURED), Job.of_settings(tmp_path)
+    night, job = ScoringJob(str(tmp_path), MEASURED), Job.of_settings(tmp_path)
     choices = {row["title_id"]: row for row in night.rows(TITLE_CHOICES, ["title_id", "artwork_ids", "choice"])}
     contexts = list(night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"], bucket=0))
     flat = pq.read_table(prompts_file(tmp_path, MEASURED)).to_pylist()
@@ -189,7 +189,7 @@ def test_every_side_finds_the_same_pairs_and_texts(tmp_path: Path) -> None:
     assert [row["user_id"] for row in contexts] == sorted(row["user_id"] for row in contexts)
     # A user's pairs do not stand together.
     assert Counter(one["user_id"] == next_["user_id"] for one, next_ in pairwise(flat))[True] < 60
-    warm = {row["user_id"] for row in ScoringTables(str(tmp_path), WARM_UP).rows(USER_CONTEXTS, ["user_id"])}
+    warm = {row["user_id"] for row in ScoringJob(str(tmp_path), WARM_UP).rows(USER_CONTEXTS, ["user_id"])}
     assert warm
     assert not warm & {row["user_id"] for row in contexts}
     counts = token_counts(night, Tokens(job.checkpoint), job.checkpoint.max_model_len - 1, 32)
@@ -202,7 +202,7 @@ HISTORIES = {"a": ["Film 1", "Film 2"], "b": ["Film 3"]}
 
 
 @pytest.fixture
-def counted_night(tmp_path: Path, random_checkpoint: Checkpoint) -> ScoringTables:
+def counted_night(tmp_path: Path, random_checkpoint: Checkpoint) -> ScoringJob:
     """Two users who each want three titles, for two of which a model is asked."""
     users = [context_row(user, 0, context("drama", *history), ["t1", "t2"]) for user, history in HISTORIES.items()]
     make_night(tmp_path, random_checkpoint, users, [choice_row("t1", 2), choice_row("t2", 5)], buckets=1)
@@ -219,10 +219,10 @@ def counted_night(tmp_path: Path, random_checkpoint: Checkpoint) -> ScoringTable
         append(tmp_path, table, [{**pair, **chosen} for pair in pairs])
     wanted = [{"ds": DS, "bucket": 0, "user_id": user, "title_ids": ["t1", "t2", "t3"]} for user in HISTORIES]
     append(tmp_path, WANTED_PAIRS, wanted)
-    return ScoringTables(str(tmp_path), DS)
+    return ScoringJob(str(tmp_path), DS)
 
 
-def test_a_night_is_counted_as_it_is_asked(counted_night: ScoringTables, random_checkpoint: Checkpoint) -> None:
+def test_a_night_is_counted_as_it_is_asked(counted_night: ScoringJob, random_checkpoint: Checkpoint) -> None:
     tokens = Tokens(random_checkpoint)
     found = token_counts(counted_night, tokens, 1023, 32)
     lengths = [len(tokens.context(context("drama", *history)).ids) for history in HISTORIES.values()]
@@ -238,7 +238,7 @@ def test_a_night_is_counted_as_it_is_asked(counted_night: ScoringTables, random_
     assert 2 * plan.computed_tokens() == pytest.approx(found.prompt_tokens - found.shared_tokens)
 
 
-def test_bytes_are_counted_by_user_and_by_pair(counted_night: ScoringTables) -> None:
+def test_bytes_are_counted_by_user_and_by_pair(counted_night: ScoringJob) -> None:
     found = byte_counts(counted_night)
     texts = [
         len(context("drama", *history)) + len(choice_row(title, options)["choice"])

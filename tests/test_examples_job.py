@@ -18,6 +18,8 @@ from schemas.contract import ContractError
 from schemas.preferences import COUNT_LIMIT
 from schemas.settings import Settings
 from schemas.tables import (
+    HELD_OUT_CHOICES,
+    HELD_OUT_CONTEXTS,
     NIGHT_INPUTS,
     POST_TRAINING_EXAMPLES,
     PREFERENCE_PAIRS,
@@ -25,11 +27,10 @@ from schemas.tables import (
     TITLE_CHOICES,
     USER_CONTEXTS,
 )
-from spark_jobs.examples import examples, make_examples, questions_warehouse
+from spark_jobs.examples import examples, make_examples
 from spark_jobs.policy import epoch
 from spark_jobs.preferences import preference_pairs, weighted
 from spark_jobs.splits import split
-from spark_jobs.warehouse import Night
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
 THREE, TWO = ["a11", "a12", "a13"], ["a21", "a22"]
@@ -330,7 +331,7 @@ def test_one_users_log_makes_examples_of_one_split(spark: SparkSession, tmp_path
     examples(made.night())
     assert {(row["user_id"], row["split"]) for row in made.rows(POST_TRAINING_EXAMPLES)} == {("u1", "training")}
     assert {row["negative"] for row in made.rows(PREFERENCE_PAIRS)} == {"same_user", "never_shown"}
-    assert Night(questions_warehouse(made.warehouse), DAY).tonight(USER_CONTEXTS).count() == 0
+    assert made.rows(HELD_OUT_CONTEXTS) == made.rows(HELD_OUT_CHOICES) == []
 
 
 def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
@@ -352,7 +353,7 @@ def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
     assert len(total) == 6
 
 
-def test_held_out_questions_are_a_night_of_their_own_and_no_night_is_touched(
+def test_held_out_questions_have_tables_of_their_own_and_no_night_is_touched(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     log = [impression(f"user {n}", shown, day(o)) for n in range(30) for shown, o in (("a11", -1), ("a12", 0))]
@@ -364,13 +365,12 @@ def test_held_out_questions_are_a_night_of_their_own_and_no_night_is_touched(
     assert len(made.rows(PREFERENCE_PAIRS)) > 0
     assert 0 < len(held_out) < 60
     assert {table.name: made.rows(table) for table in (NIGHT_INPUTS, USER_CONTEXTS, TITLE_CHOICES)} == nights
-    asked = Night(questions_warehouse(made.warehouse), DAY)
-    choices = {(row["title_id"], row["ordering"]): row for row in asked.tonight(TITLE_CHOICES).collect()}
-    contexts = {row["user_id"]: row for row in asked.tonight(USER_CONTEXTS).collect()}
+    choices = {(row["choice_key"], row["ordering"]): row for row in made.rows(HELD_OUT_CHOICES)}
+    contexts = {row["context_key"]: row for row in made.rows(HELD_OUT_CONTEXTS)}
     for row in held_out:
         context = contexts[row["context_key"]]
-        (pair,) = [each for each in context["pairs"] if each["title_id"] == row["choice_key"]]
-        choice = choices[pair["title_id"], pair["ordering"]]
+        (pair,) = [each for each in context["pairs"] if each["choice_key"] == row["choice_key"]]
+        choice = choices[pair["choice_key"], pair["ordering"]]
         assert (context["context"], choice["choice"]) == (row["context"], row["choice"])
         assert choice["artwork_ids"] == row["artwork_ids"]
     assert not {row["context_key"] for row in held_out} ^ set(contexts)

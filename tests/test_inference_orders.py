@@ -16,6 +16,7 @@ from inference.asking import Asking
 from inference.checkpoint import Checkpoint
 from inference.engine import Answer, Engine, Prompt, Refusal
 from inference.held_out import score_held_out
+from inference.job import ScoringJob
 from inference.orders import is_close, mean_logprobs, spread
 from inference.prior import LabelPrior
 from inference.progress import ScoringProgress
@@ -23,8 +24,26 @@ from inference.questions import Choice, Choices, Question, Rejected, questions
 from inference.results import Bucket, Results, softmax
 from inference.score import score_shard
 from inference.tokens import Tokens
-from schemas.tables import ARTWORK_SCORES, REJECTED_ROWS, SCORING_RUNS
-from tests.inference_data import DS, choice, choice_row, context, context_row, make_night, running, settings_for, stored
+from schemas.tables import (
+    ARTWORK_SCORES,
+    HELD_OUT_RUNS,
+    HELD_OUT_SCORES,
+    POST_TRAINING_STEPS,
+    REJECTED_ROWS,
+    SCORING_RUNS,
+)
+from tests.inference_data import (
+    DS,
+    choice,
+    choice_row,
+    context,
+    context_row,
+    make_night,
+    make_questions,
+    running,
+    settings_for,
+    stored,
+)
 
 LOGPROBS = st.lists(st.floats(-50, 0), min_size=2, max_size=8)
 
@@ -94,7 +113,7 @@ def test_a_liking_for_numbers_falls_out_of_all_rotations(both: list[tuple[float,
 def question(title: str, orders: int) -> Question:
     """Three artworks in the first `orders` rotations; the first token of a choice is its rotation."""
     turns = [Choice(named([0.0] * 3, turn)[0], array("i", [turn, 9])) for turn in range(orders)]
-    return Question("u", title, 0, [7, 7, 7], turns, shortened=False)
+    return Question({"user_id": "u", "title_id": title}, 0, [7, 7, 7], turns, shortened=False)
 
 
 class OneByOne:
@@ -106,12 +125,12 @@ class OneByOne:
     def answers(self, prompts: Iterable[Prompt[Any]]) -> Iterator[tuple[Any, Answer | Refusal]]:
         for prompt in prompts:
             turn = prompt.ids[3]
-            self.asked.append((prompt.key[0].title_id, turn))
+            self.asked.append((prompt.key[0].pair["title_id"], turn))
             yield prompt.key, self.answers_by_turn[turn]
 
 
 def results(pairs: int, margin: float) -> Results:
-    return Results(DS, Bucket(0, pairs, "f"), "model@1", LabelPrior({}), margin)
+    return Results(ScoringJob("nowhere", DS), Bucket(0, pairs, "f"), "model@1", LabelPrior({}), margin)
 
 
 def answer(*probabilities: float, cached: int = 0) -> Answer:
@@ -208,7 +227,7 @@ def night(tmp_path: Path, random_checkpoint: Checkpoint) -> Path:
 @pytest.fixture
 def score_night(night: Path, engine: Engine) -> Any:
     start = running(engine)
-    return lambda **values: score_shard(DS, 0, 1, settings_for(night, **values), start=start)
+    return lambda **values: score_shard(ScoringJob(str(night), DS), settings_for(night, **values), start=start)
 
 
 def scores(night: Path) -> list[dict[str, Any]]:
@@ -255,18 +274,29 @@ def test_a_bucket_is_done_only_for_the_orders_that_it_was_scored_in(night: Path,
     assert score_night(close_margin=0.7)["buckets_skipped"] == 2
 
 
-def test_held_out_questions_in_several_orders_go_to_a_folder_of_their_own(
+def test_held_out_questions_in_several_orders_go_under_a_name_of_their_own(
     tmp_path: Path, random_checkpoint: Checkpoint, engine: Engine
 ) -> None:
     start = running(engine)
     config = settings_for(tmp_path)
     choices = [choice_row("two", 2, 0), choice_row("two", 2, 1)]
     users = [context_row("user", 0, context("drama"), ["two"])]
-    make_night(Path(config.of_questions().warehouse), random_checkpoint, users, choices, buckets=1)
+    make_questions(tmp_path, users, choices)
     score_held_out(DS, random_checkpoint, config, start=start)
     score_held_out(DS, random_checkpoint, config, orders=4, start=start)
     version = random_checkpoint.version
-    (once,) = scores(tmp_path / "post_training" / "scores" / version)
-    (both,) = scores(tmp_path / "post_training" / "scores" / f"{version}+orders4")
+    once, both = stored(tmp_path, HELD_OUT_SCORES, "model_version")
+    assert (once["model_version"], both["model_version"]) == (version, f"{version}+orders4")
     assert once["probabilities"] != both["probabilities"]
-    assert (once["model_version"], once["artwork_ids"]) == (both["model_version"], both["artwork_ids"])
+    asked = ("context_key", "choice_key", "artwork_ids", "prompt_hash")
+    assert {name: once[name] for name in asked} == {name: both[name] for name in asked}
+    assert (once["context_key"], once["choice_key"]) == ("user", "two")
+    runs = [
+        (run["model_version"], run["pairs"], run["asked_again"])
+        for run in stored(tmp_path, HELD_OUT_RUNS, "model_version")
+    ]
+    assert runs == [(version, 1, 0), (f"{version}+orders4", 1, 1)]
+    assert [row["step"] for row in stored(tmp_path, POST_TRAINING_STEPS, "step")] == [
+        f"score_held_out {version}",
+        f"score_held_out {version}+orders4",
+    ]

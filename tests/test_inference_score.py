@@ -15,11 +15,11 @@ from deltalake.exceptions import CommitFailedError
 
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.engine import Answer, Engine, EngineError, Prompt, Refusal
+from inference.job import ScoringJob
 from inference.questions import Choices, Question, Rejected, fingerprint, questions
 from inference.results import softmax
 from inference.score import score_shard
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 from schemas.contract import ContractError, Table
 from schemas.exit_codes import REFUSED
 from schemas.tables import ARTWORK_SCORES, NIGHT_STEPS, REJECTED_ROWS, SCORING_RUNS, USER_CONTEXTS
@@ -63,7 +63,9 @@ def night(tmp_path: Path, random_checkpoint: Checkpoint) -> Path:
 def score_night(night: Path, engine: Engine) -> Any:
     """Scores the night with the engine that all tests share."""
     shared = running(engine)
-    return lambda shard=0, shards=1, start=shared: score_shard(DS, shard, shards, settings_for(night), start=start)
+    return lambda shard=0, shards=1, start=shared: score_shard(
+        ScoringJob(str(night), DS), settings_for(night), shard, shards, start=start
+    )
 
 
 def scores(night: Path) -> list[dict[str, Any]]:
@@ -101,11 +103,16 @@ def test_a_model_that_the_night_did_not_note_scores_into_another_warehouse(
 ) -> None:
     start = running(engine)
     elsewhere = tmp_path / "elsewhere"
-    copy = Path(shutil.copytree(random_checkpoint.path, tmp_path / "copy"))
-    score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere), start=start)
+    copy = read_checkpoint(shutil.copytree(random_checkpoint.path, tmp_path / "copy"))
+
+    def score_copy() -> dict[str, int]:
+        # A job keeps the versions that it has read.
+        job = ScoringJob(str(night), DS, str(elsewhere))
+        return score_shard(job, settings_for(night), model=copy, start=start)
+
+    score_copy()
     assert scores(night) == stored(night, SCORING_RUNS, "bucket") == stored(night, NIGHT_STEPS, "step") == []
-    again = score_shard(DS, 0, 1, settings_for(night), model=copy, into=str(elsewhere), start=start)
-    assert again["buckets_skipped"] == 2
+    assert score_copy()["buckets_skipped"] == 2
     score_night()
     assert scores(elsewhere) == scores(night) != []
 
@@ -178,7 +185,7 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
         context_row("short", 0, context("drama"), ["two"]),
     ]
     make_night(tmp_path, random_checkpoint, users, [choice_row("two", 2), endless], buckets=1)
-    counts = score_shard(DS, 0, 1, settings_for(tmp_path), start=start)
+    counts = score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path), start=start)
     assert (counts["pairs"], counts["shortened"], counts["rejected"]) == (2, 1, 2)
     assert [row["user_id"] for row in scores(tmp_path)] == ["long", "short"]
     too_long, unknown = sorted(stored(tmp_path, REJECTED_ROWS), key=lambda row: row["rule"], reverse=True)
@@ -198,7 +205,7 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
     )
     # Rejected rows of an earlier try do not stay.
     write_deltalake(str(tmp_path / USER_CONTEXTS.name), _batch(USER_CONTEXTS, users[1:]), mode="overwrite")
-    score_shard(DS, 0, 1, settings_for(tmp_path), start=start)
+    score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path), start=start)
     assert stored(tmp_path, REJECTED_ROWS) == []
 
 
@@ -263,17 +270,17 @@ class EqualEngine:
 
 
 def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace, conflicts = ScoringTables.replace, iter([CommitFailedError("another writer was faster")])
+    replace, conflicts = ScoringJob.replace, iter([CommitFailedError("another writer was faster")])
 
-    def first_conflicts(self: ScoringTables, table: Table, batches: Iterable[Any], **partition: object) -> None:
+    def first_conflicts(self: ScoringJob, table: Table, batches: Iterable[Any], **partition: object) -> None:
         rows = list(batches)
         if table is ARTWORK_SCORES and (error := next(conflicts, None)):
             raise error
         replace(self, table, rows, **partition)
 
-    monkeypatch.setattr(ScoringTables, "replace", first_conflicts)
+    monkeypatch.setattr(ScoringJob, "replace", first_conflicts)
     start = running(EqualEngine())
-    assert score_shard(DS, 0, 1, settings_for(night), start=start)["pairs"] == 36
+    assert score_shard(ScoringJob(str(night), DS), settings_for(night), start=start)["pairs"] == 36
     assert len(scores(night)) == 36
     assert len(stored(night, SCORING_RUNS, "bucket")) == 2
 
@@ -286,9 +293,9 @@ def test_what_is_missing_is_told(
     assert "night_models: there is no Delta table" in capsys.readouterr().err
     make_night(tmp_path, random_checkpoint, contexts(), [])
     with pytest.raises(ContractError, match="title_choices has no row for ds=2026-01-05"):
-        score_shard(DS, 0, 1, config)
+        score_shard(ScoringJob(str(tmp_path), DS), config)
     with pytest.raises(ContractError, match="MARQUEE_MAX_MODEL_LEN is 4096"):
-        score_shard(DS, 0, 1, settings_for(tmp_path, max_model_len=4096))
+        score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path, max_model_len=4096))
 
 
 def test_a_checkpoint_that_changed_since_the_night_began_scores_nothing(
@@ -298,15 +305,15 @@ def test_a_checkpoint_that_changed_since_the_night_began_scores_nothing(
     make_night(tmp_path, read_checkpoint(noted), contexts(), [choice_row("two", 2)])
     write_manifest(noted, "another")
     with pytest.raises(ContractError, match=r"the checkpoint is another@.*, but the night of 2026-01-05 began with"):
-        score_shard(DS, 0, 1, settings_for(tmp_path))
+        score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path))
 
 
 def test_a_night_with_nothing_to_score_starts_no_engine(tmp_path: Path, random_checkpoint: Checkpoint) -> None:
     start = no_engine
     make_night(tmp_path, random_checkpoint, [], [choice_row("two", 2)])
-    assert score_shard(DS, 0, 1, settings_for(tmp_path), start=start)["pairs"] == 0
+    assert score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path), start=start)["pairs"] == 0
     assert [run["pairs"] for run in stored(tmp_path, SCORING_RUNS, "bucket")] == [0, 0]
-    assert score_shard(DS, 0, 1, settings_for(tmp_path), start=start)["buckets_skipped"] == 2
+    assert score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path), start=start)["buckets_skipped"] == 2
 
 
 def test_a_fingerprint_is_of_the_pairs_in_any_order() -> None:
@@ -325,7 +332,7 @@ def test_questions_keep_a_users_pairs_side_by_side(random_checkpoint: Checkpoint
     tokens = Tokens(random_checkpoint)
     choices = Choices([choice_row(title, options) for title, options in OPTIONS.items()], tokens)
     asked = [item for group in questions(contexts(), choices, tokens, 1023) for item in group]
-    assert [(item.user_id, item.title_id) for item in asked if isinstance(item, Question)] == [
+    assert [tuple(item.pair.values()) for item in asked if isinstance(item, Question)] == [
         (row["user_id"], pair["title_id"]) for row in contexts() for pair in row["pairs"]
     ]
     none = list(questions(contexts()[:1], Choices([], tokens), tokens, 1023))

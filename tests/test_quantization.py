@@ -16,16 +16,26 @@ from inference.champion import VERSION_TAG, champion, model_of_tonight
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
 from inference.engine import Answer, Engine, Prompt, _arguments
 from inference.held_out import score_held_out
+from inference.job import ScoringJob
 from inference.prior import PRIOR_FILES
 from inference.score import Shard, score_shard
 from inference.tokens import Tokens
-from inference.warehouse import ScoringTables
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import Settings, settings
-from schemas.tables import ARTWORK_SCORES
+from schemas.tables import ARTWORK_SCORES, HELD_OUT_SCORES
 from tests.conftest import RunMarquee
-from tests.inference_data import DS, choice_row, context, context_row, make_night, running, settings_for, stored
+from tests.inference_data import (
+    DS,
+    choice_row,
+    context,
+    context_row,
+    make_night,
+    make_questions,
+    running,
+    settings_for,
+    stored,
+)
 from tests.test_judge import DS as JUDGED
 from tests.test_judge import write_estimate
 from tests.training_data import example, make_source
@@ -71,9 +81,14 @@ def fp8(tmp_path: Path, folder: Path) -> Settings:
     )
 
 
-def night_of(checkpoint: Checkpoint, warehouse: Path) -> None:
+def questions() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Contexts and choices."""
     rows = [context_row(f"user {number}", number % 2, context("drama"), {"two": 2}) for number in range(4)]
-    make_night(warehouse, checkpoint, rows, [choice_row("two", 2)])
+    return rows, [choice_row("two", 2)]
+
+
+def night_of(checkpoint: Checkpoint, warehouse: Path) -> None:
+    make_night(warehouse, checkpoint, *questions())
 
 
 def test_the_version_says_so_and_no_quantization_changes_nothing(with_prior: Path) -> None:
@@ -104,16 +119,14 @@ def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(with_prior: 
         return FirstEngine()
 
     start_engine: Any = start
-    score_shard(DS, 0, 1, config, start=start_engine)
+    score_shard(ScoringJob(config.warehouse, DS), config, start=start_engine)
 
     assert [each.quantization for each in started] == ["fp8"]
     rows = stored(tmp_path / "warehouse", ARTWORK_SCORES, "user_id")
     assert {row["model_version"] for row in rows} == {model.version}
     assert [row["probabilities"] for row in rows] == [pytest.approx([0.5, 0.5])] * 4
     # What was scored in FP8 is not what the plain model would say.
-    plain = Shard(
-        ScoringTables(config.warehouse, DS, str(tmp_path / "plain")), config, read_checkpoint(with_prior), 0, 1
-    )
+    plain = Shard(ScoringJob(config.warehouse, DS, str(tmp_path / "plain")), config, read_checkpoint(with_prior), 0, 1)
     assert plain.prior.taken_off([-1.0, -3.0]) == pytest.approx([-1.1, -2.9])
 
 
@@ -130,11 +143,11 @@ def test_held_out_scores_evaluation_and_gate_know_it_by_its_version(
     with_prior: Path, fp8: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = read_checkpoint(with_prior).quantized("fp8")
-    night_of(read_checkpoint(with_prior), Path(fp8.of_questions().warehouse))
+    make_questions(Path(fp8.warehouse), *questions())
     start = running(FirstEngine())
     # The champion's quantization is its own, whatever is set.
     score_held_out(DS, model, fp8.model_copy(update={"quantization": "none"}), start=start)
-    rows = stored(Path(fp8.of_scores(model.version).warehouse), ARTWORK_SCORES, "user_id")
+    rows = stored(Path(fp8.warehouse), HELD_OUT_SCORES, "context_key")
     assert {row["model_version"] for row in rows} == {model.version}
 
     monkeypatch.setenv("MARQUEE_QUANTIZATION", "fp8")

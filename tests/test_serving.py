@@ -14,6 +14,7 @@ from deltalake import write_deltalake
 from schemas.buckets import bucket_of
 from schemas.contract import Table
 from schemas.exit_codes import REFUSED
+from schemas.store import create
 from schemas.tables import (
     ARTWORK_SELECTIONS,
     AUDIT_RESULTS,
@@ -34,7 +35,7 @@ BUCKETS = 4
 
 def write(warehouse: Path, table: Table, rows: list[dict[str, Any]], **properties: str) -> None:
     folder = str(warehouse / table.name)
-    table.create(folder, **properties)
+    create(str(warehouse), table, **properties)
     write_deltalake(folder, pa.Table.from_pylist(rows, schema=table.arrow_schema()), mode="append")
 
 

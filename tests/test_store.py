@@ -14,8 +14,9 @@ from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, buckets_of, location, open_table, rows
-from schemas.tables import ARTWORK_SELECTIONS, ARTWORKS, BUCKETS_PROPERTY, POST_TRAINING_EXAMPLES
+from schemas.store import arrow_dataset, buckets_of, create, location, open_table, rows, stored_batches
+from schemas.tables import ARTWORK_SELECTIONS, ARTWORKS, BUCKETS_PROPERTY, POST_TRAINING_EXAMPLES, USER_CONTEXTS
+from tests.inference_data import DS, append
 from tests.night_data import artwork, nullable
 from training.data import Source, catalogue_themes
 
@@ -104,8 +105,27 @@ def test_a_table_that_is_not_there_or_no_longer_at_its_version_is_one_sentence(t
 def test_a_warehouse_that_lost_its_number_of_buckets_is_one_sentence(tmp_path: Path, kept: str | None) -> None:
     """A table that was dropped and made by hand: no bucket of it is right."""
     properties = {} if kept is None else {BUCKETS_PROPERTY: kept}
-    ARTWORK_SELECTIONS.create(location(str(tmp_path), ARTWORK_SELECTIONS), **properties)
+    create(str(tmp_path), ARTWORK_SELECTIONS, **properties)
     with pytest.raises(
         ContractError, match=rf"the table property marquee\.buckets of .* is {kept or 'missing'}, expected"
     ):
         buckets_of(open_table(str(tmp_path), ARTWORK_SELECTIONS))
+
+
+def test_a_partition_is_read_in_its_order_and_never_whole(tmp_path: Path) -> None:
+    users, characters = [f"u{number}" for number in range(20_000)], 1000
+    given = [
+        {"ds": DS, "bucket": 3, "user_id": user_id, "context": user_id.ljust(characters), "pairs": []}
+        for user_id in users
+    ]
+    create(str(tmp_path), USER_CONTEXTS)
+    append(tmp_path, USER_CONTEXTS, given)
+    before, most, read = pa.total_allocated_bytes(), 0, []
+    opened = open_table(str(tmp_path), USER_CONTEXTS)
+    for batch in stored_batches(opened, USER_CONTEXTS, ["bucket", "context", "user_id"], ds=DS, bucket=3):
+        most = max(most, pa.total_allocated_bytes() - before)
+        assert batch.schema.names == ["bucket", "context", "user_id"]
+        assert set(batch["bucket"].to_pylist()) == {3}
+        read += batch["user_id"].to_pylist()
+    assert read == users
+    assert most < len(users) * characters / 4

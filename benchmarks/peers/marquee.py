@@ -10,8 +10,8 @@ from datetime import date
 
 from benchmarks.peers.job import Job, Scored
 from inference.engine import Engine
+from inference.job import ScoringJob
 from inference.score import score_shard
-from inference.warehouse import ScoringTables
 from schemas.tables import ARTWORK_SCORES
 
 
@@ -19,8 +19,9 @@ def start(job: Job) -> Callable[[date], Scored]:
     engine = Engine(job.checkpoint, job.settings, job.labels)
 
     def run(ds: date) -> Scored:
-        counts = score_shard(ds, 0, 1, job.settings, job.checkpoint.path, job.into, lambda *_: engine)
-        rows = ScoringTables(job.warehouse, ds, job.into).rows(ARTWORK_SCORES, ["user_id", "title_id", "probabilities"])
+        night = ScoringJob(job.warehouse, ds, job.into)
+        counts = score_shard(night, job.settings, model=job.checkpoint, start=lambda *_: engine)
+        rows = night.rows(ARTWORK_SCORES, ["user_id", "title_id", "probabilities"])
         computed = counts["prompt_tokens"] - counts["cached_tokens"]
         return Scored(counts["prompt_tokens"], computed, lambda: [{**row, "answer": None} for row in rows])
 
