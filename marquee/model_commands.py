@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marquee.command import Command, application
+from marquee.command import Command, application, clean_up_when_ended
 from marquee.night_commands import run_here
 from marquee.options import Ds, LatestDs, Warehouse, configured, folder
 from schemas.settings import SIGNALS
@@ -26,6 +26,7 @@ def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
     from training.registry import Registry
 
     config = configured(warehouse)
+    clean_up_when_ended()
     day = ds or last_day(config.warehouse)
     # A wrong registry is found before hours of training.
     registry = Registry(config.registry)

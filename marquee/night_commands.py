@@ -65,7 +65,6 @@ def run_here(dag: str, ds: date) -> None:
     from scheduling.local import airflow_home, has_local_spark, log_of, run_dag
     from spark_jobs.session import shared_driver
 
-    clean_up_when_ended()
     env = airflow_home()
     if not has_local_spark(env):
         run_dag(dag, ds, env)

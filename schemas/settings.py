@@ -31,6 +31,9 @@ SliceName = Literal["artworks", "popularity", "history", "niche"]
 Quantization = Literal["none", "fp8"]
 """Number types that vLLM turns weights and activations into while it loads a checkpoint."""
 
+SECRETS = ("salt", "spark_driver")
+"""Settings whose value is never printed."""
+
 # Spark's `limit` takes a 32-bit number.
 _MOST_ROWS = 2_000_000_000
 _MOST_TOKENS = 16_777_216
@@ -334,7 +337,7 @@ def _fault(error: Any) -> str:
         return str(error["ctx"]["error"])
     field = str(error["loc"][0])
     value = without_password(ascii(os.environ.get(_variable(field), error["input"])))
-    if field == "spark_driver":
+    if field in SECRETS:
         value = "of another form"
     # Of a place or an address, only the check itself knows what is wrong.
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" and not _listed(field) else ""

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from schemas.contract import ContractError
 from schemas.paths import is_uri, without_password
-from schemas.settings import Settings
+from schemas.settings import SECRETS, Settings
 from schemas.store import last_day
 
 PACKAGES = (
@@ -32,7 +32,6 @@ PACKAGES = (
     "peft",
     "mlflow",
 )
-_SECRETS = {"salt", "spark_driver"}
 
 
 def doctor_table(release: str, config: Settings, model: Callable[[Settings], str]) -> tuple[Table, bool]:
@@ -60,7 +59,7 @@ def doctor_table(release: str, config: Settings, model: Callable[[Settings], str
 def _set(config: Settings) -> dict[str, str]:
     """The settings that are set, without passwords and secrets."""
     values = {name: getattr(config, name) for name in sorted(config.model_fields_set)}
-    return {name: "(set)" if name in _SECRETS else without_password(str(value)) for name, value in values.items()}
+    return {name: "(set)" if name in SECRETS else without_password(str(value)) for name, value in values.items()}
 
 
 def _warehouse(config: Settings) -> str:
