@@ -9,10 +9,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -39,30 +39,31 @@ def parser(name: str, document: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def run(parser: argparse.ArgumentParser, arguments: list[str] | None, measure: Measure) -> int:
-    """Print each table that `measure` yields, write all of them to one JSON file, and return the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    parsed = parser.parse_args(given)
+def run(parser: argparse.ArgumentParser, arguments: list[str], measure: Measure) -> int:
+    """Print each table that `measure` yields, write those so far to one JSON file, and return the exit status."""
+    parsed = parser.parse_args(arguments)
     name = parser.prog.rpartition(" ")[2]
 
     def work() -> None:
         began = datetime.now(UTC)
         about = {
-            "command": shlex.join([*parser.prog.split(), *given]),
+            "command": shlex.join([*parser.prog.split(), *arguments]),
             "began": f"{began:%Y-%m-%d %H:%M} UTC",
             "commit": commit(),
             "machine": machine(),
+            "versions": versions("pyspark", "torch", "vllm"),
             "load": os.getloadavg()[0],
         }
         print(*(f"{key}: {value}" for key, value in about.items()), sep="\n", flush=True)
         tables = {}
+        file = parsed.results / f"{name}-{began:%Y%m%dT%H%M%S}.json"
         with tempfile.TemporaryDirectory(prefix=f"marquee-{name}-", dir=parsed.scratch) as folder:
             for title, rows in measure(parsed, Path(folder)):
                 print(f"\n{title}\n\n{markdown(rows)}", flush=True)
                 tables[title] = list(rows)
-        parsed.results.mkdir(parents=True, exist_ok=True)
-        file = parsed.results / f"{name}-{began:%Y%m%dT%H%M%S}.json"
-        file.write_text(json.dumps({**about, "tables": tables}, indent=1, ensure_ascii=False) + "\n")
+                # A lent machine may be taken away before the last table.
+                parsed.results.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps({**about, "tables": tables}, indent=1, ensure_ascii=False) + "\n")
         print(f"\nresult: {file}")
 
     return exit_status(name, work)
@@ -79,6 +80,12 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpus = _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
     return ", ".join([f"{os.cpu_count()} × {model[1] if model else 'processor'}", f"{memory:.0f} GiB", *gpus])
+
+
+def versions(*packages: str) -> str:
+    """The versions of the packages that are installed, whatever their distributions are called."""
+    found = packages_distributions()
+    return ", ".join(f"{name} {version(found[name][0])}" for name in packages if name in found)
 
 
 def _printed(*command: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -113,12 +112,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
         shutil.rmtree(warehouse)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("lookups", __doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6], help="sizes of the table")
     parser.add_argument("--lookups", type=int, default=20, help="lookups in each table")
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

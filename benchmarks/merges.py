@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import harness
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _DS = date(2026, 1, 6)
-_PARTS = 10_000
 
 
 def merge_once(spark: SparkSession, warehouse: Path, share: float) -> tuple[float, int, dict[str, int]]:
@@ -36,14 +33,13 @@ def merge_once(spark: SparkSession, warehouse: Path, share: float) -> tuple[floa
     """
     from pyspark.sql import functions as F
 
-    from benchmarks.spark_service import merge_metrics
+    from benchmarks.spark_service import drawn, merge_metrics
     from spark_jobs.publish import merge
     from spark_jobs.warehouse import Warehouse
 
     tables = Warehouse(spark, Settings().model_copy(update={"warehouse": str(warehouse)}))
     before, target = tables.version(ARTWORK_SELECTIONS), tables.delta(ARTWORK_SELECTIONS)
-    drawn = F.pmod(F.xxhash64("user_id"), F.lit(_PARTS)) < int(share * _PARTS)
-    changes = tables.read(ARTWORK_SELECTIONS).where(drawn).withColumn("ds", F.lit(_DS))
+    changes = tables.read(ARTWORK_SELECTIONS).where(drawn(share, "user_id")).withColumn("ds", F.lit(_DS))
     for column in ("artwork_id", "probability", "propensity"):
         changes = changes.withColumn(column, F.element_at("ranking", -1)[column])
     # As in publish, the changes are computed once, before they are merged.
@@ -65,10 +61,7 @@ def share_row(spark: SparkSession, warehouse: Path, share: float, repeats: int) 
         "share of users": share,
         "rows changed": rows,
         **harness.spread(seconds),
-        "rows/s": rows / median(seconds),
         "rows copied": metrics.get("numTargetRowsCopied", 0),
-        "files added": metrics.get("numTargetFilesAdded", 0),
-        "files removed": metrics.get("numTargetFilesRemoved", 0),
         "MB written": metrics.get("numTargetBytesAdded", 0) / 2**20,
     }
 
@@ -88,13 +81,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     spark.stop()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("merges", __doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6], help="sizes of the table")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.2, 1.0], help="users with new choices")
     parser.add_argument("--repeats", type=int, default=3, help="MERGEs of each share")
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,13 @@
 """What a night would cost for many users, on paper: GPU-hours and storage from a night that has run.
 
-Tokens and bytes are counted on that night; rates are what one H100 reached (benchmarks/results/2026-11-27-h100.json).
+Tokens and bytes are counted on that night, in the warehouse, by the model's tokenizer and with the block size that are
+set (a GPU's where none is); rates are what one H100 reached (benchmarks/results/2026-11-27-h100.json).
 Every assumption is an option and is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ ASSUMED: dict[str, tuple[float, str]] = {
     "asked-share": (0, "share of pairs that need the model; 0: the night's own"),
     "tokens-ratio": (1, "tokens of the real tokenizer per token of the night's"),
     "rate": (62_400, "computed tokens/s per GPU: measured, Marquee in FP8 on an H100, Llama 3.1 8B's shape"),
-    "ceiling": (123_200, "tokens/s per GPU at the dense FP8 peak of an H100 or H200, at 16.06 GFLOP a token"),
     "bf16-share": (0.70, "rate in bf16 over the rate in FP8: measured, 43,750 tokens/s"),
     "cached-share": (0.97, "share found of what blocks allow to be cached; the goal in docs/performance.md"),
     "night-hours": (6, "hours in which scoring must end"),
@@ -36,8 +35,6 @@ ASSUMED: dict[str, tuple[float, str]] = {
 """Name, default and meaning of each assumption."""
 
 SHARES = (0.01, 0.05, 0.2, 0.5, 1.0)
-GPUS = (1, 8, 64, 512)
-BUCKETS = (1024, 4096, 16_384, 32_768)
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,6 @@ def tables(plan: Plan, assumed: dict[str, float], found: ByteCounts) -> Iterator
             "of prompts": computed / prompt,
             "GPU-hours FP8": share * full,
             "bf16": share * full / assumed["bf16-share"],
-            "at the FP8 peak": share * computed / assumed["ceiling"] / 3600,
             "FP8, no cache": share * prompt / rate,
             "GPUs for the night, FP8": share * full / hours,
         }
@@ -96,38 +92,19 @@ def tables(plan: Plan, assumed: dict[str, float], found: ByteCounts) -> Iterator
     ]
     yield "Scoring", rows
     yield "One title, wanted by all, with new artworks", [{"T tokens": one / 1e12, "GPU-hours FP8": one / rate}]
-    users = {gpus: gpus * hours / full * plan.users for gpus in GPUS}
-    rows = [
-        {
-            "GPUs": gpus,
-            "pairs/s": each * plan.titles / hours / 3600,
-            "G pairs": each * plan.titles / 1e9,
-            **{f"M users of whom {share:.0%} changed": each / share / 1e6 for share in (1, 0.2, 0.05)},
-        }
-        for gpus, each in users.items()
-    ]
-    yield "What GPUs can do in a night, FP8", rows
-    rows = [
-        {
-            "buckets": buckets,
-            "users each": round(plan.users / buckets),
-            "MB of selections each": plan.users / buckets * assumed["titles"] * found.selection / 1e6,
-            **{f"GPU-minutes each, {share:.0%} changed": 60 * share * full / buckets for share in (0.05, 0.2, 1)},
-            "commits/s to artwork_scores": buckets / hours / 3600,
-        }
-        for buckets in BUCKETS
-    ]
-    yield "Buckets", rows
+    users = plan.users * hours / full
+    one_gpu: Row = {
+        "pairs/s": users * plan.titles / hours / 3600,
+        **{f"M users of whom {share:.0%} changed": users / share / 1e6 for share in (1, 0.2, 0.05)},
+    }
+    yield "What one GPU can do in a night, FP8", [one_gpu]
     yield "Storage, TB", [storage_row(plan, assumed, found, share) for share in SHARES]
-    flat: Row = {"bytes each": found.prompt, "TB": plan.users * plan.titles * found.prompt / 1e12}
-    yield "The same pairs as prompt texts, uncompressed", [flat]
 
 
 def measure(arguments: argparse.Namespace, _: Path) -> Iterator[Table]:
     config = settings()
-    checkpoint = read_checkpoint(arguments.model or config.model)
-    night = ScoringJob(arguments.warehouse or config.warehouse, arguments.ds)
-    block_size = arguments.block_size or config.steps(on_cpu=False).block_size
+    checkpoint, block_size = read_checkpoint(config.model), config.steps(on_cpu=False).block_size
+    night = ScoringJob(config.warehouse, arguments.ds)
     counts = token_counts(night, Tokens(checkpoint), checkpoint.max_model_len - 1, block_size)
     found = byte_counts(night)
     assumed = {name: getattr(arguments, name.replace("-", "_")) for name in ASSUMED}
@@ -146,16 +123,9 @@ def measure(arguments: argparse.Namespace, _: Path) -> Iterator[Table]:
     yield from tables(plan, assumed, found)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("night_cost", __doc__)
     parser.add_argument("--ds", type=night_date, required=True, help="a night that has scored, YYYY-MM-DD")
-    parser.add_argument("--warehouse", help="where it has run, instead of the setting's")
-    parser.add_argument("--model", help="folder of the checkpoint whose tokenizer counts, instead of the setting's")
-    parser.add_argument("--block-size", type=int, help="tokens of a cache block, instead of a GPU's")
     for name, (value, meaning) in ASSUMED.items():
         parser.add_argument(f"--{name}", type=float, default=value, help=meaning)
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,7 +18,6 @@ from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
-    TITLE_CHOICES,
     USER_CONTEXTS,
     WANTED_PAIRS,
 )
@@ -74,7 +73,7 @@ def token_counts(night: ScoringJob, tokens: Tokens, limit: int, block_size: int)
 class ByteCounts:
     """Compressed bytes of columns, without footers and statistics, whose share shrinks as files grow.
 
-    `asked_share`: pairs asked of a model over pairs wanted. `prompt`: uncompressed bytes of a pair's prompt as text.
+    `asked_share`: pairs asked of a model over pairs wanted.
     """
 
     asked_share: float
@@ -84,20 +83,12 @@ class ByteCounts:
     score: float
     selection: float
     logged: float
-    prompt: float
 
 
 def byte_counts(night: ScoringJob) -> ByteCounts:
     """Bytes by user and by pair of the night's own tables."""
-    users = pairs = text = 0
-    choices = {
-        (row["title_id"], row["ordering"]): len(row["choice"].encode())
-        for row in night.rows(TITLE_CHOICES, ["title_id", "ordering", "choice"])
-    }
-    for row in night.rows(USER_CONTEXTS, ["context", "pairs"]):
-        users += 1
-        pairs += len(row["pairs"])
-        text += sum(len(row["context"].encode()) + choices[pair["title_id"], pair["ordering"]] for pair in row["pairs"])
+    pairs_of_users = [len(row["pairs"]) for row in night.rows(USER_CONTEXTS, ["pairs"])]
+    users, pairs = len(pairs_of_users), sum(pairs_of_users)
     in_contexts, in_wanted = column_bytes(night, USER_CONTEXTS), column_bytes(night, WANTED_PAIRS)
     titles = sum(len(row["title_ids"]) for row in night.rows(WANTED_PAIRS, ["title_ids"]))
     return ByteCounts(
@@ -108,7 +99,6 @@ def byte_counts(night: ScoringJob) -> ByteCounts:
         score=_bytes_per_row(night, ARTWORK_SCORES),
         selection=_bytes_per_row(night, ARTWORK_SELECTIONS),
         logged=_bytes_per_row(night, ARTWORK_SELECTION_LOG),
-        prompt=text / pairs,
     )
 
 

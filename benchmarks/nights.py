@@ -55,13 +55,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     yield f"Pairs of {arguments.users:,} users, and seconds by step; score includes the engine's start", table
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("nights", __doc__)
     parser.add_argument("--users", type=int, default=1000, help="users of the service")
     parser.add_argument("--titles", type=int, default=200, help="titles of the service")
     parser.add_argument("--shares", type=float, nargs="+", default=[0, 0.01, 0.05, 0.2, 1], help="users who watch")
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

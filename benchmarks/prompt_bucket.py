@@ -31,13 +31,13 @@ TITLES_PER_USER = 20
 _SEED = 7
 _CATALOGUE = 100
 # So many of the simulated service's texts have the tokens that the module promises.
-_VIEWINGS, _OPTIONS = 18, 3
+_VIEWINGS, OPTIONS = 18, 3
 
 _TEXT = pa.string()
 PROMPTS = pa.schema([("user_id", _TEXT), ("title_id", _TEXT), ("options", pa.int32()), ("prompt", _TEXT)])
 
 
-def make_nights(warehouse: Path, users: int, titles_per_user: int = TITLES_PER_USER, buckets: int = 1) -> None:
+def make_nights(warehouse: Path, users: int, buckets: int = 1) -> None:
     """Make both nights in a new folder: MEASURED with `users` users, WARM_UP with a few others."""
     titles = [make_title(_SEED, f"t{number}") for number in range(_CATALOGUE)]
     choices = [row for title in titles if (row := choice_row(title))]
@@ -48,7 +48,7 @@ def make_nights(warehouse: Path, users: int, titles_per_user: int = TITLES_PER_U
         _append(warehouse, TITLE_CHOICES, [{**row, "ds": ds} for row in choices])
         # Sorted, as the step contexts writes a bucket.
         user_ids = sorted(f"u{number}" for number in range(first, first + count))
-        contexts = [context_row(user_id, titles, choices, titles_per_user) for user_id in user_ids]
+        contexts = [context_row(user_id, titles, choices) for user_id in user_ids]
         for row in contexts:
             row |= {"ds": ds, "bucket": bucket_of(row["user_id"], buckets)}
         _append(warehouse, USER_CONTEXTS, contexts)
@@ -63,8 +63,8 @@ def prompts_file(warehouse: Path, ds: date) -> Path:
 
 def choice_row(title: Title) -> dict[str, Any] | None:
     """A row of `title_choices` without its ds; None where the title has too few artworks."""
-    artworks = make_artworks(_SEED, title, WARM_UP, MEASURED)[:_OPTIONS]
-    if len(artworks) < _OPTIONS:
+    artworks = make_artworks(_SEED, title, WARM_UP, MEASURED)[:OPTIONS]
+    if len(artworks) < OPTIONS:
         return None
     return {
         "title_id": title.title_id,
@@ -75,14 +75,12 @@ def choice_row(title: Title) -> dict[str, Any] | None:
     }
 
 
-def context_row(
-    user_id: str, titles: list[Title], choices: list[dict[str, Any]], titles_per_user: int = TITLES_PER_USER
-) -> dict[str, Any]:
+def context_row(user_id: str, titles: list[Title], choices: list[dict[str, Any]]) -> dict[str, Any]:
     """A row of `user_contexts` without its ds and bucket; it depends on the user alone."""
     rng = generator(_SEED, "user", user_id)
     watched = [titles[index] for index in rng.choice(len(titles), _VIEWINGS, replace=False)]
     themes = tuple(dict.fromkeys(genre for title in watched for genre in title.genres))[:5]
-    asked = [choices[index]["title_id"] for index in rng.choice(len(choices), titles_per_user, replace=False)]
+    asked = [choices[index]["title_id"] for index in rng.choice(len(choices), TITLES_PER_USER, replace=False)]
     return {
         "user_id": user_id,
         "context": Context(themes, tuple(Viewing(_line(title)) for title in watched)).text,
@@ -95,7 +93,7 @@ def prompt_rows(context: dict[str, Any], choices: list[dict[str, Any]]) -> Itera
     texts = {row["title_id"]: row["choice"] for row in choices}
     for pair in context["pairs"]:
         prompt = context["context"] + texts[pair["title_id"]]
-        yield {"user_id": context["user_id"], "title_id": pair["title_id"], "options": _OPTIONS, "prompt": prompt}
+        yield {"user_id": context["user_id"], "title_id": pair["title_id"], "options": OPTIONS, "prompt": prompt}
 
 
 def _line(title: Title) -> str:

@@ -8,7 +8,6 @@ hold the same prompts.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -70,7 +69,6 @@ def compare(night: Night, repeats: int) -> list[Row]:
             **harness.timing([seconds for seconds, _ in found], [seconds for seconds, _ in runs[MARQUEE]]),
             "MB shuffled": median(shuffled for _, shuffled in found) / 2**20,
             "bytes a prompt": stored[side] / ours[0],
-            "bytes over Marquee": stored[side] / stored[MARQUEE],
         }
         for side, found in runs.items()
     ]
@@ -89,12 +87,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     spark.stop()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("prompts", __doc__)
     parser.add_argument("--users", type=int, nargs="+", default=[1000, 10_000], help="sizes of the service")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,13 @@
-"""Scores per second: Marquee against five other ways to score the same pairs.
+"""Scores per second: Marquee against three other ways to score the same pairs.
 
-Every side starts from the same pairs on disk and ends with scores on disk. Each is one module of benchmarks/peers and
-runs in a process of its own, once per repeat, in alternating order. Starting it (imports, weights, engine) and a
-warm-up are not timed. All sides must give the same probabilities. MARQUEE_… settings apply to every side.
+Every side starts from the same pairs on disk and ends with scores on disk. Each is in benchmarks/peers and runs in
+a process of its own, once per repeat, in alternating order. Starting it (imports, weights, engine) and a warm-up are
+not timed. All sides must give the same probabilities. MARQUEE_… settings apply to every side.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
@@ -47,18 +46,16 @@ def speeds(runs: dict[str, list[Run]], pairs: int) -> Iterator[Row]:
             "pairs/s": pairs / median(found),
             **harness.timing(found, seconds[MARQUEE]),
             "computed / prompt": harness.ratio(first.computed_tokens, first.prompt_tokens),
-            "peak MB": max(run.peak_rss_mb for run in runs[side]),
             "largest difference": agreements[0],
         }
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     make_nights(folder / "night", arguments.users)
-    job = Job.of_settings(folder / "night")
+    job = Job(str(folder / "night"))
     limit, block_size = job.checkpoint.max_model_len - 1, job.settings.steps(on_cpu=True).block_size
     tables, numbers = ScoringJob(job.warehouse, MEASURED), count()
     night = token_counts(tables, Tokens(job.checkpoint), limit, block_size)
-    job = Job(job.warehouse, job.model, "", round(night.context * night.users))
     sides = ray_data.runnable([MARQUEE, *(side for side in arguments.sides if side != MARQUEE)])
 
     def run(side: str) -> Run:
@@ -73,13 +70,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     yield "Marquee's prefix cache, against one that forgets no user's context", [share]
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("scoring", __doc__)
     parser.add_argument("--users", type=int, default=500, help="users, of 20 pairs each")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="what to compare Marquee with")
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -42,7 +42,6 @@ class Run:
     warm_up_seconds: float
     prompt_tokens: int
     computed_tokens: int | None
-    peak_rss_mb: int
     scores: Scores
 
 

@@ -7,7 +7,6 @@ time that it took, then it is run again. A side that loses nothing has half of t
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,18 +41,13 @@ def killed(side: str, job: Job, folder: Path) -> Row:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     make_nights(folder / "night", arguments.users, buckets=arguments.buckets)
-    job = Job.of_settings(folder / "night")
-    rows = [killed(side, job, folder / side) for side in ray_data.runnable(arguments.sides)]
+    job = Job(str(folder / "night"))
+    rows = [killed(side, job, folder / side) for side in ray_data.runnable(SIDES)]
     yield f"{arguments.users:,} users of {TITLES_PER_USER} pairs, {arguments.buckets} buckets", rows
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = harness.parser("work_lost", __doc__)
     parser.add_argument("--users", type=int, default=400, help="users, of 20 pairs each")
     parser.add_argument("--buckets", type=int, default=16, help="buckets of the night")
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="what to run")
     return harness.run(parser, arguments, measure)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,7 @@
-"""Whether a candidate earns its place, from what `policy_estimates` says of it. A pure rule: rows in, verdict out."""
+"""Whether a candidate earns its place, from what `policy_estimates` says of it. A pure rule: rows in, verdict out.
+
+`marquee judge` acts on the verdict and the page of `marquee report` prints it, by the same settings.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,27 @@ class Verdict:
     reasons: tuple[str, ...]
 
     def __str__(self) -> str:
-        return ("promoted: " if self.promoted else "refused: ") + "; ".join(self.reasons)
+        return f"{self.word}: " + "; ".join(self.reasons)
+
+    @property
+    def word(self) -> str:
+        return "promoted" if self.promoted else "refused"
+
+    def sentences(self) -> list[str]:
+        """The reasons, each with a capital letter and a full stop."""
+        return [f"{reason[0].upper()}{reason[1:].removesuffix('.')}." for reason in self.reasons]
+
+
+def rule(settings: Settings) -> str:
+    """What `verdict` asks for with these settings, as a sentence."""
+    slices = (
+        f", and its difference in each slice by {' and by '.join(settings.gate_slices)} is known and at least "
+        f"{-settings.gate_slice_limit:+.4f}"
+    )
+    return (
+        "A candidate is promoted if the whole 95 % interval of its difference to the champion, by "
+        f"{settings.gate_estimator}, is above {settings.gate_margin:+.4f}{slices if settings.gate_slices else ''}."
+    )
 
 
 def verdict(estimates: Iterable[Mapping[str, Any]], candidate: str, settings: Settings) -> Verdict:

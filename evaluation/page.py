@@ -1,4 +1,4 @@
-"""What a candidate's page tells, and the HTML of it."""
+"""What a candidate's page shows, and the HTML of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluation.estimators import CLIP, ESTIMATORS, PROMISED
+from evaluation.gate import Verdict, rule, verdict
 from evaluation.plots import Span, curves, spans
 from evaluation.policies import BASELINES, LOGGING
 from evaluation.slices import ALL
 from inference.orders import in_words
 from schemas.contract import ContractError
+from schemas.settings import Settings
 from schemas.tables import POLICY_ESTIMATES
 
-HEADLINE = "dr"
-"""The estimator that the verdict is by."""
 TRUTH = "truth"
 
 Row = dict[str, Any]
@@ -29,24 +29,39 @@ Points = dict[str, tuple[list[float], list[float]]]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """`kind`: better, worse, open or refused."""
-
-    kind: str
-    sentence: str
-
-
-@dataclass(frozen=True)
 class Page:
-    """All that the page tells. `rows`: the candidate's rows of `policy_estimates`; `losses`: by training stage."""
+    """All that the page shows. `reference`: the champion, or what stands for it; `settings`: those of the gate; `rows`:
+    the candidate's rows of `policy_estimates`; `losses`: by training stage.
+    """
 
     ds: date
     candidate: str
     reference: str
+    settings: Settings
     rows: list[Row]
     positions: Points
     play_rates: Points
     losses: dict[str, list[dict[str, float]]]
+
+    @property
+    def estimator(self) -> str:
+        """The estimator of the verdict, the plots and the slices."""
+        return self.settings.gate_estimator
+
+    @property
+    def verdict(self) -> Verdict:
+        """The gate's."""
+        return verdict(self.rows, self.candidate, self.settings)
+
+    def overall(self, policy: str) -> Row:
+        """A policy's row over the whole log. Raises ContractError where the run did not estimate it."""
+        row = self.find(policy, self.estimator)
+        if row is None:
+            raise ContractError(
+                f"{POLICY_ESTIMATES.name}: {self.ds} has no {self.estimator} of {policy} in the run of "
+                f"{self.candidate}; run `marquee evaluate` with the same --candidate and --champion"
+            )
+        return row
 
     def find(self, policy: str, estimator: str, slice_by: str = ALL, slice_: str = ALL) -> Row | None:
         wanted = (policy, estimator, slice_by, slice_)
@@ -61,30 +76,6 @@ class Page:
 
     def has_truth(self) -> bool:
         return any(row["estimator"] == TRUTH for row in self.rows)
-
-
-def verdict(page: Page) -> Verdict:
-    """What the headline's interval says, in a sentence."""
-    row = page.find(page.candidate, HEADLINE)
-    against = page.find(page.reference, HEADLINE)
-    if row is None or against is None:
-        raise ContractError(
-            f"{POLICY_ESTIMATES.name}: {page.ds} has no {HEADLINE} of {page.candidate} beside {page.reference}; run "
-            "evaluation.evaluate with the same --candidate and --champion"
-        )
-    reason = row["refused"] or against["refused"]
-    if reason:
-        return Verdict("refused", f"The log cannot tell whether {page.candidate} beats {page.reference}. {reason}")
-    share = f" ({row['difference'] / against['value']:+.1%})" if against["value"] > 0 else ""
-    figures = (
-        f"{row['difference']:+.4f} plays per impression{share}, 95 % interval {row['difference_low']:+.4f} to "
-        f"{row['difference_high']:+.4f}, doubly robust."
-    )
-    if row["difference_low"] > 0:
-        return Verdict("better", f"Better than {page.reference}: {figures}")
-    if row["difference_high"] < 0:
-        return Verdict("worse", f"Worse than {page.reference}: {figures}")
-    return Verdict("open", f"Cannot be told apart from {page.reference}: {figures}")
 
 
 @dataclass(frozen=True)
@@ -125,16 +116,18 @@ def render(page: Page) -> str:
     )
     promised = [*PROMISED, *([TRUTH] if page.has_truth() else [])]
     others = [name for name in ESTIMATORS if name not in PROMISED]
-    overall = page.find(page.candidate, HEADLINE)
-    found = verdict(page)
-    assert overall is not None  # `verdict` has looked
+    overall, against = page.overall(page.candidate), page.overall(page.reference)
     return environment.get_template("report.html.j2").render(
         ds=page.ds,
         candidate=page.candidate,
         reference=page.reference,
         impressions=overall["impressions"],
         users=overall["users"],
-        verdict=found,
+        estimator=page.estimator,
+        verdict=page.verdict,
+        rule=rule(page.settings),
+        difference=overall,
+        share=_share(overall["difference"], against["value"]),
         refusals=refusals(page),
         has_truth=page.has_truth(),
         promised=promised,
@@ -148,12 +141,17 @@ def render(page: Page) -> str:
     )
 
 
+def _share(difference: float | None, value: float | None) -> float | None:
+    """The difference over the reference's value; None where one is not known, or the reference's value is 0."""
+    return difference / value if difference is not None and value else None
+
+
 def _table(page: Page, estimators: list[str], policies: list[str]) -> list[tuple[str, list[Row | None]]]:
     return [(policy, [page.find(policy, estimator) for estimator in estimators]) for policy in policies]
 
 
 def _slices(page: Page) -> list[tuple[str, Row, Row | None]]:
-    ours = [row for row in page.rows if (row["policy"], row["estimator"]) == (page.candidate, HEADLINE)]
+    ours = [row for row in page.rows if (row["policy"], row["estimator"]) == (page.candidate, page.estimator)]
     return [
         (f"{row['slice_by']}: {row['slice']}", row, page.find(page.candidate, TRUTH, row["slice_by"], row["slice"]))
         for row in sorted(ours, key=lambda row: (row["slice_by"], _number(row["slice"]), row["slice"]))
@@ -170,7 +168,7 @@ def _number(slice_: str) -> int:
 def _plots(page: Page) -> dict[str, Any]:
     """The drawings, as they stand in the page; an empty string where there is nothing to draw."""
     unit = f"plays per impression more than {page.reference}"
-    policies = [(name, page.find(name, HEADLINE), page.find(name, TRUTH)) for name in page.policies()]
+    policies = [(name, page.find(name, page.estimator), page.find(name, TRUTH)) for name in page.policies()]
     overall = [_span(name, row, known) for name, row, known in policies if name != page.reference]
     sliced = [_span(name, row, known) for name, row, known in _slices(page)]
     drawn = {

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from evaluation.behaviour import play_rate_by_probability, positions
 from evaluation.log import held_out
 from evaluation.models import champion_version, is_scored, model_scores, version_of
-from evaluation.page import Page, render, verdict
+from evaluation.page import Page, render
 from evaluation.policies import BASELINES, LOGGING
 from schemas.contract import ContractError
 from schemas.events import report
@@ -25,7 +25,7 @@ from spark_jobs.warehouse import Warehouse
 
 
 def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, checkpoint: Path | None) -> Page:
-    """What the tables tell of a candidate; ContractError where it was not evaluated."""
+    """What the tables hold about a candidate; ContractError where it was not evaluated."""
     found = warehouse.read(POLICY_ESTIMATES).where((F.col("ds") == F.lit(ds)) & (F.col("candidate") == candidate))
     rows = [row.asDict() for row in found.collect()]
     if not rows:
@@ -44,7 +44,7 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
         by_place[model] = [float(row["option"]) for row in at], [row["probability"] / row["even"] for row in at]
         played = play_rate_by_probability(log, scores).collect()
         by_probability[model] = [row["times_even"] for row in played], [row["play_rate"] for row in played]
-    return Page(ds, candidate, reference, rows, by_place, by_probability, _losses(checkpoint))
+    return Page(ds, candidate, reference, warehouse.settings, rows, by_place, by_probability, _losses(checkpoint))
 
 
 def _losses(checkpoint: Path | None) -> dict[str, list[dict[str, float]]]:
@@ -64,4 +64,4 @@ def write_report(warehouse: Warehouse, ds: date, candidate: str, champion: str |
     page = read_page(warehouse, ds, version_of(candidate), champion_version(champion, warehouse.settings), folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(render(page))
-    report("report", f"{verdict(page).sentence}\n{out}")
+    report("report", f"{page.verdict}\n{out}")

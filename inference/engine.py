@@ -124,9 +124,8 @@ class Engine:
         from vllm import LLM, SamplingParams, exceptions
         from vllm.sampling_params import RequestOutputKind
 
-        arguments = {**_arguments(checkpoint, settings, on_cpu), **(further or {})}
         try:
-            self.llm: Any = LLM(**arguments)
+            self.llm: Any = LLM(**{**arguments(checkpoint, settings, on_cpu), **(further or {})})
         except Exception as error:
             raise EngineError(f"vLLM did not start with {checkpoint.path}: {error}") from error
         self._engine: Any = self.llm.llm_engine
@@ -222,14 +221,15 @@ StartEngine = Callable[[Checkpoint, Settings, list[int]], Engine]
 """Starts an engine that knows the labels; `Engine` itself, unless a test or a benchmark has one that runs already."""
 
 
-def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
+def arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
+    """The arguments of vLLM's `LLM`. Raises ContractError where the processor cannot do what is set."""
     steps = settings.steps(on_cpu)
     if on_cpu and checkpoint.quantization != "none":
         raise ContractError(
             f"{checkpoint.version} scores in {checkpoint.quantization}, which needs a GPU, and vLLM runs on the CPU "
             "here: score it where there is one, or unset MARQUEE_QUANTIZATION"
         )
-    arguments: dict[str, Any] = {
+    found: dict[str, Any] = {
         "model": str(checkpoint.path),
         # It is given token ids, and asked for log-probabilities or for token ids.
         "skip_tokenizer_init": True,
@@ -246,14 +246,14 @@ def _arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict
         "use_tqdm_on_load": False,
     }
     if not on_cpu:
-        arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        found["gpu_memory_utilization"] = settings.gpu_memory_utilization
         if checkpoint.quantization != "none":
-            arguments["quantization"] = checkpoint.quantization
-        return arguments
+            found["quantization"] = checkpoint.quantization
+        return found
     if steps.block_size % _CPU_BLOCK:
         raise ContractError(f"MARQUEE_BLOCK_SIZE is {steps.block_size}; on a CPU it is a multiple of {_CPU_BLOCK}")
     # Nothing is compiled for a CPU: it takes longer than it saves.
-    return {**arguments, "enforce_eager": True, "distributed_executor_backend": "uni"}
+    return {**found, "enforce_eager": True, "distributed_executor_backend": "uni"}
 
 
 def _dtype(settings: Settings, on_cpu: bool) -> Literal["auto", "float32", "bfloat16", "float16"]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +26,7 @@ from benchmarks.harness import Row
 from benchmarks.night_counts import ByteCounts, byte_counts, token_counts
 from benchmarks.peers.job import Job
 from benchmarks.peers.llm import token_counts as counted_outputs
-from benchmarks.peers.text_script import cache_blocks, parsed
+from benchmarks.peers.text import parsed
 from benchmarks.prompt_bucket import MEASURED, TITLES_PER_USER, WARM_UP, make_nights, prompts_file
 from inference.checkpoint import Checkpoint
 from inference.job import ScoringJob
@@ -97,7 +99,19 @@ def test_a_result_names_command_commit_and_machine(tmp_path: Path, capsys: pytes
     assert result["tables"] == {"A title": [{"side": "a", "seconds": 1.23456}]}
     assert result["command"] == f"marquee bench example --results {tmp_path}"
     assert (result["commit"], result["machine"]) == (harness.commit(), harness.machine())
+    assert re.fullmatch(r"pyspark [\d.]+, torch .*, vllm .*", result["versions"])
     assert "| a    | 1.23    |" in capsys.readouterr().out
+
+
+def test_a_table_is_kept_whatever_happens_to_the_next(tmp_path: Path) -> None:
+    def measure(*_: object) -> Iterator[harness.Table]:
+        yield "The first", [{"seconds": 1}]
+        raise RuntimeError("the machine was taken away")
+
+    with pytest.raises(RuntimeError, match="taken away"):
+        harness.run(harness.parser("example", ""), ["--results", str(tmp_path)], measure)
+    (file,) = tmp_path.glob("example-*.json")
+    assert json.loads(file.read_text())["tables"] == {"The first": [{"seconds": 1}]}
 
 
 def test_what_a_benchmark_refuses_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,8 +140,8 @@ def test_sides_agree_within_the_tolerance() -> None:
 
 
 def test_ray_data_has_a_row_without_the_start_of_its_engine() -> None:
-    ours = sides.Run(2.0, 0.5, 100, 30, 7, [scored([0.6, 0.4])])
-    ray = sides.Run(9.0, 5.0, 100, None, 8, [scored([0.6, 0.4])])
+    ours = sides.Run(2.0, 0.5, 100, 30, [scored([0.6, 0.4])])
+    ray = sides.Run(9.0, 5.0, 100, None, [scored([0.6, 0.4])])
     rows = list(scoring.speeds({"marquee": [ours], "ray_data": [ray]}, 10))
     assert [row["side"] for row in rows] == ["marquee", "ray_data", "ray_data without its start"]
     assert [row["over Marquee"] for row in rows] == [1, 4.5, 2]
@@ -144,7 +158,7 @@ def test_a_side_is_killed_with_all_that_it_started(tmp_path: Path, monkeypatch: 
         "time.sleep(600)"
     )
     monkeypatch.setattr(sides, "_started", lambda *_: subprocess.Popen([sys.executable, "-c", code]))
-    sides.kill_side("side", Job("", "", "", 0), tmp_path, after=0.0)
+    sides.kill_side("side", Job(""), tmp_path, after=0.0)
     for pid in map(int, (tmp_path / "ids").read_text().split()):
         for _ in range(100):
             if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -161,11 +175,6 @@ def test_an_answer_is_the_first_number_of_an_option() -> None:
     assert parsed("4", 3) is None
 
 
-def test_a_cache_holds_its_share_of_the_contexts_and_at_least_a_prompt() -> None:
-    assert cache_blocks(320_000, 1 / 20, 32) == 501
-    assert cache_blocks(6_000, 1 / 20, 32) == 17
-
-
 def test_generated_tokens_are_computed_but_for_the_last() -> None:
     output = SimpleNamespace(
         prompt_token_ids=list(range(10)), num_cached_tokens=4, outputs=[SimpleNamespace(token_ids=[1, 2, 3])]
@@ -176,7 +185,7 @@ def test_generated_tokens_are_computed_but_for_the_last() -> None:
 
 def test_every_side_finds_the_same_pairs_and_texts(tmp_path: Path) -> None:
     make_nights(tmp_path, users=6)
-    night, job = ScoringJob(str(tmp_path), MEASURED), Job.of_settings(tmp_path)
+    night, job = ScoringJob(str(tmp_path), MEASURED), Job(str(tmp_path))
     choices = {row["title_id"]: row for row in night.rows(TITLE_CHOICES, ["title_id", "artwork_ids", "choice"])}
     contexts = list(night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"], bucket=0))
     flat = pq.read_table(prompts_file(tmp_path, MEASURED)).to_pylist()
@@ -240,23 +249,41 @@ def test_a_night_is_counted_as_it_is_asked(counted_night: ScoringJob, random_che
 
 def test_bytes_are_counted_by_user_and_by_pair(counted_night: ScoringJob) -> None:
     found = byte_counts(counted_night)
-    texts = [
-        len(context("drama", *history)) + len(choice_row(title, options)["choice"])
-        for history in HISTORIES.values()
-        for title, options in (("t1", 2), ("t2", 5))
-    ]
-    assert found.prompt == sum(texts) / 4
     assert found.asked_share == 4 / 6
     assert min(vars(found).values()) > 0
 
 
 def test_a_night_without_questions_is_refused(
-    tmp_path: Path, random_checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    random_checkpoint: Checkpoint,
+    marquee: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make_night(tmp_path, random_checkpoint, [], [choice_row("t1", 2)])
-    where = ["--ds", str(DS), "--warehouse", str(tmp_path), "--model", str(random_checkpoint.path)]
-    assert night_cost.main([*where, "--results", str(tmp_path / "results")]) == REFUSED
+    monkeypatch.setenv("MARQUEE_WAREHOUSE", str(tmp_path))
+    monkeypatch.setenv("MARQUEE_MODEL", str(random_checkpoint.path))
+    results = str(tmp_path / "results")
+    assert marquee("bench", "night_cost", "--ds", str(DS), "--results", results) == REFUSED
     assert "user_contexts has no pair for ds=2026-01-05" in capsys.readouterr().err
+
+
+def test_a_night_that_scored_is_costed_by_its_own_counts(
+    counted_night: ScoringJob,
+    random_checkpoint: Checkpoint,
+    tmp_path: Path,
+    marquee: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MARQUEE_WAREHOUSE", counted_night.warehouse)
+    monkeypatch.setenv("MARQUEE_MODEL", str(random_checkpoint.path))
+    results = tmp_path / "results"
+    assert marquee("bench", "night_cost", "--ds", str(DS), "--users", "1e6", "--results", str(results)) == 0
+    (file,) = results.glob("night_cost-*.json")
+    found = json.loads(file.read_text())["tables"]
+    counted = next(rows for title, rows in found.items() if title.startswith("Counted: ") and "blocks of 16" in title)
+    assert {"what": "pairs", "count": 4} in counted
+    assert found["Scoring"][-1]["G pairs scored"] == pytest.approx(1e6 * 100 * 4 / 6 / 1e9)
 
 
 def test_what_the_cache_misses_is_computed() -> None:
@@ -268,7 +295,7 @@ def test_what_the_cache_misses_is_computed() -> None:
 def test_gpu_hours_are_computed_tokens_over_the_rate() -> None:
     plan = night_cost.Plan(1000, 11, context=100, choice=20, remainder=4)
     assumed = {name: value for name, (value, _) in night_cost.ASSUMED.items()} | {"rate": 100.0}
-    found = ByteCounts(0.9, context_user=1, context_pair=1, wanted_pair=1, score=1, selection=1, logged=1, prompt=1)
+    found = ByteCounts(0.9, context_user=1, context_pair=1, wanted_pair=1, score=1, selection=1, logged=1)
     (_, scoring_rows), *_ = night_cost.tables(plan, assumed, found)
     assert scoring_rows[-1]["users changed"] == "100%"
     assert scoring_rows[-1]["GPU-hours FP8"] == pytest.approx(1000 * (1320 - 960) / 100 / 3600)
@@ -276,9 +303,7 @@ def test_gpu_hours_are_computed_tokens_over_the_rate() -> None:
 
 
 def test_only_what_changed_is_stored_anew() -> None:
-    found = ByteCounts(
-        0.9, context_user=100, context_pair=10, wanted_pair=2, score=50, selection=70, logged=60, prompt=9
-    )
+    found = ByteCounts(0.9, context_user=100, context_pair=10, wanted_pair=2, score=50, selection=70, logged=60)
     plan = night_cost.Plan(1e9, titles=18, context=100, choice=20, remainder=4)
     row = night_cost.storage_row(plan, {"titles": 20, "kept-nights": 30}, found, 0.1)
     written = {"wanted_pairs": 40, "user_contexts": 28, "artwork_scores": 90, "artwork_selection_log": 120}

@@ -18,10 +18,11 @@ from pyspark.sql import SparkSession
 
 from evaluation.estimators import PROMISED
 from evaluation.evaluate import Evaluation, evaluate
+from evaluation.gate import verdict
 from evaluation.models import Beside, model_scores
-from evaluation.page import Page, refusals, render, verdict
+from evaluation.page import Page, refusals, render
 from evaluation.plots import Span, curves, spans
-from evaluation.report import read_page
+from evaluation.report import read_page, write_report
 from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.true_values import true_play_of
@@ -32,7 +33,9 @@ from schemas.settings import Settings
 from schemas.tables import HELD_OUT_SCORES, POST_TRAINING_EXAMPLES
 from spark_jobs.warehouse import Warehouse
 from tests.inference_data import DS
+from tests.page_text import page_text
 from tests.training_data import example
+from training.judge import estimates_of
 
 Scorer = Callable[[Truth, str, list[str]], np.ndarray]
 
@@ -177,11 +180,41 @@ def test_a_model_that_answered_elsewhere_is_judged_on_the_same_impressions(page:
         assert value(page, f"{BAD} in plain", estimator) == value(page, BAD, estimator)
 
 
-def test_the_good_model_is_told_from_the_log(page: Page) -> None:
-    assert verdict(page).kind == "better"
-    assert re.match(
-        r"Better than logging: \+0\.\d{4} plays per impression \(\+\d+\.\d%\), 95 % interval ", verdict(page).sentence
+def with_gate(page: Page, gate: dict[str, Any]) -> Page:
+    return replace(page, settings=page.settings.model_copy(update=gate))
+
+
+@pytest.mark.parametrize(
+    ("gate", "promoted"),
+    [
+        ({"gate_slices": ()}, True),
+        ({"gate_slices": (), "gate_margin": 0.9}, False),
+        ({"gate_slices": (), "gate_estimator": "snips"}, True),
+        # Of a log of 35 users some slices are refused.
+        ({"gate_slices": ("artworks",)}, False),
+    ],
+)
+def test_the_page_says_what_the_gate_says_of_the_same_table(page: Page, gate: dict[str, Any], promoted: bool) -> None:
+    shown = with_gate(page, gate)
+    found = verdict(estimates_of(shown.settings.warehouse, LAST_DAY, GOOD), GOOD, shown.settings)
+    assert found.promoted == promoted
+    assert shown.verdict == found
+    text = page_text(render(shown))
+    assert ("Promoted" if promoted else "Refused") + " " + " ".join(found.sentences()) in text
+    difference = shown.overall(GOOD)["difference"]
+    assert f"Against logging: {difference:+.4f} plays per impression (" in text
+    assert f"by {shown.estimator}. A candidate is promoted if" in text
+
+
+def test_the_report_follows_the_settings_of_the_gate(
+    page: Page, warehouse: Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strict = Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"gate_margin": 0.9, "gate_slices": ()}))
+    write_report(strict, LAST_DAY, GOOD, page.reference, tmp_path / "new" / "page.html")
+    assert "the interval does not clear the margin of +0.9000." in page_text(
+        (tmp_path / "new" / "page.html").read_text()
     )
+    assert f"refused: {page.overall(GOOD)['difference']:+.4f} plays" in capsys.readouterr().out
 
 
 def test_small_slices_are_refused_with_a_reason(page: Page) -> None:
@@ -235,11 +268,12 @@ def test_scores_of_several_orders_are_read_by_their_name(warehouse: Warehouse) -
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Page) -> None:
-    html = render(replace(page, losses={"sft": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]}))
+    losses = {"sft": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]}
+    html = render(with_gate(replace(page, losses=losses), {"gate_slices": ()}))
     assert not re.search(r"(?:src|href)=\"(?!#)|url\((?!#)|@import|<script|<link", html)
     assert '<meta name="viewport"' in html
     assert "prefers-color-scheme: dark" in html
-    assert html.index("Better than logging") < html.index("<table")
+    assert html.index("<strong>Promoted</strong>") < html.index("<table")
     assert html.count("<svg") == 5
     assert "Loss of sft" in html
     assert not re.search(r"#01020[0-9a]", html)
@@ -264,7 +298,8 @@ def test_a_refused_candidate_is_said_first(page: Page) -> None:
     empty = dict.fromkeys(("value", "low", "high", "difference", "difference_low", "difference_high"))
     rows = [row | empty | {"refused": reason} if row["policy"] == GOOD else row for row in page.rows]
     html = render(replace(page, rows=rows))
-    assert html.index(f"The log cannot tell whether {GOOD} beats logging. {reason}") < html.index("<table")
+    assert html.index(f"<li>The log cannot support an answer: {reason}</li>") < html.index("<table")
+    assert "Against logging" not in html
 
 
 def test_text_of_plots_follows_the_page() -> None:

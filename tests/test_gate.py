@@ -1,14 +1,19 @@
-"""What a candidate must show to become champion."""
+"""What a candidate must show to become champion, and that its page says the same."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.gate import verdict
+from evaluation.gate import rule, verdict
+from evaluation.page import Page, render
+from schemas.contract import ContractError
 from schemas.settings import Settings
+from tests.page_text import page_text
 
 SETTINGS = Settings(gate_margin=0.01, gate_slices=("artworks",), gate_slice_limit=0.02)
 ANY_SLICE = SETTINGS.model_copy(update={"gate_slices": ()})
@@ -20,6 +25,11 @@ def estimate(difference: float = 0.03, half_width: float = 0.01, **changes: Any)
         "slice_by": "all",
         "slice": "all",
         "estimator": "dr",
+        "impressions": 100,
+        "users": 50,
+        "value": 0.5 + difference,
+        "low": 0.4 + difference,
+        "high": 0.6 + difference,
         "difference": difference,
         "difference_low": difference - half_width,
         "difference_high": difference + half_width,
@@ -78,7 +88,73 @@ def test_without_an_answer_nobody_is_promoted() -> None:
     assert not verdict([estimate(estimator="ips")], "new@1", SETTINGS).promoted
 
 
+def test_reasons_are_sentences_and_the_rule_names_the_settings() -> None:
+    unknown = estimate(slice_by="artworks", slice="2-3") | {"difference": None, "refused": "There are 10 rows."}
+    found = verdict([estimate(0.0), unknown], "new@1", SETTINGS)
+    assert [sentence[:30] for sentence in found.sentences()] == [
+        "+0.0000 plays an impression ag",
+        "The log cannot support an answ",
+    ]
+    assert all(sentence.endswith(".") and not sentence.endswith("..") for sentence in found.sentences())
+    assert rule(SETTINGS).endswith(
+        "by dr, is above +0.0100, and its difference in each slice by artworks is known and at least -0.0200."
+    )
+    assert rule(ANY_SLICE).endswith("to the champion, by dr, is above +0.0100.")
+
+
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(-1, 1))
 def test_only_an_interval_wholly_above_the_margin_promotes(difference: float, half_width: float, margin: float) -> None:
     found = verdict([estimate(difference, half_width)], "new@1", Settings(gate_margin=margin, gate_slices=()))
     assert found.promoted == (difference - half_width > margin)
+
+
+# The champion's own row, as every run has one.
+CHAMPION = estimate(0.0, 0.0, policy="old@1")
+SLICE = {"slice_by": "artworks", "slice": "13-40"}
+UNKNOWN = {"value": None, "difference": None, "difference_low": None, "refused": "Few users."}
+
+
+def page_of(rows: list[dict[str, Any]], settings: Settings) -> Page:
+    return Page(date(2026, 1, 14), "new@1", "old@1", settings, [*rows, CHAMPION], {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "expected"),
+    [
+        ([estimate()], ANY_SLICE, "Promoted +0.0300 plays"),
+        ([estimate(0.015)], ANY_SLICE, "+0.0250, dr): the interval does not clear the margin of +0.0100."),
+        (
+            [estimate(), estimate(-0.03) | SLICE],
+            SETTINGS,
+            "artworks = 13-40: it falls by more than the limit of 0.02.",
+        ),
+        ([estimate(), estimate(0.0) | SLICE], SETTINGS, "Promoted +0.0300 plays"),
+        ([estimate()], SETTINGS, "Refused There is no estimate by the slice artworks"),
+        ([estimate() | UNKNOWN], SETTINGS, "Refused The log cannot support an answer: Few users."),
+        ([estimate(-0.9, estimator="snips"), estimate()], ANY_SLICE, "Promoted +0.0300 plays"),
+    ],
+)
+def test_the_page_prints_the_verdict_of_the_gate(rows: list[dict[str, Any]], settings: Settings, expected: str) -> None:
+    page = page_of(rows, settings)
+    found = verdict(page.rows, "new@1", settings)
+    assert page.verdict == found
+    text = page_text(render(page))
+    assert expected in text
+    assert " ".join([found.word.capitalize(), *found.sentences()]) in text
+    assert rule(settings) in text
+    difference = page.overall("new@1")["difference"]
+    against = f"Against old@1: {difference or 0:+.4f} plays per impression ({200 * (difference or 0):+.1f} %)"
+    assert (against in text) == (difference is not None)
+
+
+def test_the_page_is_by_the_estimator_of_the_gate() -> None:
+    by_snips = ANY_SLICE.model_copy(update={"gate_estimator": "snips"})
+    page = page_of([estimate(-0.9), estimate(0.05, estimator="snips"), {**CHAMPION, "estimator": "snips"}], by_snips)
+    text = page_text(render(page))
+    assert "Promoted +0.0500 plays an impression against the champion (+0.0400 to +0.0600, snips)." in text
+    assert "Against old@1: +0.0500 plays per impression (+10.0 %), 95 % interval +0.0400 to +0.0600, by snips." in text
+
+
+def test_a_page_against_a_champion_without_an_estimate_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"has no snips of old@1 in the run of new@1; run `marquee evaluate`"):
+        render(page_of([estimate(estimator="snips")], Settings(gate_estimator="snips")))

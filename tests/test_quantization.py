@@ -14,7 +14,7 @@ import pytest
 from evaluation.models import version_of
 from inference.champion import VERSION_TAG, champion, model_of_tonight
 from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
-from inference.engine import Answer, Engine, Prompt, _arguments
+from inference.engine import Answer, Engine, Prompt, arguments
 from inference.held_out import score_held_out
 from inference.job import ScoringJob
 from inference.prior import PRIOR_FILES
@@ -133,8 +133,8 @@ def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(with_prior: 
 def test_a_cpu_refuses(with_prior: Path) -> None:
     model = read_checkpoint(with_prior).quantized("fp8")
     with pytest.raises(ContractError, match=r"\+fp8 scores in fp8, which needs a GPU"):
-        _arguments(model, Settings(), on_cpu=True)
-    given = {name: _arguments(read_checkpoint(with_prior).quantized(name), Settings(), False) for name in PRIOR_FILES}
+        arguments(model, Settings(), on_cpu=True)
+    given = {name: arguments(read_checkpoint(with_prior).quantized(name), Settings(), False) for name in PRIOR_FILES}
     assert given["fp8"] == {**given["none"], "quantization": "fp8"}
     assert (given["fp8"]["block_size"], given["fp8"]["max_num_batched_tokens"]) == (16, 16_384)
 

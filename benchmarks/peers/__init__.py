@@ -1,5 +1,5 @@
-"""Ways to score a night of benchmarks/prompt_bucket.py, one per module.
+"""Ways to score a night of benchmarks/prompt_bucket.py.
 
-`start` takes a Job and does what is not timed: imports, weights, an engine. The function that it returns scores one
-night, from its prompts on disk to its scores on disk.
+A function `start…` takes a Job and does what is not timed: imports, weights, an engine. The function that it returns
+scores one night, from its prompts on disk to its scores on disk.
 """

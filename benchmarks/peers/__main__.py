@@ -8,24 +8,21 @@ the end. benchmarks/sides.py starts this.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from benchmarks.peers import marquee, ray_data, text_script, text_sorted, transformers_batched
+from benchmarks.peers import marquee, ray_data, text
 from benchmarks.peers.job import Job, Scored
 from benchmarks.prompt_bucket import MEASURED, WARM_UP
 
 SIDES: dict[str, Callable[[Job], Callable[[date], Scored]]] = {
     "marquee": marquee.start,
-    "text_sorted": text_sorted.start,
-    "text_script_large_cache": text_script.start_large,
-    "text_script_small_cache": text_script.start_small,
+    "text_sorted": text.start_sorted,
+    "text_script": text.start_script,
     "ray_data": ray_data.start,
-    "transformers_batched": transformers_batched.start,
 }
 
 
@@ -42,7 +39,6 @@ def main() -> None:
         "warm_up_seconds": ready - started,
         "prompt_tokens": scored.prompt_tokens,
         "computed_tokens": scored.computed_tokens,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "scores": scored.scores(),
     }
     (folder / "result.json").write_text(json.dumps(found))

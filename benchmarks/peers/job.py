@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,17 +24,10 @@ SCORES = pa.schema([*_PAIR, ("probabilities", pa.list_(pa.float64())), ("answer"
 
 @dataclass(frozen=True)
 class Job:
-    """Score the nights in `warehouse` with `model`, into the folder `into`. `context_tokens` is the sum over users."""
+    """Score the nights in `warehouse` with the model of the settings, into the folder `into`."""
 
     warehouse: str
-    model: str
-    into: str
-    context_tokens: int
-
-    @classmethod
-    def of_settings(cls, warehouse: Path) -> Self:
-        """With the model of the settings."""
-        return cls(str(warehouse), Settings().model, "", 0)
+    into: str = ""
 
     @cached_property
     def settings(self) -> Settings:
@@ -43,7 +36,7 @@ class Job:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        return read_checkpoint(self.model)
+        return read_checkpoint(self.settings.model)
 
     @cached_property
     def labels(self) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers.job import Job
-from inference.engine import max_model_len
+from inference.engine import arguments
 from inference.results import softmax
 
 if TYPE_CHECKING:
@@ -13,27 +13,15 @@ if TYPE_CHECKING:
 
 
 def engine_arguments(job: Job) -> dict[str, Any]:
-    """The arguments that inference/engine.py gives vLLM on a CPU."""
-    settings = job.settings
-    return {
-        "dtype": "float32" if settings.dtype == "auto" else settings.dtype,
-        "block_size": settings.steps(on_cpu=True).block_size,
-        "enable_prefix_caching": True,
-        "max_model_len": max_model_len(job.checkpoint, settings),
-        "max_num_batched_tokens": settings.steps(on_cpu=True).max_num_batched_tokens,
-        "max_num_seqs": settings.max_num_seqs,
-        "scheduling_policy": "priority",
-        "generation_config": "vllm",
-        "seed": 0,
-        "enforce_eager": True,
-        "distributed_executor_backend": "uni",
-    }
+    """The arguments that inference/engine.py gives vLLM on a CPU, but for the model. The prompts here are text."""
+    own = arguments(job.checkpoint, job.settings, on_cpu=True)
+    return {name: value for name, value in own.items() if name not in ("model", "skip_tokenizer_init")}
 
 
-def make_llm(job: Job, **others: Any) -> LLM:
+def make_llm(job: Job) -> LLM:
     from vllm import LLM
 
-    return LLM(model=job.model, use_tqdm_on_load=False, **{**engine_arguments(job), **others})
+    return LLM(model=job.settings.model, **engine_arguments(job))
 
 
 def label_sampling(job: Job, options: int) -> SamplingParams:
@@ -50,6 +38,13 @@ def label_sampling(job: Job, options: int) -> SamplingParams:
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def text_sampling(**others: Any) -> SamplingParams:
+    """Up to 8 tokens of text."""
+    from vllm import SamplingParams
+
+    return SamplingParams(max_tokens=8, temperature=0, **others)
 
 
 def probabilities(output: RequestOutput, options: int) -> list[float]:

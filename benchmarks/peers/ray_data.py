@@ -40,7 +40,7 @@ def start(job: Job) -> Callable[[date], Scored]:
 
     ray.init(num_cpus=_CPUS, include_dashboard=False, log_to_driver=False)
     config = vLLMEngineProcessorConfig(
-        model_source=job.model,
+        model_source=job.settings.model,
         engine_kwargs=engine_arguments(job),
         batch_size=_BATCH,
         concurrency=1,
