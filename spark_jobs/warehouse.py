@@ -33,7 +33,7 @@ from schemas.tables import (
     buckets_kept,
 )
 from spark_jobs.noted import Noted, cannot_reread, is_version_gone, reading_as_noted
-from spark_jobs.session import spark_session
+from spark_jobs.session import session_of_step
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,8 @@ def open_warehouse(name: str) -> Iterator[Warehouse]:
     """The warehouse of the settings in a Spark session of its own, which ends with the block."""
     # Read before a JVM starts, so that what is wrong in them is reported first.
     config = settings()
-    spark = spark_session(name)
-    try:
-        with permitted(warehouse=config.warehouse):
-            yield Warehouse(spark, config)
-    finally:
-        spark.stop()
+    with session_of_step(name) as spark, permitted(warehouse=config.warehouse):
+        yield Warehouse(spark, config)
 
 
 @dataclass
