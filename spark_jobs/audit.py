@@ -9,8 +9,6 @@ from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.tables import (
     ARTWORK_SCORES,
-    ARTWORK_SELECTION_LOG,
-    ARTWORK_SELECTIONS,
     AUDIT_RESULTS,
     REJECTED_ROWS,
     SCORING_RUNS,
@@ -32,96 +30,109 @@ def asked_pairs(user_contexts: DataFrame) -> DataFrame:
     return user_contexts.select("user_id", F.explode("pairs").alias("pair")).select("user_id", "pair.*")
 
 
-def unanswered(asked: DataFrame, scores: DataFrame) -> DataFrame:
-    return asked.join(scores, ["user_id", "title_id", "prompt_hash"], how="left_anti")
-
-
-def not_asked(asked: DataFrame, scores: DataFrame) -> DataFrame:
-    return scores.join(asked, ["user_id", "title_id", "prompt_hash"], how="left_anti")
-
-
-def other_artworks(asked: DataFrame, scores: DataFrame, choices: DataFrame) -> DataFrame:
-    """Scores whose artworks are not those of the ordering that was asked."""
-    return (
-        scores.join(asked, ["user_id", "title_id", "prompt_hash"], how="inner")
-        .join(
-            choices.select("title_id", "ordering", F.col("artwork_ids").alias("asked_ids")),
-            ["title_id", "ordering"],
-            how="left",
-        )
-        .where(~F.col("artwork_ids").eqNullSafe(F.col("asked_ids")))
-    )
-
-
-def improper(scores: DataFrame) -> DataFrame:
-    """Scores that are no probabilities: a wrong number of them, one null, NaN or not in 0 to 1, a sum that is not 1."""
-    total = F.aggregate("probabilities", F.lit(0.0), lambda sum_, p: sum_ + p)
-    one_to_one = F.size("probabilities") == F.size("artwork_ids")
-    proper = F.forall("probabilities", lambda p: ~F.isnan(p) & p.between(0, 1))
+def is_proper(artwork_ids: Column, probabilities: Column) -> Column:
+    """Whether they are probabilities: one for each artwork, none of them null, NaN or not in 0 to 1, a sum of 1."""
+    total = F.aggregate(probabilities, F.lit(0.0), lambda sum_, p: sum_ + p)
+    one_to_one = F.size(probabilities) == F.size(artwork_ids)
+    proper = F.forall(probabilities, lambda p: ~F.isnan(p) & p.between(0, 1))
     fine = one_to_one & proper & (F.abs(total - 1) <= _SUM_TOLERANCE)
     # What a null leaves unknown is not fine.
-    return scores.where(~F.coalesce(fine, F.lit(False)))
+    return F.coalesce(fine, F.lit(False))
 
 
 def best_artwork(artwork_ids: Column, probabilities: Column) -> Column:
-    """The most probable artwork; of equal ones the first by id, as a published ranking has them."""
-    return ranked(scored_options(artwork_ids, probabilities))[0]["artwork_id"]
+    """The most probable artwork; of equal ones the first by id, as a published ranking has them. Null of none."""
+    return F.get(ranked(scored_options(artwork_ids, probabilities)), F.lit(0))["artwork_id"]
 
 
-def drift(scores: DataFrame, published: DataFrame) -> DataFrame:
-    """pairs, changed: of the rescored pairs the model had scored before, how many have another best artwork."""
+def with_best_before(scores: DataFrame, published: DataFrame) -> DataFrame:
+    """`scores` with best_before: what the model found best when it scored the pair before, null where it had not."""
     before = published.where("source = 'model'").select(
         "user_id", "title_id", F.col("ranking")[0]["artwork_id"].alias("best_before")
     )
-    best = best_artwork(F.col("artwork_ids"), F.col("probabilities"))
+    return scores.join(before, ["user_id", "title_id"], how="left")
+
+
+def drift() -> tuple[Column, Column]:
+    """rescored, changed: pairs of `with_best_before` that the model had scored before, and those whose best artwork is
+    another one now.
+    """
+    before = F.col("best_before")
+    changed = F.when(before.isNotNull(), best_artwork(F.col("artwork_ids"), F.col("probabilities")) != before)
+    return F.count("best_before").alias("rescored"), F.count_if(changed).alias("changed")
+
+
+def found(asked: DataFrame, scores: DataFrame, choices: DataFrame, published: DataFrame) -> DataFrame:
+    """One row: unanswered (pairs asked and not scored), not_asked, other_artworks (scores whose artworks are not those
+    of the ordering that was asked), improper, versions, rescored, changed. In one pass, however much is found.
+    """
+    is_asked, is_scored = F.col("asked").isNotNull(), F.col("scored").isNotNull()
+    asked_ids = choices.select("title_id", "ordering", F.col("artwork_ids").alias("asked_ids"))
+    same = F.col("artwork_ids").eqNullSafe(F.col("asked_ids"))
+    proper = is_proper(F.col("artwork_ids"), F.col("probabilities"))
+    answered = with_best_before(scores, published).withColumn("scored", F.lit(True))
     return (
-        scores.join(before, ["user_id", "title_id"], how="inner")
-        .select((best != F.col("best_before")).cast("int").alias("changed"))
-        .agg(F.count("*").alias("pairs"), F.coalesce(F.sum("changed"), F.lit(0)).alias("changed"))
+        asked.withColumn("asked", F.lit(True))
+        .join(answered, ["user_id", "title_id", "prompt_hash"], how="full")
+        .join(asked_ids, ["title_id", "ordering"], how="left")
+        .agg(
+            F.count_if(is_asked & ~is_scored).alias("unanswered"),
+            F.count_if(is_scored & ~is_asked).alias("not_asked"),
+            F.count_if(is_asked & is_scored & ~same).alias("other_artworks"),
+            F.count_if(is_scored & ~proper).alias("improper"),
+            F.size(F.collect_set("model_version")).alias("versions"),
+            *drift(),
+        )
     )
 
 
 def checks(night: Night) -> dict[str, tuple[float, float]]:
     """Each check's name with what was found and the most that is allowed."""
     settings: Settings = night.settings
-    asked = asked_pairs(night.tonight(USER_CONTEXTS)).cache()
-    scores = night.tonight(ARTWORK_SCORES).cache()
-    rejects = {r["step"]: r["count"] for r in night.tonight(REJECTED_ROWS).groupBy("step").count().collect()}
+    rejects = {row["step"]: row["rows"] for row in night.rows(REJECTED_ROWS, "step, count(*) AS rows", "GROUP BY step")}
     unscorable = rejects.get("score", 0)
-    wanted = night.tonight(WANTED_PAIRS).agg(F.coalesce(F.sum(F.size("title_ids")), F.lit(0))).collect()[0][0]
-    published = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)
-    moved = drift(scores, published).collect()[0]
-    enough = moved["pairs"] >= _DRIFT_PAIRS
-    runs = night.tonight(SCORING_RUNS)
-    mass = runs.agg(F.try_divide(F.sum(F.col("label_mass") * F.col("pairs")), F.sum("pairs"))).collect()[0][0]
+    (runs,) = night.rows(SCORING_RUNS, "sum(label_mass * pairs) / nullif(sum(pairs), 0) AS mass")
+    wanted = night.tonight(WANTED_PAIRS).agg(F.coalesce(F.sum(F.size("title_ids")), F.lit(0)).alias("wanted"))
+    row = (
+        found(
+            asked_pairs(night.tonight(USER_CONTEXTS)),
+            night.tonight(ARTWORK_SCORES),
+            night.tonight(TITLE_CHOICES),
+            published_before(night, night.noted()),
+        )
+        .crossJoin(wanted)
+        .collect()[0]
+    )
     lost = rejects.get("contexts", 0) + unscorable
     return {
-        "pairs neither scored nor rejected": (abs(unanswered(asked, scores).count() - unscorable), 0),
-        "scores that nobody asked for": (not_asked(asked, scores).count(), 0),
-        "scores for other artworks than were asked": (
-            other_artworks(asked, scores, night.tonight(TITLE_CHOICES)).count(),
-            0,
+        "pairs neither scored nor rejected": (abs(row["unanswered"] - unscorable), 0),
+        "scores that nobody asked for": (row["not_asked"], 0),
+        "scores for other artworks than were asked": (row["other_artworks"], 0),
+        "scores that are no probabilities": (row["improper"], 0),
+        "share of wanted pairs rejected": (
+            lost / row["wanted"] if row["wanted"] else 0.0,
+            settings.rejected_share_limit,
         ),
-        "scores that are no probabilities": (improper(scores).count(), 0),
-        "share of wanted pairs rejected": (lost / wanted if wanted else 0.0, settings.rejected_share_limit),
         "share of best artworks that changed": (
-            moved["changed"] / moved["pairs"] if enough else 0.0,
+            row["changed"] / row["rescored"] if row["rescored"] >= _DRIFT_PAIRS else 0.0,
             settings.drift_limit,
         ),
-        "probability off the option numbers": (1 - mass if mass is not None else 0.0, 1 - settings.label_mass_floor),
-        "model versions beyond one": (max(0, scores.select("model_version").distinct().count() - 1), 0),
+        "probability off the option numbers": (
+            1 - runs["mass"] if runs["mass"] is not None else 0.0,
+            1 - settings.label_mass_floor,
+        ),
+        "model versions beyond one": (max(0, row["versions"] - 1), 0),
     }
 
 
 def audit(night: Night) -> None:
     """Write `audit_results`; raise ContractError where a check fails."""
     with night.step("audit") as counts:
-        found = checks(night)
         rows = [
             {"ds": night.ds, "check": name, "value": float(value), "limit": float(limit), "passed": value <= limit}
-            for name, (value, limit) in found.items()
+            for name, (value, limit) in checks(night).items()
         ]
-        night.replace(AUDIT_RESULTS, night.warehouse.frame(AUDIT_RESULTS, rows))
+        night.replace_rows(AUDIT_RESULTS, rows)
         failed = [f"{r['check']}: {r['value']:g}, at most {r['limit']:g} allowed" for r in rows if not r["passed"]]
         counts.update(checks=len(rows), failed=len(failed))
     if failed:

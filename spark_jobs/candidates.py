@@ -56,7 +56,9 @@ def candidates(night: Night) -> None:
         from_recommender = not given.isEmpty()
         wanted = by_user(given) if from_recommender else recommended(night)
         buckets = night.warehouse.buckets()
-        rows = wanted.withColumn("ds", F.lit(night.ds)).withColumn("bucket", bucket(F.col("user_id"), buckets))
+        rows = wanted.select(
+            F.lit(night.ds).alias("ds"), bucket(F.col("user_id"), buckets).alias("bucket"), "user_id", "title_ids"
+        ).persist(StorageLevel.MEMORY_AND_DISK)
+        total = rows.agg(F.count("*"), F.sum(F.size("title_ids"))).collect()[0]
         night.replace(WANTED_PAIRS, rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id"))
-        total = night.tonight(WANTED_PAIRS).agg(F.count("*"), F.sum(F.size("title_ids"))).collect()[0]
         counts.update(users=total[0], pairs=total[1] or 0, from_recommender=int(from_recommender))

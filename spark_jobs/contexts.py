@@ -9,8 +9,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.tables import (
-    ARTWORK_SELECTION_LOG,
-    ARTWORK_SELECTIONS,
     REJECTED_ROWS,
     TITLE_CHOICES,
     USER_CONTEXTS,
@@ -70,6 +68,7 @@ def contexts(night: Night) -> None:
             title_choice_texts(good_titles(night), artworks, settings)
             .withColumn("ds", F.lit(night.ds))
             .withColumn("choice_hash", choice_hash())
+            .persist(StorageLevel.MEMORY_AND_DISK)
         )
         night.replace(TITLE_CHOICES, choices.repartition(1).sortWithinPartitions("title_id", "ordering"))
 
@@ -82,14 +81,16 @@ def contexts(night: Night) -> None:
         texts = user_context_texts(users, good_history(night), good_titles(night), settings).persist(
             StorageLevel.MEMORY_AND_DISK
         )
-        published = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)
-        pairs = pairs_by_kind(wanted, title_options(night.tonight(TITLE_CHOICES)), settings)
+        published = published_before(night, night.noted())
+        pairs = pairs_by_kind(wanted, title_options(choices), settings)
         pairs = with_carried(pairs, texts, published, model_version).persist(StorageLevel.MEMORY_AND_DISK)
+        kinds = {row["kind"]: row["count"] for row in pairs.groupBy("kind").count().collect()}
         rows = contexts_to_score(pairs, texts, night.ds)
         night.replace(USER_CONTEXTS, rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id"))
-        night.replace(REJECTED_ROWS, pairs_without_artwork(pairs, night.ds).coalesce(1), step="contexts")
-
-        kinds = {row["kind"]: row["count"] for row in pairs.groupBy("kind").count().collect()}
+        if NO_ARTWORK in kinds:
+            night.replace(REJECTED_ROWS, pairs_without_artwork(pairs, night.ds).coalesce(1), step="contexts")
+        else:
+            night.replace_rows(REJECTED_ROWS, [], step="contexts")
         counts["pairs_wanted"] = sum(kinds.values())
         for kind in (TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK):
             counts[f"pairs_{kind}"] = kinds.get(kind, 0)

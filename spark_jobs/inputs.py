@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -10,6 +11,7 @@ from pyspark.sql import functions as F
 from schemas.contract import ContractError, Table, type_name
 from schemas.events import report
 from schemas.settings import Settings
+from schemas.store import open_table, rows
 from schemas.tables import (
     ARTWORKS,
     IMPRESSIONS,
@@ -176,43 +178,56 @@ def check_present(night: Night) -> None:
             faults.append(str(error))
     if faults:
         raise ContractError("\n".join(faults))
+    some = have_rows(
+        titles=warehouse.read(TITLES),
+        artworks=warehouse.read(ARTWORKS).where(active_on(night.ds)),
+        viewing_history=warehouse.read(VIEWING_HISTORY).where(F.col("watch_date") == F.lit(night.ds)),
+    )
     # Taken at its word, an empty catalogue would take every published choice away.
-    if warehouse.read(TITLES).isEmpty():
+    if TITLES.name not in some:
         raise ContractError("titles: the table is empty. Load the catalogue and run the night again")
-    if warehouse.read(ARTWORKS).where(active_on(night.ds)).isEmpty():
+    if ARTWORKS.name not in some:
         raise ContractError(
             f"artworks: no row is active on {night.ds} (active_from, active_to). Load the artworks and run the night "
             "again"
         )
-    check_history(night)
+    if VIEWING_HISTORY.name not in some:
+        check_history(night)
+
+
+def have_rows(**frames: DataFrame) -> set[str]:
+    """Which of the frames are not empty, by one query."""
+    firsts = [frame.limit(1).select(F.lit(name).alias("name")) for name, frame in frames.items()]
+    return {row["name"] for row in reduce(DataFrame.union, firsts).collect()}
 
 
 def check_history(night: Night) -> None:
-    """Raise ContractError where the night's day of history is missing. A service's first nights have none at all."""
-    history = night.warehouse.read(VIEWING_HISTORY)
-    if history.isEmpty():
-        if (read := most_history_read(night)) > 0:
-            raise ContractError(
-                f"viewing_history: the table is empty, though an earlier night read {read:,} rows of it. Load it and "
-                "run the night again"
-            )
-        report("validate", "viewing_history is empty, as it is before anybody has watched anything")
-    elif history.where(F.col("watch_date") == F.lit(night.ds)).isEmpty():
-        # As text: Python has no dates after the year 9999, and Spark does.
-        newest = history.agg(F.max("watch_date").cast("string")).collect()[0][0]
+    """Raise ContractError for a night without history of its day. A service's first nights have no history at all."""
+    # As text: Python has no dates after the year 9999, and Spark does.
+    newest = night.warehouse.read(VIEWING_HISTORY).agg(
+        F.count("*").alias("rows"), F.max("watch_date").cast("string").alias("day")
+    )
+    found = newest.collect()[0]
+    if found["rows"]:
         raise ContractError(
             f"viewing_history: no rows with watch_date={night.ds}, so the day has not been loaded (the newest is "
-            f"{newest}). Load it and run the night again"
+            f"{found['day']}). Load it and run the night again"
         )
+    if (read := most_history_read(night)) > 0:
+        raise ContractError(
+            f"viewing_history: the table is empty, though an earlier night read {read:,} rows of it. Load it and "
+            "run the night again"
+        )
+    report("validate", "viewing_history is empty, as it is before anybody has watched anything")
 
 
 def most_history_read(night: Night) -> int:
     """The most rows of viewing history that any night has read; 0 before the first."""
     if not night.warehouse.has(NIGHT_STEPS):
         return 0
-    read = F.col("counts")[f"rows_{VIEWING_HISTORY.name}"]
-    validated = night.warehouse.read(NIGHT_STEPS).where(F.col("step") == "validate")
-    return int(validated.agg(F.coalesce(F.max(read), F.lit(0))).collect()[0][0])
+    steps = open_table(night.settings.warehouse, NIGHT_STEPS)
+    validated = rows("SELECT counts FROM steps WHERE step = 'validate'", steps=steps)
+    return max((dict(row["counts"]).get(f"rows_{VIEWING_HISTORY.name}", 0) for row in validated), default=0)
 
 
 def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Settings, ds: date) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 from delta.tables import DeltaTable
@@ -11,6 +12,7 @@ from pyspark.sql import functions as F
 
 from schemas.contract import Table
 from schemas.settings import Settings
+from schemas.store import open_table, rows
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
@@ -22,7 +24,8 @@ from schemas.tables import (
     WANTED_PAIRS,
 )
 from spark_jobs.hashing import row_hash
-from spark_jobs.inputs import good_artworks, good_impressions, good_titles, known_artworks
+from spark_jobs.inputs import active_on, good_impressions, good_titles, known_artworks
+from spark_jobs.noted import Noted
 from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
 from spark_jobs.play_rates import counted, play_rates
 from spark_jobs.policy import drawn, explored, first_of_draws, ranked, scored_options, uniform
@@ -118,39 +121,48 @@ def with_draw(choices: DataFrame, ds: date, settings: Settings) -> DataFrame:
 def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
     """What stands after the night: `decided` with ds and updated_at, those of `before` where the choice is the same.
 
-    `changed` tells which rows differ from `before`.
+    `changed` tells which rows differ from `before`; `hash` is the row_hash of CONTENT.
     """
     old = before.select(
         *KEY, row_hash(*CONTENT).alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at")
     )
-    same = F.coalesce(F.col("old_hash") == row_hash(*CONTENT), F.lit(False))
+    same = F.coalesce(F.col("old_hash") == F.col("hash"), F.lit(False))
     end_of_day = F.date_add(F.lit(ds), 1).cast("timestamp")
     return (
-        decided.join(old, KEY, how="left")
-        .withColumn("changed", ~same)
-        .withColumn("ds", F.when(same, F.col("old_ds")).otherwise(F.lit(ds)))
-        .withColumn("updated_at", F.when(same, F.col("old_at")).otherwise(end_of_day))
-        .drop("old_hash", "old_ds", "old_at")
+        decided.withColumn("hash", row_hash(*CONTENT))
+        .join(old, KEY, how="left")
+        .select(
+            *decided.columns,
+            "hash",
+            (~same).alias("changed"),
+            F.when(same, F.col("old_ds")).otherwise(F.lit(ds)).alias("ds"),
+            F.when(same, F.col("old_at")).otherwise(end_of_day).alias("updated_at"),
+        )
     )
 
 
-def decide(night: Night, pairs: DataFrame, options: DataFrame, before: DataFrame) -> DataFrame:
-    """Key and CONTENT of every pair that is wanted tonight or was published before."""
+def decide(
+    night: Night, pairs: DataFrame, options: DataFrame, before: DataFrame, found: Mapping[str, Noted]
+) -> DataFrame:
+    """Key and CONTENT of every pair that is wanted tonight or was published `before`, as the tables are `found` now."""
     settings = night.settings
     fresh = scored_choices(night.tonight(ARTWORK_SCORES), settings).unionByName(unscored_choices(pairs))
-    # A wanted pair that was not scored was found unchanged when the night began: what was published then stands for it.
-    # Any other pair keeps what stands now.
-    as_noted = published_before(night.input(ARTWORK_SELECTIONS), night.input(ARTWORK_SELECTION_LOG), night.ds)
-    carried = as_noted.join(pairs, KEY, how="left_semi")
-    unwanted = before.join(pairs, KEY, how="left_anti")
-    kept = carried.unionByName(unwanted).join(fresh, KEY, how="left_anti")
+    standing = before
+    if any(night.noted().get(name) != noted for name, noted in found.items()):
+        # A wanted pair that was not scored was found unchanged when the night began: what was published then stands for
+        # it. Any other pair keeps what stands now.
+        carried = published_before(night, night.noted()).join(pairs, KEY, how="left_semi")
+        unwanted = before.join(pairs, KEY, how="left_anti")
+        standing = carried.unionByName(unwanted)
+    kept = standing.join(fresh, KEY, how="left_anti")
     return with_draw(fresh.unionByName(kept_choices(kept, options, settings)), night.ds, settings)
 
 
-def newer_nights(steps: DataFrame, ds: date) -> list[date]:
-    """Nights after ds that have been published."""
-    rows = steps.where((F.col("step") == "publish") & (F.col("ds") > F.lit(ds))).select("ds").distinct().collect()
-    return sorted(row["ds"] for row in rows)
+def newer_nights(night: Night) -> list[date]:
+    """Nights after this one that have been published."""
+    steps = open_table(night.settings.warehouse, NIGHT_STEPS)
+    newer = f"SELECT DISTINCT ds FROM steps WHERE step = 'publish' AND ds > DATE '{night.ds}' ORDER BY ds"
+    return [row["ds"] for row in rows(newer, steps=steps)]
 
 
 def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
@@ -162,7 +174,7 @@ def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
     merged = (
         after.join(current, KEY, how="left")
         .where(F.col("current_ds").isNull() | (F.col("current_ds") <= F.lit(ds)))
-        .where(~F.col("current_hash").eqNullSafe(row_hash(*CONTENT)))
+        .where(~F.col("current_hash").eqNullSafe(F.col("hash")))
         # Nothing to remove.
         .where((F.col("source") != REMOVED) | F.col("current_ds").isNotNull())
         .select(*ARTWORK_SELECTIONS.column_names)
@@ -234,9 +246,12 @@ def merge_defaults(target: DeltaTable, defaults: DataFrame) -> None:
 
 
 def differ(target: DataFrame, wanted: DataFrame) -> bool:
-    """Whether writing `wanted` would change anything: a write that changes nothing would still make a version."""
-    rows = wanted.select(*target.columns)
-    return not (target.exceptAll(rows).isEmpty() and rows.exceptAll(target).isEmpty())
+    """Whether writing `wanted` would change anything: a write that changes nothing would still make a version.
+
+    Two bags of rows are one where each row is in both as often, which a single query finds out.
+    """
+    either = target.withColumn("_n", F.lit(1)).unionByName(wanted.select(*target.columns).withColumn("_n", F.lit(-1)))
+    return not either.groupBy(*target.columns).agg(F.sum("_n").alias("_n")).where("_n != 0").isEmpty()
 
 
 def catalogue_names(titles: DataFrame, artworks: DataFrame) -> DataFrame:
@@ -257,36 +272,45 @@ def publish(night: Night) -> None:
     warehouse = night.warehouse
 
     def now(table: Table) -> DataFrame:
-        return warehouse.read(table).select(*table.column_names)
+        # By its version: Spark plans what is cached of a table anew whenever that is written.
+        return warehouse.read_as_noted(table, warehouse.state(table), night.ds).select(*table.column_names)
 
     with night.step("publish") as counts:
-        options = title_options(night.tonight(TITLE_CHOICES))
+        options = title_options(night.tonight(TITLE_CHOICES)).persist(StorageLevel.MEMORY_AND_DISK)
         pairs = pairs_by_kind(night.tonight(WANTED_PAIRS), options, night.settings)
-        before = published_before(now(ARTWORK_SELECTIONS), now(ARTWORK_SELECTION_LOG), night.ds)
-        after = state_after(decide(night, pairs, options, before), before, night.ds).persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
-        night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1))
+        found = {table.name: warehouse.state(table) for table in (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG)}
+        before = published_before(night, found)
+        decided = decide(night, pairs, options, before, found)
+        after = state_after(decided, before, night.ds).persist(StorageLevel.MEMORY_AND_DISK)
+        made = after.agg(
+            F.count_if(F.col("source") != REMOVED).alias("standing"), F.count_if("changed").alias("changed")
+        ).collect()[0]
+        if made["changed"]:
+            night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1))
+        else:
+            night.replace_rows(ARTWORK_SELECTION_LOG, [])
 
-        newer = newer_nights(now(NIGHT_STEPS), night.ds)
+        newer = newer_nights(night)
         changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)
         if newer:
             # What a newer night wanted it has decided, also where it left it as it was; so has it what it removed.
             wanted_later = warehouse.read(WANTED_PAIRS).where(F.col("ds").isin(newer))
             logged_later = warehouse.read(ARTWORK_SELECTION_LOG).where(F.col("ds").isin(newer))
-            decided = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).unionByName(
+            by_newer = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).unionByName(
                 logged_later.select(*KEY)
             )
             choices_now = warehouse.read(TITLE_CHOICES).where(F.col("ds") == F.lit(newer[-1]))
-            changes = still_active(changes.join(decided.distinct(), KEY, how="left_anti"), choices_now)
+            changes = still_active(changes.join(by_newer.distinct(), KEY, how="left_anti"), choices_now)
         counts.update(
             merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds)
         )
-        counts["unchanged"] = after.where(F.col("source") != REMOVED).count() - counts["inserted"] - counts["updated"]
+        counts["unchanged"] = made["standing"] - counts["inserted"] - counts["updated"]
         if not newer:
-            defaults = default_artworks(good_artworks(night), good_impressions(night), night.settings).cache()
+            artworks = known_artworks(night).persist(StorageLevel.MEMORY_AND_DISK)
+            active = artworks.where(active_on(night.ds))
+            defaults = default_artworks(active, good_impressions(night), night.settings).cache()
             if differ(now(TITLE_DEFAULTS), defaults):
                 merge_defaults(warehouse.delta(TITLE_DEFAULTS), defaults)
-            names = catalogue_names(good_titles(night), known_artworks(night)).cache()
+            names = catalogue_names(good_titles(night), artworks).cache()
             if differ(now(CATALOGUE_NAMES), names):
                 warehouse.replace(CATALOGUE_NAMES, names.coalesce(1))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
+import pyarrow as pa
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from schemas.contract import Table
+from schemas.store import open_table
 from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS
+from spark_jobs.noted import Noted
+from spark_jobs.warehouse import Night
 
 REMOVED = "removed"
 
@@ -23,14 +30,36 @@ def as_of(log: DataFrame, ds: date) -> DataFrame:
     return latest.select("row.*").where(F.col("source") != REMOVED)
 
 
-def published_before(selections: DataFrame, log: DataFrame, ds: date) -> DataFrame:
-    """The choices that stood before the night `ds`.
+def published_before(night: Night, noted: Mapping[str, Noted]) -> DataFrame:
+    """The choices that stood before the night, by `artwork_selections` and its log as they are noted.
 
     On a first run of the newest night that is `artwork_selections` itself. Where this night or a later one has changed
     that (a rerun, or a backfill), they are rebuilt from the log, so that a rerun sees what the first run saw.
     """
-    since = F.col("ds") >= F.lit(ds)
+
+    def read(table: Table) -> DataFrame:
+        rows = night.warehouse.read_as_noted(table, noted[table.name], night.ds)
+        return rows.select(*table.column_names)
+
+    def is_empty(table: Table, rows: DataFrame) -> bool:
+        opened = open_table(night.settings.warehouse, table, noted[table.name].version)
+        return not may_reach(opened, night.ds) or rows.isEmpty()
+
+    selections, log = read(ARTWORK_SELECTIONS), read(ARTWORK_SELECTION_LOG)
+    since = F.col("ds") >= F.lit(night.ds)
     # A pair that was removed has no row to tell by, but in the log.
-    if selections.where(since).isEmpty() and log.where(since & (F.col("source") == REMOVED)).isEmpty():
-        return selections.select(*ARTWORK_SELECTIONS.column_names)
-    return as_of(log.select(*ARTWORK_SELECTION_LOG.column_names), ds)
+    if is_empty(ARTWORK_SELECTIONS, selections.where(since)) and is_empty(
+        ARTWORK_SELECTION_LOG, log.where(since & (F.col("source") == REMOVED))
+    ):
+        return selections
+    return as_of(log, night.ds)
+
+
+def may_reach(table: DeltaTable, ds: date) -> bool:
+    """Whether the table may have rows of `ds` or later, by what its log says of its files. Spark would run jobs to
+    read the same log.
+    """
+    files = pa.table(table.get_add_actions(flatten=True))
+    known = [name for name in ("partition.ds", "max.ds") if name in files.column_names]
+    newest = files[known[0]].to_pylist() if known else [None] * files.num_rows
+    return any(day is None or day >= ds for day in newest)

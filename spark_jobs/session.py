@@ -28,6 +28,10 @@ CONFIGURATION = {
 }
 
 
+_FREE = "marquee.context.free"
+"""Says in the session of a shared driver that no step uses it."""
+
+
 def spark_session(app_name: str, **configuration: str) -> SparkSession:
     """A session that reads and writes Delta. Master and resources come from spark-submit or the environment."""
     builder = SparkSession.builder.appName(app_name)
@@ -40,6 +44,24 @@ def spark_session(app_name: str, **configuration: str) -> SparkSession:
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
     return session
+
+
+@contextmanager
+def session_of_step(app_name: str) -> Iterator[SparkSession]:
+    """`spark_session` for the block. A shared driver's context outlives it, with what Delta has read of the tables'
+    logs, for the next step. One whose step failed or was killed is stopped, with whatever it still does.
+    """
+    session = spark_session(app_name)
+    try:
+        yield session
+    except BaseException:
+        session.stop()
+        raise
+    if settings().spark_driver and "PYSPARK_GATEWAY_PORT" in os.environ:
+        session.catalog.clearCache()
+        session.conf.set(_FREE, "true")
+    else:
+        session.stop()
 
 
 @contextmanager
@@ -66,18 +88,26 @@ def shared_driver(log: Path) -> Iterator[str]:
 
 
 def _attach(app_name: str, options: dict[str, str]) -> None:
-    """Make a Spark context in the shared driver. A driver that has died is done without: the process starts its own."""
+    """Take the context that the step before left in the shared driver, or make one. A driver that has died is done
+    without: the process starts its own.
+    """
     port, _, secret = str(settings().spark_driver).partition(":")
     os.environ |= {"PYSPARK_GATEWAY_PORT": port, "PYSPARK_GATEWAY_SECRET": secret}
     try:
         gateway = launch_gateway(SparkConf(loadDefaults=False))
-        # Delta keeps what it read of each table as frames of the context that read it.
-        gateway.jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+        left = gateway.jvm.org.apache.spark.sql.SparkSession.getDefaultSession()
     except (Py4JNetworkError, OSError):
         del os.environ["PYSPARK_GATEWAY_PORT"], os.environ["PYSPARK_GATEWAY_SECRET"]
         return
     conf = SparkConf(_jvm=gateway.jvm).setAppName(app_name).setAll(list(options.items()))
     conf.setIfMissing("spark.master", "local[*]")
+    if left.isDefined() and left.get().conf().get(_FREE, "false") == "true":
+        left.get().conf().set(_FREE, "false")
+        context = gateway.jvm.org.apache.spark.api.java.JavaSparkContext(left.get().sparkContext())
+        SparkContext(conf=conf, gateway=gateway, jsc=context)
+        return
+    # Delta keeps what it read of each table as frames of the context that read it.
+    gateway.jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
     try:
         SparkContext(conf=conf, gateway=gateway)
     except Py4JJavaError:

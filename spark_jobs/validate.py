@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from inference.champion import model_of_tonight
+from schemas.contract import Table
 from schemas.tables import INPUTS, REJECTED_ROWS
 from spark_jobs.inputs import check_present, check_share, good_titles, night_rows, rejected, with_broken_rule
 from spark_jobs.warehouse import Night
@@ -28,19 +35,27 @@ def validate(night: Night) -> None:
             )
             for table in read
         ]
-        union = broken[0]
-        for frame in broken[1:]:
-            union = union.unionByName(frame)
-        night.replace(REJECTED_ROWS, union.coalesce(1), step="validate")
-        per_rule = (
-            night.tonight(REJECTED_ROWS).where("step = 'validate'").groupBy("source_table", "rule").count().collect()
-        )
-        found = {
-            table: {row["rule"]: row["count"] for row in per_rule if row["source_table"] == table.name}
+        rejects = reduce(DataFrame.unionByName, broken).persist(StorageLevel.MEMORY_AND_DISK)
+        # Counted before they are written, since most nights have none to write.
+        found = counted(rejects, rows)
+        if any(rule for _, rule in found):
+            night.replace(REJECTED_ROWS, rejects.coalesce(1), step="validate")
+        else:
+            night.replace_rows(REJECTED_ROWS, [], step="validate")
+        per_rule = {
+            table: {rule: number for (name, rule), number in found.items() if rule and name == table.name}
             for table in read
         }
         for table in read:
-            counts[f"rows_{table.name}"] = rows[table].count()
-            counts[f"rejected_{table.name}"] = sum(found[table].values())
+            counts[f"rows_{table.name}"] = found.get((table.name, None), 0)
+            counts[f"rejected_{table.name}"] = sum(per_rule[table].values())
         for table in read:
-            check_share(table.name, found[table], counts[f"rows_{table.name}"], night.settings, night.ds)
+            check_share(table.name, per_rule[table], counts[f"rows_{table.name}"], night.settings, night.ds)
+
+
+def counted(rejects: DataFrame, rows: dict[Table, DataFrame]) -> dict[tuple[str, str | None], int]:
+    """How many rows of each table break each rule, and, with None for the rule, how many it has: by one query."""
+    names = [frame.select(F.lit(table.name), F.lit(None)) for table, frame in rows.items()]
+    each = reduce(DataFrame.union, names, rejects.select("source_table", "rule"))
+    groups = each.groupBy("source_table", "rule").agg(F.count(F.lit(1)).alias("rows")).collect()
+    return {(row["source_table"], row["rule"]): row["rows"] for row in groups}

@@ -16,10 +16,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from inference.champion import Chosen
+from schemas import store
 from schemas.contract import ContractError, Table
 from schemas.events import report, report_counts
 from schemas.settings import Settings, settings
-from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted
+from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted, rows
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -32,7 +33,7 @@ from schemas.tables import (
     buckets_kept,
 )
 from spark_jobs.noted import Noted, cannot_reread, is_version_gone, reading_as_noted
-from spark_jobs.session import spark_session
+from spark_jobs.session import session_of_step
 
 
 @dataclass(frozen=True)
@@ -128,15 +129,11 @@ class Warehouse:
 
 @contextmanager
 def open_warehouse(name: str) -> Iterator[Warehouse]:
-    """The warehouse of the settings in a Spark session of its own, which ends with the block."""
+    """The warehouse of the settings in a Spark session for the block (`session_of_step`)."""
     # Read before a JVM starts, so that what is wrong in them is reported first.
     config = settings()
-    spark = spark_session(name)
-    try:
-        with permitted(warehouse=config.warehouse):
-            yield Warehouse(spark, config)
-    finally:
-        spark.stop()
+    with session_of_step(name) as spark, permitted(warehouse=config.warehouse):
+        yield Warehouse(spark, config)
 
 
 @dataclass
@@ -163,20 +160,20 @@ class Night:
 
     def note_inputs(self) -> None:
         """Note version and id of each table that this night reads; every later step reads just these."""
-        rows = [
+        noted = [
             {"ds": self.ds, "source_table": name, "version": noted.version, "table_id": noted.table_id}
             for name, noted in self.read_as_of_now().items()
         ]
-        self.replace(NIGHT_INPUTS, self.warehouse.frame(NIGHT_INPUTS, rows))
+        self.replace_rows(NIGHT_INPUTS, noted)
 
     def noted(self) -> dict[str, Noted]:
         """What `note_inputs` noted, by the table's name."""
         if self._noted is None:
-            rows = self.tonight(NIGHT_INPUTS).collect()
-            if not rows:
+            noted = self.rows(NIGHT_INPUTS)
+            if not noted:
                 raise ContractError(f"night_inputs: nothing noted for ds={self.ds}; run the step validate first")
             # A night that began under an earlier version of Marquee noted no ids.
-            self._noted = {row["source_table"]: Noted(row["version"], row.asDict().get("table_id")) for row in rows}
+            self._noted = {row["source_table"]: Noted(row["version"], row.get("table_id")) for row in noted}
         return self._noted
 
     def on(self, day: date) -> Night:
@@ -193,13 +190,13 @@ class Night:
             "why": chosen.why,
         }
         report("validate", f"{model.version} scores this night: {chosen.why}", model_version=model.version)
-        self.replace(NIGHT_MODELS, self.warehouse.frame(NIGHT_MODELS, [row]))
+        self.replace_rows(NIGHT_MODELS, [row])
 
     def model_version(self) -> str:
-        rows = self.tonight(NIGHT_MODELS).collect()
-        if not rows:
+        noted = self.rows(NIGHT_MODELS)
+        if not noted:
             raise ContractError(f"night_models: nothing noted for ds={self.ds}; run the step validate first")
-        return str(rows[0]["model_version"])
+        return str(noted[0]["model_version"])
 
     def input(self, table: Table) -> DataFrame:
         """An input at its noted version; an optional one that was not there is empty."""
@@ -215,6 +212,17 @@ class Night:
     def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
         self.warehouse.replace(table, rows, ds=self.ds, **partition)
 
+    # A table of a few rows a night is read and written without Spark, which runs a handful of jobs for either.
+
+    def rows(self, table: Table, columns: str = "*", more: str = "") -> list[dict[str, Any]]:
+        """What this night wrote of a table, as SQL: `columns`, and `more` conditions or a grouping."""
+        opened = open_table(self.settings.warehouse, table)
+        return rows(f"SELECT {columns} FROM made WHERE ds = DATE '{self.ds}' {more}", made=opened)
+
+    def replace_rows(self, table: Table, content: list[dict[str, Any]], **partition: object) -> None:
+        """As `replace`, with a few rows that are in memory."""
+        store.replace_rows(self.settings.warehouse, table, content, ds=self.ds, **partition)
+
     @contextmanager
     def step(self, name: str, kept_in: Table = NIGHT_STEPS) -> Iterator[dict[str, int]]:
         """Time a step and keep what it counted in `night_steps`, if it ends well."""
@@ -224,7 +232,7 @@ class Night:
             yield counts
         seconds = time.monotonic() - began
         row = {"ds": self.ds, "step": name, "seconds": seconds, "counts": list(counts.items())}
-        self.replace(kept_in, self.warehouse.frame(kept_in, [row]), step=name)
+        self.replace_rows(kept_in, [row], step=name)
         report_counts(name, seconds, counts)
 
 

@@ -6,7 +6,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
-from spark_jobs.audit import drift
+from spark_jobs.audit import drift, with_best_before
 from spark_jobs.policy import explored, ranked, scored_options
 
 
@@ -25,6 +25,8 @@ def test_equally_probable_artworks_have_not_changed_their_order(spark: SparkSess
         ranked(explored(options, Settings())).alias("ranking"),
     )
     again = scores.withColumn("artwork_ids", F.reverse("artwork_ids"))
-    assert drift(again, published).collect()[0].asDict() == {"pairs": 4, "changed": 0}
+    found = with_best_before(again, published).agg(*drift())
+    assert found.collect()[0].asDict() == {"rescored": 4, "changed": 0}
     liked = scores.withColumn("probabilities", F.transform("artwork_ids", lambda id_: (id_ == "a07").cast("double")))
-    assert drift(liked, published).collect()[0].asDict() == {"pairs": 4, "changed": 4}
+    found = with_best_before(liked, published).agg(*drift())
+    assert found.collect()[0].asDict() == {"rescored": 4, "changed": 4}
