@@ -26,5 +26,5 @@ def score_held_out(
     config = config.model_copy(update={"quantization": model.quantization})
     if orders is not None:
         name = averaged(name, orders)
-        config = config.in_orders(orders)
+        config = config.in_rotations(orders)
     score_shard(held_out_job(config.warehouse, ds, name), config, model=model, start=start)

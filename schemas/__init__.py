@@ -1,4 +1,4 @@
 """The contract: every table, every setting and every word that the parts of Marquee share.
 
-Readable without Spark, vLLM or Airflow, and imported by all three; imports nothing heavy.
+Every part imports it, so it needs neither Spark nor vLLM nor Airflow and imports nothing heavy.
 """

@@ -1,4 +1,4 @@
-"""What the command lines of all parts read alike."""
+"""Parsers of command-line arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date
 from schemas.paths import warehouse_place
 
 FIRST_NIGHT, LAST_NIGHT = date(1970, 1, 1), date(2199, 12, 31)
-"""Between them every date that is computed from a night's can be held by every library that reads it."""
+"""The range of nights. Every date computed from a night in it fits the date types of all libraries that read it."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -28,7 +28,7 @@ def night_date(text: str) -> date:
 
 
 def utf8(text: str) -> str:
-    """An id. The bytes of an argument that are not UTF-8 come as surrogates, which no table holds."""
+    """An id. Python turns bytes of an argument that are not UTF-8 into surrogates, which no table can store."""
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8")
     return text

@@ -1,4 +1,4 @@
-"""What a table's contract is made of, and the Spark, Arrow and Delta schemas that follow from it."""
+"""The parts of a table's contract, and the Spark, Arrow and Delta schemas that follow from it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Json = str | dict[str, Any]
 
 
 class ContractError(Exception):
-    """An input, an argument or a stored table is not what the contract says. The message tells what to do."""
+    """An input, an argument or a stored table violates the contract. The message says what to do."""
 
 
 def array(element: Json) -> Json:
-    """An array of `element`. Delta can't enforce that nothing in it is null, so the type doesn't say so."""
+    """An array of `element`. Delta can't enforce that no element is null, so the type doesn't say so."""
     return {"type": "array", "elementType": element, "containsNull": True}
 
 
@@ -54,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """What every row obeys: a Spark SQL condition that is true of a good row. A null counts as broken."""
+    """A Spark SQL condition that is true of every good row. Null counts as false."""
 
     name: str
     condition: str
@@ -65,7 +65,7 @@ class Rule:
 class Table:
     """One table of the warehouse.
 
-    `references` maps a column to the table whose key it must be found in; `optional` tables may be absent.
+    `references` maps a column to the table in whose key its value must exist; `optional` tables may be absent.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Table:
 
     @property
     def row_rules(self) -> tuple[Rule, ...]:
-        """The rules that one row can be held to by itself: those of its types first, then the written ones."""
+        """The rules that can be checked on one row alone: those that follow from the types, then the written ones."""
         required = tuple(
             Rule(f"{column.name}_missing", f"{column.name} is not null", f"`{column.name}` is given")
             for column in self.columns
@@ -102,7 +102,7 @@ class Table:
 
     @property
     def _utf8_rule(self) -> tuple[Rule, ...]:
-        """Spark carries any bytes as a string; Arrow, and with it the scorer and every lookup, does not."""
+        """Spark accepts any bytes as a string; Arrow, and with it the scorer and every lookup, does not."""
         texts = [f"is_valid_utf8({column.name})" for column in self.columns if column.type == "string"]
         lists = [f"not exists({name}, x -> not is_valid_utf8(x))" for name in self._lists]
         condition = " and ".join(f"coalesce({valid}, true)" for valid in (*texts, *lists))

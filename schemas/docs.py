@@ -11,9 +11,9 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
 
 _SECTIONS = (
     ("Inputs", "Owned by others; Marquee reads them and never writes them.", INPUTS),
-    ("Made by a night", "What the steps of a night hand to one another, and what they noted.", MADE),
+    ("Made by a night", "What the steps of a night pass to one another, and what they record.", MADE),
     ("Read by serving", "What a night publishes.", SERVED),
-    ("Made by post-training", "What a run of post-training learns from and how it judges.", POST_TRAINING),
+    ("Made by post-training", "The examples, scores and estimates of a post-training run.", POST_TRAINING),
 )
 
 
@@ -48,7 +48,7 @@ def page() -> str:
     parts = [
         "# The tables\n\n"
         "Made by `marquee docs` from [schemas/tables.py](../schemas/tables.py); edit that. Three rules follow from the "
-        "types: a column that may not be null is given (`<column>_missing`), an array holds no null "
+        "types: a column that may not be null has a value (`<column>_missing`), an array contains no null "
         "(`<column>_has_null`), and all text is UTF-8 (`not_utf8`).\n"
     ]
     for heading, meaning, tables in _SECTIONS:

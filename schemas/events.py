@@ -1,5 +1,5 @@
-"""What a command reports while it works: a line for whoever reads its log and, where MARQUEE_EVENTS names a file, the
-same as a JSON object a line for the program that follows it (scheduling/local.py does).
+"""Progress reports of a command: a line in its log and, if MARQUEE_EVENTS names a file, the same as one JSON object per
+line for the program that follows it (scheduling/local.py).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ EVENTS = "MARQUEE_EVENTS"
 
 
 def report(step: str, message: str, **facts: object) -> None:
-    """Print `step: message`, and emit it as an event with the figures that it is made of."""
+    """Print `step: message`, and emit it as an event with its figures."""
     print(f"{step}: {message}", flush=True)
     emit("report", step=step, message=message, **facts)
 
 
 def report_counts(step: str, seconds: float, counts: Mapping[str, int]) -> None:
-    """Report what a step counted and the seconds it took."""
+    """Report a step's counts and the seconds it took."""
     message = f"{seconds:.1f} s, " + ", ".join(f"{name} {value:,}" for name, value in counts.items())
     report(step, message, seconds=seconds, counts=dict(counts))
 
@@ -34,8 +34,8 @@ def emit(event: str, **facts: object) -> None:
     if file:
         try:
             with Path(file).open("a") as events:
-                # One write of a short line to a file that is open for appending is whole, whoever else appends.
+                # One short write to a file opened for appending is atomic, whatever other processes append.
                 events.write(json.dumps({"event": event, **facts}) + "\n")
         except OSError as error:
-            # Nobody's work ends because nobody can follow it.
+            # A progress report that cannot be written must not fail the work.
             print(f"{EVENTS} is {file!r} and cannot be written: {error}", file=sys.stderr)

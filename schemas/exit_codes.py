@@ -1,4 +1,4 @@
-"""What a command's exit status means to the scheduler."""
+"""The exit statuses of commands, as the scheduler reads them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from schemas.events import emit
 from schemas.paths import without_password
 
 REFUSED = 2
-"""The command refused its arguments, its input or its result: trying again would refuse again."""
+"""The command refused its arguments, its input or its result: a retry would be refused again."""
 
 _FULL = ("No space left on device", "Disk quota exceeded")
 _DISK_IS_FULL = (
-    "a disk is full, that of the tables or that of temporary files (SPARK_LOCAL_DIRS, TMPDIR). What was committed "
-    "before is whole; free some space and run this again"
+    "a disk is full, that of the tables or that of temporary files (SPARK_LOCAL_DIRS, TMPDIR). Earlier commits are "
+    "whole; free some space and run this again"
 )
 
 
 class RunError(Exception):
-    """What was run ended badly and may be tried again; the message says where to look."""
+    """The work failed and may be retried; the message says where to look."""
 
 
 def exit_status(command: str, work: Callable[[], object]) -> int:
-    """Do a command's work: 0, or REFUSED where it raises ContractError and 1 where it raises RunError, whose message is
-    printed under its name. On a full disk, which is worth another try, 1, and the last line says so: Spark's own errors
+    """Run a command's work and return its exit status.
+
+    That is 0, REFUSED if it raises ContractError or 1 if it raises RunError, whose messages are printed after the
+    command's name. A full disk is worth a retry: the status is 1 and the last line says so, because Spark's own errors
     end in a hundred lines of Java. Any other error is raised.
     """
     try:

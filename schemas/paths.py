@@ -1,4 +1,4 @@
-"""What a person names a place by, made the same place for every process: paths, URIs and the registry's address."""
+"""Paths, URIs and registry addresses as people write them, made absolute so that every process finds the same place."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^?]*)(\?.*)?")
 _PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s]*@|([?&]password=)[^&\s]*")
-# delta-rs reads paths as URLs, in which %20 is a space, a backslash a slash, and [ begins an address; a backtick ends a
-# path in Spark's SQL.
+# delta-rs reads paths as URLs, where %20 is a space, a backslash is a slash and [ begins an address; in Spark's SQL a
+# backtick ends a path.
 _MISTAKEN = re.compile(r"%[0-9A-Fa-f]{2}|[\[\]^|\\`\x00-\x1f\x7f]")
-# Two letters at least: `C:/` is not a scheme.
+# At least two letters: `C:/` is not a scheme.
 _ALMOST_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 REGISTRY_FORMS = (
     "sqlite:////data/registry.db, postgresql://user@host/name, mysql://user@host/name or https://host of an MLflow "
@@ -21,30 +21,30 @@ REGISTRY_FORMS = (
 
 
 def is_uri(place: str) -> bool:
-    """Whether `place` is of an object store, not a folder of this machine."""
+    """Whether `place` is in an object store rather than a folder of this machine."""
     return "://" in place
 
 
 def absolute_place(place: str) -> str:
-    """A folder as an absolute path without `~`, `..` or a slash at its end; the URI of an object store as it is.
+    """A folder as an absolute path without `~`, `..` or a trailing slash; the URI of an object store unchanged.
 
-    A symbolic link stays one: what it points to may change from one night to the next.
+    Symbolic links are kept: their target may change from one night to the next. Raises ValueError for anything else.
     """
     if not place or place != place.strip():
         raise ValueError("expected a folder, or the URI of an object store, without white space around it")
     if place.lower().startswith("file:"):
         parts = urlsplit(place)
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-            raise ValueError("a file: URI of this machine begins with file:///; a path does as well")
+            raise ValueError("a file: URI of this machine begins with file:///; a plain path works as well")
         if parts.query or parts.fragment:
-            raise ValueError("# and ? in a file: URI are written %23 and %3F; a path may have them as they are")
+            raise ValueError("# and ? in a file: URI are written %23 and %3F; a plain path may contain them")
         place = unquote(parts.path)
     if is_uri(place):
         if not place.partition("://")[2].strip("/"):
             raise ValueError("a URI without a bucket; expected s3://bucket/prefix or the like")
         return place.rstrip("/")
     if _ALMOST_URI.match(place) or (place.startswith("~") and os.path.expanduser(place) == place):  # noqa: PTH111
-        raise ValueError("neither a path nor a URI; a URI has :// behind its scheme, and ~name is a user's home folder")
+        raise ValueError("neither a path nor a URI; a URI has :// after its scheme, and ~name is a user's home folder")
     return os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 (Path.resolve would follow links)
 
 
@@ -65,19 +65,19 @@ def warehouse_place(place: str) -> str:
 
 
 def absolute_registry(uri: str) -> str:
-    """The address of an MLflow registry; the path of a SQLite file in it made absolute.
+    """The address of an MLflow registry, with the path of a SQLite file made absolute.
 
-    Raises ValueError for what would be another registry in each folder or process.
+    Raises ValueError for an address that would mean another registry in each folder or process.
     """
     if found := _SQLITE.fullmatch(uri):
         scheme, path, query = found.groups(default="")
         if any("=" not in option for option in query[1:].split("&") if option):
-            raise ValueError("what follows ? is no option; a question mark in a path is written %3F")
+            raise ValueError("the text after ? is no option; a question mark in a path is written %3F")
         if "uri=" in query or path.startswith("file:"):
-            raise ValueError("SQLite's own URIs are not read here; write the file's path behind sqlite:///")
+            raise ValueError("SQLite's own URIs are not supported; write the file's path after sqlite:///")
         if path in ("", ":memory:"):
             raise ValueError(f"a registry in memory ends with its process; expected {REGISTRY_FORMS}")
-        # As SQLAlchemy reads it: `%3F` is a question mark, which would begin the options.
+        # SQLAlchemy decodes the path: `%3F` is a question mark, and a bare one would begin the options.
         absolute = absolute_place(unquote(path)).replace("%", "%25").replace("?", "%3F")
         return f"{scheme}{absolute}{query}"
     if uri.startswith("sqlite") or not (is_uri(uri) or uri in ("databricks", "databricks-uc")):
@@ -86,13 +86,13 @@ def absolute_registry(uri: str) -> str:
 
 
 def sqlite_file(registry: str) -> str | None:
-    """The file of a SQLite registry; None for one that a server keeps."""
+    """The file of a SQLite registry; None if a server holds the registry."""
     found = _SQLITE.fullmatch(registry)
     return unquote(found[2]) if found else None
 
 
 def without_password(text: str) -> str:
-    """`text` with the passwords of the addresses in it replaced by stars, as it may be printed or stored."""
+    """`text` with the passwords in its addresses replaced by stars, so that it may be printed or stored."""
     return _PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", text)
 
 

@@ -4,21 +4,21 @@ A context, of a user:
 
     Choose the artwork that the user is most likely to play.
     Leading themes: comedy, drama                    or: not known yet
-    Taste group: viewers of crime, such as Heat      where there is one
+    Taste group: viewers of crime, such as Heat      if there is one
     Watched, latest first:
-    - Big (1988): comedy, drama                      a line a viewing; or: - nothing yet
+    - Big (1988): comedy, drama                      one line per viewing, or: - nothing yet
     - Heat (1995): crime; left early
 
 and a choice, of a title:
 
     Title: Alien (1979): horror
-    About: In space.                                 where there is one
-    1. an egg; played often                          a line an option
+    About: In space.                                 if there is a synopsis
+    1. an egg; played often                          one line per option
     2. a cat
     Answer:
 
-Each is made of whole lines but for the last, so that a prompt can be tokenized line by line, and one that is too long
-loses its last viewings. Text of a catalogue in it has no line break and no `;` (spark_jobs/prompts.py sees to that).
+Every line except `Answer: ` ends in a line break, so that a prompt can be tokenized line by line and one that is too
+long loses its last viewings. spark_jobs/prompts.py removes line breaks and `;` from catalogue text.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 PROMPT_FORMAT = "marquee-1"
-"""Names this grammar; a checkpoint records the one that it was trained on."""
+"""Name of this grammar; a checkpoint records the one it was trained on."""
 
 ANSWER = "Answer: "
 """The end of every choice: the model's next token is the number of the option that it picks."""
 
 INSTRUCTION_LINES = 1
-"""Lines of a context before the first that differs from user to user."""
+"""Leading lines of a context that are the same for every user."""
 
 _INSTRUCTION = "Choose the artwork that the user is most likely to play."
 _THEMES, _NO_THEMES = "Leading themes: ", "not known yet"
@@ -46,7 +46,7 @@ _TASTE_GROUP = "Taste group: "
 _WATCHED = "Watched, latest first:"
 _VIEWING, _NO_VIEWING = "- ", "nothing yet"
 _TITLE, _ABOUT = "Title: ", "About: "
-# What Marquee itself knows of a line of the catalogue stands behind this.
+# Separates catalogue text from what Marquee adds to the line.
 _MARK = "; "
 _LEFT_EARLY = "left early"
 _LISTED = ", "
@@ -54,7 +54,7 @@ _LISTED = ", "
 
 @dataclass(frozen=True)
 class Viewing:
-    """A title that was watched, as its line names it, and whether it was left early."""
+    """A watched title, as its line names it, and whether it was left early."""
 
     title: str
     left_early: bool = False
@@ -62,7 +62,7 @@ class Viewing:
 
 @dataclass(frozen=True)
 class Context:
-    """What a prompt says of a user: leading themes, the heaviest first; viewings, the latest first."""
+    """What a prompt says about a user: leading themes, the heaviest first; viewings, the latest first."""
 
     themes: tuple[str, ...] = ()
     viewings: tuple[Viewing, ...] = ()
@@ -77,7 +77,7 @@ class Context:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The context that has this text. Raises ValueError for a text that is none."""
+        """Parse the text of a context. Raises ValueError if it is not one."""
         lines = text.removesuffix("\n").split("\n")
         end = history_begins(lines)
         head, viewings = lines[:end], [_unmarked(line.removeprefix(_VIEWING)) for line in lines[end:]]
@@ -97,7 +97,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Option:
-    """One artwork of a choice: its caption, and the band of its play rate where the prompt has it."""
+    """One artwork of a choice: its caption, and the band of its play rate if the prompt has it."""
 
     caption: str
     band: str | None = None
@@ -105,7 +105,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a prompt says of a title: its line, its options in the order of their numbers, and what it is about."""
+    """What a prompt says about a title: its line, its options in the order of their numbers, and its synopsis."""
 
     title: str
     options: tuple[Option, ...]
@@ -119,7 +119,7 @@ class Choice:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The choice that has this text. Raises ValueError for a text that is none."""
+        """Parse the text of a choice. Raises ValueError if it is not one."""
         lines = text.split("\n")
         listed = [lines[place] for place in option_lines(lines)]
         options = tuple(Option(*_unmarked(re.sub(r"^\d+\. ", "", line))) for line in listed)
@@ -136,7 +136,7 @@ class Choice:
 
 
 def history_begins(lines: Sequence[str]) -> int:
-    """The place in the lines of a context where its viewings begin: they are the last ones."""
+    """Index of the first viewing among the lines of a context. Viewings come last."""
     place = len(lines)
     while place and lines[place - 1].startswith(_VIEWING):
         place -= 1
@@ -144,7 +144,7 @@ def history_begins(lines: Sequence[str]) -> int:
 
 
 def option_lines(lines: Sequence[str]) -> range:
-    """The places in the lines of a choice of its options: the last ones before the answer, numbered from 1."""
+    """Indices of the options among the lines of a choice. They come right before the answer, numbered from 1."""
     end = len(lines) - 1
     return next((range(first, end) for first in range(max(end, 0)) if _numbered(lines[first:end])), range(0))
 
@@ -154,8 +154,8 @@ def _numbered(lines: Sequence[str]) -> bool:
 
 
 def context_text(themes: Column, taste_group: Column, viewings: Column) -> Column:
-    """`Context.text` as an expression. `themes` are an array of strings, `taste_group` a string or null, `viewings` an
-    array of structs (line, left_early).
+    """`Context.text` as a Spark expression. `themes` is an array of strings, `taste_group` a string or null, `viewings`
+    an array of structs (line, left_early).
     """
     from pyspark.sql import functions as F
 
@@ -178,8 +178,8 @@ def context_text(themes: Column, taste_group: Column, viewings: Column) -> Colum
 
 
 def choice_text(title: Column, about: Column, options: Column) -> Column:
-    """`Choice.text` as an expression. `title` is a string, `about` a string or null, `options` an array of structs
-    (caption, band), of which band may be null.
+    """`Choice.text` as a Spark expression. `title` is a string, `about` a string or null, `options` an array of structs
+    (caption, band), where band may be null.
     """
     from pyspark.sql import functions as F
 

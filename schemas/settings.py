@@ -22,14 +22,14 @@ PREFIX = "MARQUEE_"
 
 SignalName = Literal["play_rate", "taste_group"]
 SIGNALS: tuple[str, ...] = get_args(SignalName)
-"""What the setting `signals` may name."""
+"""The names allowed in the setting `signals`."""
 EstimatorName = Literal["replay", "ips", "clipped_ips", "snips", "dm", "dr", "switch_dr"]
 """The estimators of evaluation/estimators.py that need no truth."""
 SliceName = Literal["artworks", "popularity", "history", "niche"]
-"""The ways of evaluation/slices.py to split impressions."""
+"""The ways to split impressions (evaluation/slices.py)."""
 
 Quantization = Literal["none", "fp8"]
-"""Number types that vLLM turns weights and activations into while it loads a checkpoint."""
+"""Number types to which vLLM can convert weights and activations while it loads a checkpoint."""
 
 SECRETS = ("salt", "spark_driver")
 """Settings whose value is never printed."""
@@ -37,12 +37,12 @@ SECRETS = ("salt", "spark_driver")
 # Spark's `limit` takes a 32-bit number.
 _MOST_ROWS = 2_000_000_000
 _MOST_TOKENS = 16_777_216
-# Kubernetes sets these in each pod for every service whose name begins with marquee; nobody wrote them.
+# Kubernetes sets these in each pod for every service whose name begins with marquee; they are not settings.
 _OF_KUBERNETES = re.compile(r"MARQUEE(_\w+)?_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)\w*)?)")
 
 
 def _names(value: object) -> object:
-    """A JSON list as its text; anything else as it is, which the type then refuses."""
+    """Decode JSON text; return anything else unchanged, for the type check to refuse."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except RecursionError:
@@ -50,27 +50,27 @@ def _names(value: object) -> object:
 
 
 def _beside_the_tables(known: dict[str, Any], name: str, scheme: str = "") -> str | None:
-    """A place in the folder of the warehouse; None where that is an object store, or is wrong itself."""
+    """A path in the warehouse's folder; None if the warehouse is an object store or invalid."""
     warehouse = known.get("warehouse")
     if warehouse is None or is_uri(warehouse):
         return None
-    # In an address % and ? have a meaning of their own.
+    # % and ? have special meanings in an address.
     place = warehouse.replace("%", "%25").replace("?", "%3F") if scheme else warehouse
     return f"{scheme}{place}/{name}"
 
 
 _NAMES = (NoDecode, BeforeValidator(_names))
-"""Read by `_names`: pydantic-settings' own decoder raises an error that names no field."""
+"""Decoded by `_names`: the error of pydantic-settings' own decoder names no field."""
 
 
 class Steps(NamedTuple):
-    """How an engine divides its work, in tokens: a block of its prefix cache, and the most of one step."""
+    """Sizes of an engine's work, in tokens: one block of its prefix cache, and the most in one step."""
 
     block_size: int
     max_num_batched_tokens: int
 
 
-# A block of 16 leaves half as many tokens of a context to compute again as one of 32; a CPU's are multiples of 32.
+# With blocks of 16, half as many tokens of a context are computed again as with 32; a CPU needs multiples of 32.
 ON_GPU, ON_CPU = Steps(16, 16_384), Steps(32, 8_192)
 
 
@@ -88,12 +88,12 @@ class Settings(BaseSettings):
 
     model: str = Field(
         str(_ROOT / "examples" / "tiny_llama"),
-        description="folder of the checkpoint that scores for as long as the registry has no champion",
+        description="folder of the checkpoint that scores as long as the registry has no champion",
     )
     registry: str | None = Field(
         default_factory=lambda known: _beside_the_tables(known, "registry/registry.db", "sqlite:///"),
-        description="address of the MLflow registry whose champion scores; by default a SQLite file beside the tables "
-        "of a warehouse in a folder. Without a registry or a champion the setting `model` scores",
+        description="address of the MLflow registry whose champion scores; by default a SQLite file beside the tables, "
+        "if the warehouse is a folder. Without a registry or a champion the setting `model` scores",
     )
 
     history_days: int = Field(365, ge=1, le=36_500, description="days of viewing history that a night reads")
@@ -103,17 +103,17 @@ class Settings(BaseSettings):
         40,
         ge=1,
         le=10_000,
-        description="viewings after which one counts half towards the leading themes; by rank, not by date, so "
-        "that contexts do not change from day to day",
+        description="number of later viewings after which a viewing counts half towards the leading themes; by rank, "
+        "not by date, so that contexts do not change from day to day",
     )
     name_characters: int = Field(80, ge=1, le=10_000, description="characters kept of a title's name")
     caption_characters: int = Field(200, ge=1, le=10_000, description="characters kept of a caption")
     synopsis_characters: int = Field(160, ge=0, le=10_000, description="characters kept of a synopsis; 0 leaves it out")
     signals: Annotated[tuple[SignalName, ...], *_NAMES] = Field(
         (),
-        description="what a prompt tells beside history and catalogue, as a JSON list: `play_rate`, how often each "
-        "artwork was played up to the day before; `taste_group`, which of a few groups of viewers, found by ALS, the "
-        "user is nearest to. For a model that was trained with the same ones",
+        description="what a prompt says beyond history and catalogue, as a JSON list: `play_rate`, how often each "
+        "artwork was played up to the day before; `taste_group`, the group of viewers, found by ALS, that is nearest "
+        "to the user. The model must have been trained with the same signals",
     )
     orderings: int = Field(
         4, ge=1, le=MAX_ARTWORKS, description="rotations of a title's options; a pair's hash picks one"
@@ -125,26 +125,26 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="share of the policy that is uniform over a pair's artworks. 0 always shows the best "
-        "artwork, after which no other policy can be evaluated from the logs",
+        "artwork; no other policy can then be evaluated from the logs",
     )
     temperature: float = Field(
         0.5, ge=1e-6, le=1000, description="divides log-probabilities; below 1 sharpens the policy"
     )
     epoch_days: int = Field(14, ge=1, le=36_500, description="days for which a draw holds")
     uniform_share: float = Field(0.02, ge=0, le=1, description="share of users whose choices are uniform")
-    salt: str = Field("marquee", description="names the experiment; another salt draws anew")
+    salt: str = Field("marquee", description="name of the experiment; a new salt draws every choice again")
 
     held_out_share: float = Field(
-        0.2, ge=0.001, le=0.999, description="share of users, by hash, whom post-training only evaluates on"
+        0.2, ge=0.001, le=0.999, description="share of users, by hash, that post-training uses for evaluation only"
     )
     training_examples: int = Field(
         110_000,
         ge=1,
         le=_MOST_ROWS,
-        description="examples to train on at most; which ones are left out is a hash of user and title",
+        description="most examples to train on; a hash of user and title decides which ones are left out",
     )
     held_out_examples: int = Field(
-        5_000, ge=1, le=_MOST_ROWS, description="examples to evaluate on at most; left out in the same way"
+        5_000, ge=1, le=_MOST_ROWS, description="most examples to evaluate on; left out in the same way"
     )
 
     rejected_share_limit: float = Field(0.01, ge=0, le=1, description="share of a table's rows that may be rejected")
@@ -153,60 +153,60 @@ class Settings(BaseSettings):
 
     checkpoints: str = Field(
         default_factory=lambda known: _beside_the_tables(known, "checkpoints") or str(_ROOT / "checkpoints"),
-        description="folder in which post-training makes checkpoints, and scoring reads them; by default beside the "
-        "tables of a warehouse in a folder",
+        description="folder where post-training writes checkpoints and scoring reads them; by default beside the "
+        "tables, if the warehouse is a folder",
     )
-    gate_estimator: EstimatorName = Field("dr", description="the estimator by which a candidate is judged")
+    gate_estimator: EstimatorName = Field("dr", description="estimator that decides whether a candidate is promoted")
     gate_margin: float = Field(
         0.0,
         ge=-1,
         le=1,
-        description="plays an impression that the interval of the difference to the champion must clear",
+        description="plays per impression that the interval of the difference to the champion must clear",
     )
     gate_slices: Annotated[tuple[SliceName, ...], *_NAMES] = Field(
         ("artworks", "history"),
-        description="what the impressions are split by to find a candidate's losses, a JSON list; `[]` for none",
+        description="how impressions are split to find a candidate's losses, as a JSON list; `[]` for no slices",
     )
     gate_slice_limit: float = Field(
-        0.02, ge=0, le=1, description="plays an impression that a candidate may lose in a slice"
+        0.02, ge=0, le=1, description="plays per impression that a candidate may lose in a slice"
     )
 
     further_orders: int = Field(
         0,
         ge=0,
         le=MAX_ARTWORKS - 1,
-        description="further rotations, of those that there are, in which a close pair is asked; its probabilities are "
-        "the mean over all of them",
+        description="further rotations, as far as the title has them, in which a close pair is scored; its "
+        "probabilities are the mean over all rotations scored",
     )
     close_margin: float = Field(
         0.1,
         ge=0,
         le=1,
-        description="a pair is close whose two largest probabilities are at most this far apart; with 1 every pair is",
+        description="a pair is close if its two largest probabilities differ by at most this; with 1 every pair is",
     )
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
     scoring_python: str = Field("python", description="the Python that runs the tasks of scoring and post-training")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")
     quantization: Quantization = Field(
         "none",
-        description="`fp8`: the engine turns weights and activations into 8-bit numbers, on a GPU only. That is "
-        "another model, whose version ends in `+fp8`; a champion is scored as it was registered, whatever is set here",
+        description="`fp8`: the engine converts weights and activations to 8-bit numbers, on a GPU only. The result is "
+        "another model, whose version ends in `+fp8`; a champion always scores as it was registered",
     )
     block_size: int | None = Field(
         None,
         ge=1,
         le=4096,
-        description=f"tokens in a block of the prefix cache; where not given {ON_GPU.block_size} on a GPU and "
-        f"{ON_CPU.block_size} on a CPU, where it is a multiple of 32",
+        description=f"tokens in a block of the prefix cache; by default {ON_GPU.block_size} on a GPU and "
+        f"{ON_CPU.block_size} on a CPU, where it must be a multiple of 32",
     )
     max_model_len: int | None = Field(
-        None, ge=64, le=_MOST_TOKENS, description="longest prompt; the checkpoint's own length where not given"
+        None, ge=64, le=_MOST_TOKENS, description="longest prompt, in tokens; by default the checkpoint's own length"
     )
     max_num_batched_tokens: int | None = Field(
         None,
         ge=64,
         le=_MOST_TOKENS,
-        description="tokens in one step of the engine, at least `max_num_seqs`; where not given "
+        description="tokens in one step of the engine, at least `max_num_seqs`; by default "
         f"{ON_GPU.max_num_batched_tokens:,} on a GPU and {ON_CPU.max_num_batched_tokens:,} on a CPU",
     )
     max_num_seqs: int = Field(256, ge=1, le=65_536, description="prompts in one step of the engine")
@@ -214,7 +214,7 @@ class Settings(BaseSettings):
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of a GPU's memory that the engine takes")
 
     events: str | None = Field(
-        None, description="file to which commands append what they report, a JSON object a line (schemas/events.py)"
+        None, description="file to which commands append their reports, one JSON object per line (schemas/events.py)"
     )
     spark_packages: str = Field("io.delta:delta-spark_4.2_2.13:4.4.0", description="JARs that spark-submit fetches")
     spark_driver: str | None = Field(
@@ -226,15 +226,15 @@ class Settings(BaseSettings):
         30,
         ge=7,
         le=36_500,
-        description="days for which old versions of what Marquee makes stay readable; what is set is applied to tables "
-        "that are there by the weekly maintenance",
+        description="days for which old versions of Marquee's own tables stay readable; the weekly maintenance applies "
+        "a change to existing tables",
     )
 
     @field_validator("*", mode="after")
     @classmethod
     def _is_text(cls, value: object) -> object:
         if isinstance(value, str):
-            # Bytes that are not UTF-8 come out of the environment as surrogates, and no library takes those.
+            # Python turns bytes of the environment that are not UTF-8 into surrogates, which no library accepts.
             try:
                 value.encode()
             except UnicodeEncodeError:
@@ -248,7 +248,7 @@ class Settings(BaseSettings):
             raise ValueError("expected PORT:SECRET, as `marquee night` sets it")
         return value
 
-    # A night's tasks run in folders of their own: what is relative would be elsewhere in each.
+    # Each task of a night runs in its own folder, where a relative path would lead elsewhere.
 
     @field_validator("warehouse", mode="after")
     @classmethod
@@ -258,7 +258,7 @@ class Settings(BaseSettings):
     @field_validator("scoring_python", mode="after")
     @classmethod
     def _of_a_home_folder(cls, value: str) -> str:
-        # It is quoted for the shell, which then leaves ~ as it is.
+        # The shell gets it quoted and so does not expand ~.
         return os.path.expanduser(value)  # noqa: PTH111 (a Path would make `./python` a bare `python`)
 
     @field_validator("model", "checkpoints", "events", mode="after")
@@ -282,34 +282,34 @@ class Settings(BaseSettings):
         return self
 
     def steps(self, on_cpu: bool) -> Steps:
-        """What is set of the engine's steps, and where nothing is, what suits the processor that it runs on."""
+        """The sizes as they are set or, by default, as they suit the processor."""
         default = ON_CPU if on_cpu else ON_GPU
         return Steps(
             self.block_size or default.block_size,
             self.max_num_batched_tokens or max(default.max_num_batched_tokens, self.max_num_seqs),
         )
 
-    def in_orders(self, orders: int) -> Self:
-        """These settings, with every pair asked in so many rotations (or all that it has), close or not."""
-        return self.model_copy(update={"further_orders": orders - 1, "close_margin": 1.0})
+    def in_rotations(self, rotations: int) -> Self:
+        """These settings, with every pair, close or not, scored in so many rotations (or all that it has)."""
+        return self.model_copy(update={"further_orders": rotations - 1, "close_margin": 1.0})
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises ContractError with a sentence for each variable that is wrong."""
+    """The settings of this process. Raises ContractError with one sentence per invalid variable."""
     return read_settings()
 
 
 def read_settings() -> Settings:
-    """What `settings` keeps, read anew."""
+    """Read the settings from the environment, without the cache of `settings`."""
     faults = [_unknown(name) for name in sorted(os.environ) if not _is_known(name)]
     try:
         found = Settings()
     except ValidationError as error:
-        # What is made of the warehouse is not looked at where another setting is wrong.
+        # Pydantic skips the defaults that depend on the warehouse when another setting is wrong.
         faults += [_fault(each) for each in error.errors() if each["type"] != "default_factory_not_called"]
     if faults:
-        # A list of names has an error for each wrong one, and one sentence for all.
+        # A list has one error per wrong name, but all of them are one sentence.
         raise ContractError("; ".join(dict.fromkeys(faults)))
     return found
 
@@ -323,7 +323,7 @@ def _is_known(variable: str) -> bool:
 
 def _unknown(variable: str) -> str:
     close = difflib.get_close_matches(variable.upper(), map(_variable, Settings.model_fields), n=1, cutoff=0.8)
-    remedy = f"did you mean {close[0]}?" if close else "unset it; schemas/settings.py has the settings that there are"
+    remedy = f"did you mean {close[0]}?" if close else "unset it; schemas/settings.py lists the settings"
     return f"{variable} names no setting: {remedy}"
 
 
@@ -332,20 +332,20 @@ def _variable(field: str) -> str:
 
 
 def _fault(error: Any) -> str:
-    """The sentence of an entry of ValidationError.errors(): the variable, its value, and what is allowed."""
+    """The sentence for one entry of ValidationError.errors(): the variable, its value, and what is allowed."""
     if not error["loc"]:
         return str(error["ctx"]["error"])
     field = str(error["loc"][0])
     value = without_password(ascii(os.environ.get(_variable(field), error["input"])))
     if field in SECRETS:
-        value = "of another form"
-    # Of a place or an address, only the check itself knows what is wrong.
+        value = "malformed"
+    # Only its own validator knows what is wrong with a path or an address.
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" and not _listed(field) else ""
     return f"{_variable(field)} is {value}: {reason or f'expected {_allowed(field)}'}"
 
 
 def _listed(field: str) -> tuple[str, ...]:
-    """The names that a setting which is a list may hold; none for another setting."""
+    """The names that a list setting may contain; empty for any other setting."""
     return next((get_args(inner) for inner in get_args(Settings.model_fields[field].annotation) if get_args(inner)), ())
 
 

@@ -1,9 +1,9 @@
-"""The one owner of a Delta table: where it is, how it is made, opened, read and written without Spark (with delta-rs),
-and the errors where that cannot be done. Spark's part is spark_jobs/warehouse.py.
+"""Delta tables without Spark (by delta-rs): where they are, how they are created, opened, read and written, and the
+errors when that fails. No other module does this; Spark's part is spark_jobs/warehouse.py.
 
-Two readers: DataFusion, by `batches`, `query` and `rows`, copes with the features that owners of inputs turn on
-(deletion vectors, column mapping) and promises no order; PyArrow, by `arrow_dataset` and `stored_batches`, keeps the
-order and reads tables that Marquee writes. What neither can read is named, with the remedy.
+There are two readers. DataFusion (`batches`, `query`, `rows`) supports the features that owners of inputs turn on
+(deletion vectors, column mapping) and promises no row order. PyArrow (`arrow_dataset`, `stored_batches`) keeps the row
+order and reads the tables that Marquee writes. Errors name the feature that a reader lacks, with the remedy.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _NO_NIGHT = "has a night been run on this warehouse?"
 _MAPPING = "delta.columnMapping.mode"
 # Rows of user_contexts in one Arrow batch: about a megabyte of text.
 _BATCH_ROWS = 1024
-# Other shards commit to the same tables all the time. delta-rs checks each such commit against ours and tries again.
+# Other shards commit to the same tables meanwhile; delta-rs checks each such commit for conflicts and retries.
 _COMMIT_RETRIES = 100
 _ATTEMPTS = 5
-# A row group is in memory until it is full; by default that is a million rows.
+# A row group stays in memory until it is full, by default at a million rows.
 _ROW_GROUP_ROWS = 2**16
 
 
 class NoTableError(ContractError):
-    """There is no such table."""
+    """The table does not exist."""
 
 
 def location(warehouse: str, table: Table) -> str:
@@ -55,8 +55,8 @@ def no_table(warehouse: str, table: Table, remedy: str = _NO_NIGHT) -> NoTableEr
 
 
 def open_table(warehouse: str, table: Table, version: int | None = None, remedy: str = _NO_NIGHT) -> DeltaTable:
-    """The table as it is now, or as it was at a version; ContractError where it can't be opened, NoTableError where
-    it is not there.
+    """The table as it is now, or at a version. Raises NoTableError if it does not exist, ContractError if it cannot be
+    opened.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -74,7 +74,7 @@ def open_table(warehouse: str, table: Table, version: int | None = None, remedy:
 
 
 def has_table(warehouse: str, table: Table) -> bool:
-    """Whether there is such a table. Raises ContractError where this user may not find that out."""
+    """Whether the table exists. Raises ContractError if this user lacks the permission to find out."""
     from deltalake import DeltaTable
 
     path = location(warehouse, table)
@@ -86,9 +86,9 @@ def has_table(warehouse: str, table: Table) -> bool:
 
 
 def create(warehouse: str, table: Table, **properties: str) -> None:
-    """Make a table, empty and with `properties` beside its own, if there is none.
+    """Create an empty table with `properties` beside its own, unless it exists.
 
-    One that an earlier version of Marquee made gets the columns that it lacks, null in every row that it has.
+    A table made by an earlier version of Marquee gets the columns that it lacks, null in every existing row.
     """
     from deltalake import DeltaTable, Schema
     from deltalake.exceptions import TableNotFoundError
@@ -102,7 +102,7 @@ def create(warehouse: str, table: Table, **properties: str) -> None:
             partition_by=list(table.partitioned_by),
             description=table.meaning,
             configuration={**table.properties, **properties},
-            # Of `marquee.…` properties delta-rs knows nothing.
+            # delta-rs does not know the `marquee.…` properties.
             raise_if_key_not_exists=False,
         )
     except TableNotFoundError as error:
@@ -114,8 +114,8 @@ def create(warehouse: str, table: Table, **properties: str) -> None:
 
 
 def check_permission(name: str, path: str) -> None:
-    """Raise ContractError that names what this user may not read of a table in a folder. To delta-rs a table behind a
-    folder that may not be entered is none.
+    """Raise ContractError naming the first file or folder of a table that this user may not read. delta-rs reports a
+    table in a folder that it may not enter as missing.
     """
     if "://" in path:
         return
@@ -130,7 +130,7 @@ def check_permission(name: str, path: str) -> None:
 
 @contextmanager
 def permitted(**paths: str) -> Iterator[None]:
-    """Raise ContractError, as `check_permission` does, where reading tables meets what this user may not read."""
+    """Turn an error for lack of permission into the ContractError of `check_permission`."""
     try:
         yield
     except Exception as error:
@@ -149,7 +149,10 @@ def _denied(name: str, place: Path) -> ContractError:
 
 
 def buckets_of(opened: DeltaTable, table: Table = ARTWORK_SELECTIONS) -> int:
-    """The number of buckets that a warehouse was made with, which a table of `buckets_kept` has as a property."""
+    """The number of buckets that a warehouse was made with, from the table property of `buckets_kept`.
+
+    Raises ContractError if the property is missing or no number.
+    """
     kept = opened.metadata().configuration.get(BUCKETS_PROPERTY, "")
     if not (kept.isdecimal() and int(kept) > 0):
         raise ContractError(
@@ -161,10 +164,10 @@ def buckets_of(opened: DeltaTable, table: Table = ARTWORK_SELECTIONS) -> int:
 
 
 def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSystemDataset:
-    """The table for PyArrow. Raises ContractError where PyArrow would refuse it or read nulls."""
+    """The table for PyArrow. Raises ContractError if PyArrow would refuse it or read nulls."""
     from deltalake.exceptions import DeltaProtocolError
 
-    # PyArrow looks for the columns by their names, and files with column mapping have others: all would be null.
+    # PyArrow finds columns by name, but files with column mapping use other names: every value would be null.
     if opened.metadata().configuration.get(_MAPPING, "none") != "none":
         raise _unsupported(opened, table.name, "columnMapping")
     try:
@@ -178,7 +181,7 @@ def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSyste
 def stored_batches(
     opened: DeltaTable, table: Table, columns: list[str], **partition: object
 ) -> Iterator[pa.RecordBatch]:
-    """`columns` of the rows of one partition as a stream, in the order in which they are stored."""
+    """`columns` of one partition's rows as a stream, in stored order. Raises ContractError if a column is missing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow.dataset import get_partition_keys
@@ -190,7 +193,7 @@ def stored_batches(
     schema = pa.schema([dataset.schema.field(name) for name in columns])
     with permitted(**{table.name: path_of(opened)}):
         for fragment in dataset.get_fragments():
-            # The dataset's own batches are cut out of a row group that is decoded whole: it may be a whole bucket.
+            # The dataset's own reader decodes a whole row group, which may be a whole bucket, before its first batch.
             with pq.ParquetFile(fragment.open()) as file:
                 stored = [name for name in columns if name in file.schema_arrow.names]
                 values = get_partition_keys(fragment.partition_expression)
@@ -199,9 +202,9 @@ def stored_batches(
 
 
 def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **partition: object) -> None:
-    """Write a stream of rows as the whole of one partition, in one commit.
+    """Replace the rows of one partition by a stream of rows, in one commit.
 
-    Nothing is written of a stream that ends with an error, or where there was nothing and is nothing.
+    Nothing is written if the stream raises, or if the partition is empty and the stream too.
     """
     import pyarrow as pa
     from deltalake import CommitProperties, WriterProperties, write_deltalake
@@ -222,7 +225,7 @@ def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **p
 
 
 def replace_rows(warehouse: str, table: Table, rows: list[dict[str, Any]], **partition: object) -> None:
-    """As `replace`, with a few rows in memory; tried again if someone else changed the same partition meanwhile."""
+    """As `replace`, for a few rows in memory; retried if another writer changed the same partition meanwhile."""
     import pyarrow as pa
     from deltalake.exceptions import CommitFailedError
 
@@ -246,7 +249,7 @@ def _sql(value: object) -> str:
 
 
 def _as_declared(batch: pa.RecordBatch, schema: pa.Schema, values: dict[str, object]) -> pa.RecordBatch:
-    """A batch as a file has it, in the table's types; what the file lacks is one of `values` in every row, or null."""
+    """A file's batch in the table's types. A column that the file lacks is filled from `values`, or with nulls."""
     import pyarrow as pa
 
     columns = [
@@ -259,13 +262,13 @@ def _as_declared(batch: pa.RecordBatch, schema: pa.Schema, values: dict[str, obj
 
 
 def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:
-    """The answer to `sql` over `tables`, each under the name of its argument, as a stream."""
+    """The result of `sql` over `tables`, each under the name of its argument, as a stream."""
     import pyarrow as pa
     from deltalake import QueryBuilder
     from deltalake.exceptions import DeltaError
 
     builder = QueryBuilder()
-    # Else it would read every column of every row of a file, most of it rankings, to find the few rows of one user.
+    # Without this it reads every column of every row of a file, mostly rankings, to find the few rows of one user.
     builder.execute("SET datafusion.execution.parquet.pushdown_filters = true").read_all()
     try:
         for name, table in tables.items():
@@ -285,7 +288,7 @@ def batches(sql: str, **tables: DeltaTable) -> Iterator[pa.RecordBatch]:
 
 
 def query(sql: str, **tables: DeltaTable) -> pa.Table:
-    """`batches`, all of them as one table."""
+    """All `batches` as one table."""
     import pyarrow as pa
 
     return pa.Table.from_batches(batches(sql, **tables))
@@ -302,12 +305,12 @@ def literal(text: str) -> str:
 
 
 def literals(texts: Iterable[str]) -> str:
-    """`texts` as the inside of an SQL IN (…); matches nothing where there are none."""
+    """`texts` as the inside of an SQL IN (…); without texts it matches nothing."""
     return ", ".join(literal(text) for text in texts) or "NULL"
 
 
 def path_of(table: DeltaTable) -> str:
-    """A table's folder as a path, where it is in one."""
+    """A table's folder as a path, or its URI in an object store."""
     from urllib.parse import unquote
 
     uri = table.table_uri
@@ -315,7 +318,7 @@ def path_of(table: DeltaTable) -> str:
 
 
 def _features(error: Exception) -> str:
-    """The features that an error says the reader lacks, as Delta writes them: `typeWidening`."""
+    """The features that the reader lacks according to its error, as Delta writes them: `typeWidening`."""
     found = _UNSUPPORTED.search(str(error))
     names = re.findall(r"\w+", next(filter(None, found.groups()), "")) if found else []
     return ", ".join(name[0].lower() + name[1:] for name in names)
@@ -328,19 +331,19 @@ def _has(table: DeltaTable, features: str) -> bool:
 def _unsupported(table: DeltaTable, name: str, features: str) -> ContractError:
     first = features.partition(", ")[0]
     return ContractError(
-        f"{name}: the table has the feature {features}, which this reader lacks and Spark has; take it away with "
+        f"{name}: the table has the feature {features}, which Spark supports and this reader does not; remove it with "
         f"ALTER TABLE delta.`{path_of(table)}` DROP FEATURE {first}, or read a copy without it"
     )
 
 
 def last_day(warehouse: str) -> date:
-    """The last day on which anything was watched in a warehouse, a folder or the URI of an object store."""
+    """The last day with a viewing in a warehouse. Raises ContractError if there is none."""
     history = open_table(warehouse, VIEWING_HISTORY, remedy="fill the warehouse first (`marquee sample --help`)")
-    # As text, which sorts alike: a day may be missing, or lie outside Python's dates.
+    # As text, which sorts like dates: a day may be null, or outside the range of Python's dates.
     days = sorted(str(day) for each in history.partitions() if (day := each["watch_date"]) is not None)
     if not days:
-        raise ContractError(f"{path_of(history)} is empty: nobody has watched anything, so there is no last day")
+        raise ContractError(f"{path_of(history)} is empty: there is no viewing and so no last day")
     try:
         return date.fromisoformat(days[-1])
     except ValueError as error:
-        raise ContractError(f"{path_of(history)} has a last day of {days[-1]}: name the night yourself") from error
+        raise ContractError(f"{path_of(history)} has {days[-1]} as its last day: give the night with --ds") from error

@@ -1,4 +1,4 @@
-"""Every table of the warehouse, once: columns, types, keys, partitioning, meaning, and the rules its rows obey.
+"""Every table of the warehouse: columns, types, keys, partitioning, meaning, and the rules its rows obey.
 
 `marquee docs` writes docs/tables.md from here.
 """
@@ -9,14 +9,14 @@ from schemas.contract import Column, Rule, Table, array, struct
 from schemas.preferences import COUNT_LIMIT
 
 MAX_ARTWORKS = 40
-"""Options in one question: the paper's candidate sets go up to about 40."""
+"""Most options in one question: the paper's candidate sets go up to about 40."""
 
 BUCKETS_PROPERTY = "marquee.buckets"
 """Table property of `artwork_selections` and of `held_out_contexts`: the number of buckets they were made with."""
 
 
 def buckets_kept(table: Table, buckets: int) -> dict[str, str]:
-    """The properties by which `table` keeps the number of buckets: none, but of the two."""
+    """The property in which `table` keeps the number of buckets; empty for all but two tables."""
     return {BUCKETS_PROPERTY: str(buckets)} if table in (ARTWORK_SELECTIONS, HELD_OUT_CONTEXTS) else {}
 
 
@@ -147,7 +147,9 @@ NIGHT_INPUTS = Table(
         _ds,
         Column("source_table", "string", "the table"),
         Column("version", "long", "its Delta version"),
-        Column("table_id", "string", "its Delta id, which a table that is made anew does not keep", nullable=True),
+        Column(
+            "table_id", "string", "its Delta id, which changes when a table is dropped and made anew", nullable=True
+        ),
     ),
     key=("ds", "source_table"),
     partitioned_by=("ds",),
@@ -160,7 +162,7 @@ NIGHT_MODELS = Table(
         _ds,
         Column("model_version", "string", "the model that scores"),
         Column("checkpoint", "string", "its checkpoint's folder"),
-        Column("why", "string", "why this one: champion of which registry, or why there is none", nullable=True),
+        Column("why", "string", "why this one: the champion of which registry, or why no champion", nullable=True),
     ),
     key=("ds",),
     partitioned_by=("ds",),
@@ -172,7 +174,7 @@ REJECTED_ROWS = Table(
     (
         _ds,
         Column("step", "string", "the step that rejected it: validate, contexts, score or `score_held_out VERSION`"),
-        Column("bucket", "integer", "the bucket being scored; -1 where the step is not one of buckets"),
+        Column("bucket", "integer", "the bucket being scored; -1 for a step that does not work by buckets"),
         Column("source_table", "string", "where the row came from"),
         Column("row", "string", "the row as JSON"),
         Column("rule", "string", "the rule it broke"),
@@ -191,10 +193,10 @@ WANTED_PAIRS = Table(
 
 TASTE_GROUPS = Table(
     "taste_groups",
-    "The group of viewers that a user is nearest to, found once a week where the setting `signals` has `taste_group`. "
-    "A week that is kept is found again by a rerun of its own Sunday only, or where its rows are deleted.",
+    "The group of viewers that a user is nearest to, computed once a week if the setting `signals` has `taste_group`. "
+    "A stored week is computed again only by a rerun of its own Sunday, or after its rows are deleted.",
     (
-        Column("ds", "date", "a Sunday: viewings up to its end count, and it holds for nights up to the next"),
+        Column("ds", "date", "a Sunday: viewings up to its end count, and the groups hold until the next one"),
         _user,
         Column("taste_group", "string", "the group in words; null where nothing sets it apart", nullable=True),
     ),
@@ -204,11 +206,11 @@ TASTE_GROUPS = Table(
 
 TITLE_CHOICES = Table(
     "title_choices",
-    "The text that describes a title and its numbered artworks, in one of its orderings.",
+    "The text that describes a title and its numbered artworks, in one of its rotations.",
     (
         _ds,
         _title,
-        Column("ordering", "integer", "which rotation of the options; 0 up to the setting `orderings`, less 1"),
+        Column("ordering", "integer", "the rotation of the options: 0 to the setting `orderings` less 1"),
         Column("artwork_ids", array("string"), "the artwork of option 1, of option 2, …"),
         Column("choice", "string", "the text"),
         Column("choice_hash", "long", "xxhash64 of the text and of artwork_ids"),
@@ -230,8 +232,8 @@ USER_CONTEXTS = Table(
         Column(
             "pairs",
             array(struct(title_id="string", ordering="integer", prompt_hash="long")),
-            "the pairs to score: the title, which of its orderings to ask, and the hash of (context, choice, model "
-            "version)",
+            "the pairs to score: the title, the rotation to score (`ordering`), and the hash of (context, choice, "
+            "model version)",
         ),
     ),
     key=("ds", "user_id"),
@@ -257,11 +259,11 @@ ARTWORK_SCORES = Table(
 
 _run = (
     Column("pairs", "long", "pairs scored"),
-    Column("rejected", "long", "pairs that could not be"),
+    Column("rejected", "long", "pairs that could not be scored"),
     Column("shortened", "long", "prompts that lost their oldest history to fit the model"),
-    Column("asked_again", "long", "pairs whose best two artworks were close, asked in further orders"),
+    Column("asked_again", "long", "pairs whose best two artworks were close, scored again in further rotations"),
     Column("prompt_tokens", "long", "tokens of all prompts"),
-    Column("cached_tokens", "long", "of these, found in the prefix cache"),
+    Column("cached_tokens", "long", "those of them that were in the prefix cache"),
     Column("label_mass", "double", "mean probability that fell on the option numbers", nullable=True),
     Column("seconds", "double", "from the first prompt to the last score"),
     Column("input_fingerprint", "string", "hash of the bucket's pairs; a rerun skips a bucket where it is equal"),
@@ -312,12 +314,12 @@ _selection = (
     _user,
     _title,
     Column("artwork_id", "string", "the artwork to show"),
-    Column("probability", "double", "the model's probability for it; 1 / K of K artworks where no model was asked"),
+    Column("probability", "double", "the model's probability for it; 1 / K for K artworks if no model scored it"),
     Column("propensity", "double", "the probability with which the policy chose it; log it with every impression"),
     Column("ranking", ranking_type, "every artwork of the pair, the most probable first, with both probabilities"),
     Column("source", "string", "model, only_choice (one artwork) or uniform (the exploring slice)"),
-    Column("model_version", "string", "the model that scored the pair; null where none did", nullable=True),
-    Column("prompt_hash", "long", "hash of what the model was asked; null where it was not", nullable=True),
+    Column("model_version", "string", "the model that scored the pair; null if none did", nullable=True),
+    Column("prompt_hash", "long", "hash of (context, choice, model version); null if none scored", nullable=True),
     Column("ds", "date", "the night that made this choice"),
     Column("updated_at", "timestamp", "the end of that night's day, UTC: since when history counts towards the choice"),
 )
@@ -352,7 +354,7 @@ TITLE_DEFAULTS = Table(
 
 CATALOGUE_NAMES = Table(
     "catalogue_names",
-    "What titles and artworks are called, as the newest night read it, for people who look at choices.",
+    "Names of titles and captions of artworks, as the newest night read them, for people who look at choices.",
     (
         _title,
         Column("name", "string", "the title's name"),
@@ -364,8 +366,8 @@ CATALOGUE_NAMES = Table(
 
 # Made by post-training, for one run of it. Here ds is the run's day: impressions up to its end are read.
 
-_context_key = Column("context_key", "string", "names a context: impressions with one text have one")
-_choice_key = Column("choice_key", "string", "names a choice: a title, its eligible artworks and their texts")
+_context_key = Column("context_key", "string", "the context's key; impressions with the same text share it")
+_choice_key = Column("choice_key", "string", "the choice's key: one for a title, its eligible artworks and their texts")
 
 POST_TRAINING_EXAMPLES = Table(
     "post_training_examples",
@@ -380,14 +382,12 @@ POST_TRAINING_EXAMPLES = Table(
         Column("context", "string", "the user's context as it stood just before shown_at"),
         _choice_key,
         Column("choice", "string", "the title with its eligible artworks, in the order of artwork_ids"),
-        Column(
-            "artwork_ids", array("string"), "the eligible artworks; which comes first is a hash of user and artworks"
-        ),
+        Column("artwork_ids", array("string"), "the eligible artworks; a hash of user and artworks decides the first"),
         Column("shown", "integer", "the option number, from 1, of the artwork that was shown"),
-        Column("propensity", "double", "the logged probability with which it was"),
+        Column("propensity", "double", "the logged probability with which it was shown"),
         Column("played", "boolean", "whether the user played"),
-        Column("play_seconds", "double", "for how long"),
-        Column("history_titles", "integer", "titles that the user had watched before shown_at"),
+        Column("play_seconds", "double", "how long the play lasted"),
+        Column("history_titles", "integer", "number of titles that the user had watched before shown_at"),
         Column("themes", array("string"), "the leading themes that the context names", nullable=True),
         Column(
             "watched_genres",
@@ -395,7 +395,7 @@ POST_TRAINING_EXAMPLES = Table(
             "the genres of each title that the context shows and the user did not leave early",
             nullable=True,
         ),
-        Column("signals", array("string"), "what context and choice tell by the setting `signals`; all rows the same"),
+        Column("signals", array("string"), "the setting `signals` behind context and choice; the same in all rows"),
     ),
     key=("ds", "user_id", "title_id", "shown_at"),
     partitioned_by=("ds", "split"),
@@ -405,7 +405,7 @@ _example = (_ds, _user, _title, Column("shown_at", "timestamp", "of the example,
 
 PREFERENCE_PAIRS = Table(
     "preference_pairs",
-    "For one training example that was played: the artworks to put below the one that was played.",
+    "For one training example that was played: an artwork to rank below the one that was played.",
     (
         *_example,
         Column("chosen", "integer", "the option number of the artwork that was played"),
@@ -419,9 +419,9 @@ PREFERENCE_PAIRS = Table(
         Column(
             "weight",
             "double",
-            "share of the impressions that put something below it for this reason, each counted 1 / propensity, at "
-            f"most {COUNT_LIMIT:g} (`never_shown`: each other artwork alike). Those of the played artwork itself make "
-            "no row, but the rest of 1",
+            "share of this artwork in the example's impressions of this kind, each counted 1 / propensity, at most "
+            f"{COUNT_LIMIT:g} (`never_shown`: the same for each artwork). Impressions of the played artwork itself "
+            "make no row; their share is what the weights of a kind lack to 1",
         ),
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),
@@ -430,8 +430,8 @@ PREFERENCE_PAIRS = Table(
 
 TEACHER_REASONS = Table(
     "teacher_reasons",
-    "Why a user would choose the artwork that was played, in the words of a model that was told which it was: one "
-    "training example that was played.",
+    "Why a user would choose the artwork that was played, written by a model that was given the answer. One training "
+    "example that was played.",
     (
         *_example,
         Column("model_version", "string", "the model that wrote the reason: the teacher"),
@@ -443,7 +443,7 @@ TEACHER_REASONS = Table(
 )
 
 _held_out_bucket = Column("bucket", "integer", "crc32(context_key) % buckets")
-_scored_as = Column("model_version", "string", "the model that scored; with `+ordersN` where it was asked in N orders")
+_scored_as = Column("model_version", "string", "the model that scored; `+ordersN`: with every pair in N rotations")
 
 HELD_OUT_CONTEXTS = Table(
     "held_out_contexts",
@@ -456,7 +456,7 @@ HELD_OUT_CONTEXTS = Table(
         Column(
             "pairs",
             array(struct(choice_key="string", ordering="integer", prompt_hash="long")),
-            "the choices to score: which of its orderings to ask, and the hash of (context, choice)",
+            "the choices to score: the rotation to score (`ordering`), and the hash of (context, choice)",
         ),
     ),
     key=("ds", "context_key"),
@@ -465,7 +465,7 @@ HELD_OUT_CONTEXTS = Table(
 
 HELD_OUT_CHOICES = Table(
     "held_out_choices",
-    "The text that describes the title and the numbered eligible artworks of held-out impressions, in one ordering.",
+    "The text that describes the title and the numbered eligible artworks of held-out impressions, in one rotation.",
     (_ds, _choice_key, *TITLE_CHOICES.columns[2:5]),
     key=("ds", "choice_key", "ordering"),
     partitioned_by=("ds",),
@@ -490,7 +490,7 @@ HELD_OUT_SCORES = Table(
 
 HELD_OUT_RUNS = Table(
     "held_out_runs",
-    "One bucket of held-out questions scored by one model, as `scoring_runs` has it of a night.",
+    "One bucket of held-out questions scored by one model, as in `scoring_runs`.",
     (_ds, _scored_as, _held_out_bucket, *_run),
     key=("ds", "model_version", "bucket"),
     partitioned_by=("ds", "model_version", "bucket"),
@@ -498,7 +498,7 @@ HELD_OUT_RUNS = Table(
 
 POST_TRAINING_STEPS = Table(
     "post_training_steps",
-    "As `night_steps`, of the steps that make examples and score held-out questions.",
+    "As `night_steps`, for the steps that make examples and score held-out questions.",
     _step,
     key=("ds", "step"),
     partitioned_by=("ds", "step"),
@@ -506,33 +506,33 @@ POST_TRAINING_STEPS = Table(
 
 POLICY_ESTIMATES = Table(
     "policy_estimates",
-    "What one estimator says of one policy on held-out impressions, overall or in one slice.",
+    "One estimator's estimate of one policy on held-out impressions, overall or in one slice.",
     (
         _ds,
-        Column("candidate", "string", "the model version that the run judges"),
+        Column("candidate", "string", "the model version that the run evaluates"),
         Column(
             "policy",
             "string",
             "the policy: `logging`, `random`, `most_popular`, `bandit`, or a model's version, "
-            "with `+ordersN` where it was asked in N orders and with `in FOLDER` where by another warehouse's prompts",
+            "with `+ordersN` if it scored every pair in N rotations and `in FOLDER` if on another warehouse's prompts",
         ),
-        Column("slice_by", "string", "what the impressions were split by; `all` for all of them"),
-        Column("slice", "string", "the part of them"),
+        Column("slice_by", "string", "how the impressions were split; `all` for all of them"),
+        Column("slice", "string", "the slice"),
         Column(
             "estimator",
             "string",
             "`replay`, `ips`, `clipped_ips`, `snips`, `dm`, `dr`, `switch_dr`; `truth` on a sample",
         ),
         Column("impressions", "long", "held-out impressions in the slice"),
-        Column("users", "long", "and the users they are of"),
-        Column("value", "double", "estimated plays per impression; null where refused", nullable=True),
+        Column("users", "long", "users of these impressions"),
+        Column("value", "double", "estimated plays per impression; null if refused", nullable=True),
         Column("low", "double", "lower end of the 95 % interval, clustered by user", nullable=True),
         Column("high", "double", "its upper end", nullable=True),
         Column("difference", "double", "value less the champion's on the same impressions", nullable=True),
         Column("difference_low", "double", "lower end of the paired 95 % interval", nullable=True),
         Column("difference_high", "double", "its upper end", nullable=True),
         Column("effective_size", "double", "(sum of weights)^2 / sum of squared weights", nullable=True),
-        Column("refused", "string", "why the log cannot support an answer; null where it can", nullable=True),
+        Column("refused", "string", "why the log cannot support an estimate; null if it can", nullable=True),
     ),
     key=("ds", "candidate", "policy", "slice_by", "slice", "estimator"),
     partitioned_by=("ds",),
@@ -559,6 +559,6 @@ EXAMPLES = (
     HELD_OUT_CHOICES,
     POST_TRAINING_STEPS,
 )
-"""What the step examples writes."""
+"""The tables that the step `examples` writes."""
 POST_TRAINING = (*EXAMPLES, TEACHER_REASONS, HELD_OUT_SCORES, HELD_OUT_RUNS, POLICY_ESTIMATES)
 TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED, *POST_TRAINING)}

@@ -63,7 +63,7 @@ NAMES = "expected a JSON list of names among"
         (
             "REGISTRY",
             "sqlite:///file:/r.db?uri=1",
-            "MARQUEE_REGISTRY is 'sqlite:///file:/r.db?uri=1': SQLite's own URIs",
+            "MARQUEE_REGISTRY is 'sqlite:///file:/r.db?uri=1': SQLite's own URIs are not supported",
         ),
         (
             "REGISTRY",
@@ -74,7 +74,7 @@ NAMES = "expected a JSON list of names among"
         (
             "REGISTRY",
             "sqlite:////w/q?x/r.db",
-            "MARQUEE_REGISTRY is 'sqlite:////w/q?x/r.db': what follows ? is no",
+            "MARQUEE_REGISTRY is 'sqlite:////w/q?x/r.db': the text after ? is no",
         ),
         ("MAX_NUM_BATCHED_TOKENS", "1", "MARQUEE_MAX_NUM_BATCHED_TOKENS is '1': expected a whole number, at least 64"),
         ("MAX_NUM_BATCHED_TOKENS", "128", "MARQUEE_MAX_NUM_BATCHED_TOKENS is 128 and MARQUEE_MAX_NUM_SEQS 256: a step"),
