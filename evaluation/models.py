@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from evaluation.log import KEY
 from inference.champion import model_of_tonight
 from inference.checkpoint import read_checkpoint
-from inference.orders import averaged, of_averaged
+from inference.rotations import averaged, of_averaged
 from schemas.contract import ContractError
 from schemas.settings import Settings, settings
 from schemas.tables import HELD_OUT_SCORES, POST_TRAINING_EXAMPLES

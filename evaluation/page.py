@@ -15,7 +15,7 @@ from evaluation.gate import Verdict, rule, verdict
 from evaluation.plots import Span, curves, spans
 from evaluation.policies import BASELINES, LOGGING
 from evaluation.slices import ALL
-from inference.orders import in_words
+from inference.rotations import in_words
 from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.tables import POLICY_ESTIMATES

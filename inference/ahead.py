@@ -1,4 +1,4 @@
-"""Two threads beside the engine's: one that reads ahead of it, one that writes behind it."""
+"""Two threads beside the engine's: one reads ahead of it, one writes behind it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-# How often who waits at a full pipe looks whether anybody still takes from it, in seconds.
-_LOOK = 0.5
+# Seconds between checks that the consumer is alive, while the pipe is full.
+_CHECK = 0.5
 
 
 class _End:
-    """The last thing in a pipe: how the stream ended."""
+    """The last item of a pipe: the error that ended the stream, or None."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 class _ClosedError(Exception):
-    """Nobody takes from the pipe any more."""
+    """The consumer has closed the pipe."""
 
 
 class _Pipe(Generic[Item]):
-    """A stream from one thread to another: `put` waits while the other is `most` items behind."""
+    """A stream from one thread to another: `put` waits while the consumer is `most` items behind."""
 
     def __init__(self, most: int) -> None:
         self._items: queue.Queue[Item | _End] = queue.Queue(most)
@@ -35,13 +35,13 @@ class _Pipe(Generic[Item]):
     def put(self, item: Item | _End) -> None:
         while not self._closed.is_set():
             try:
-                return self._items.put(item, timeout=_LOOK)
+                return self._items.put(item, timeout=_CHECK)
             except queue.Full:
                 continue
         raise _ClosedError
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the stream; an error comes out of it where its next item would have."""
+        """End the stream. The consumer raises `error`, if any, after the last item."""
         self.put(_End(error))
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class _Pipe(Generic[Item]):
 
 @contextmanager
 def read_ahead(items: Iterable[Item], most: int) -> Iterator[Iterator[Item]]:
-    """`items`, produced in a thread of their own, up to `most` ahead of who takes them."""
+    """`items`, produced in a thread of their own, up to `most` ahead of the consumer."""
     pipe: _Pipe[Item] = _Pipe(most)
 
     def produce() -> None:
@@ -80,7 +80,7 @@ def read_ahead(items: Iterable[Item], most: int) -> Iterator[Iterator[Item]]:
 
 
 class WriteBehind(Generic[Item]):
-    """A stream that a thread of `pool` takes with `write`."""
+    """A stream that a thread of `pool` consumes with `write`."""
 
     def __init__(self, pool: ThreadPoolExecutor, write: Callable[[Iterator[Item]], None], most: int) -> None:
         self._pipe: _Pipe[Item] = _Pipe(most)
@@ -94,17 +94,17 @@ class WriteBehind(Generic[Item]):
             raise RuntimeError("the writing thread stopped before the stream had ended") from None
 
     def end(self) -> None:
-        # Where it is closed already, `wait` tells why.
+        # If the pipe is closed already, `wait` raises the reason.
         with suppress(_ClosedError):
             self._pipe.end()
 
     def abandon(self, error: BaseException) -> None:
-        """End the stream with an error, so that whoever writes it knows that it is not whole."""
+        """End the stream with an error, so that the writing thread does not take it for whole."""
         with suppress(_ClosedError):
             self._pipe.end(error)
 
     def wait(self) -> None:
-        """Wait until all is written. An error of the writing thread is raised here."""
+        """Wait until everything is written. Raises the writing thread's error."""
         self._written.result()
 
     def _take(self, write: Callable[[Iterator[Item]], None]) -> None:

@@ -1,6 +1,6 @@
-"""The champion: the model version that scores, as the registry (MLflow) holds it.
+"""The champion: the model version that scores, according to the registry (MLflow).
 
-`training/registry.py` promotes and rolls back; here it is only looked up. A version's `source` is its checkpoint.
+This module only looks it up; `training/registry.py` promotes and rolls back. A version's `source` is its checkpoint.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 MODEL_NAME = "marquee"
-"""Of the registered model whose versions are Marquee's checkpoints."""
+"""Name of the registered model whose versions are Marquee's checkpoints."""
 CHAMPION = "champion"
 VERSION_TAG = "model_version"
-"""Tag of a registered version: the checkpoint's own version, as every scored row has it."""
+"""Tag of a registered version: the checkpoint's own version, which every scored row has."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The model that scores, and why it does, in words."""
+    """The model that scores, and the reason in words."""
 
     model: Checkpoint
     why: str
 
 
 def model_of_tonight(settings: Settings) -> Chosen:
-    """The champion's checkpoint, in the quantization that it was registered in; that of the setting `model`, in the one
-    that is set, where there is no registry or no champion in it.
+    """The champion's checkpoint, in the quantization with which it was registered. Without a registry or a champion,
+    the checkpoint of the setting `model`, in the quantization of the settings.
 
-    Raises ContractError where prompts would lack a signal that it was trained with.
+    Raises ContractError if prompts would lack a signal that the model was trained with.
     """
     chosen = _chosen(settings)
     model = chosen.model
@@ -69,9 +69,9 @@ def _as_set(settings: Settings) -> Checkpoint:
 
 
 def client_of(registry: str) -> MlflowClient:
-    """MLflow at a registry's address. Raises ContractError for one that MLflow does not know.
+    """An MLflow client for a registry's address. Raises ContractError if MLflow cannot open it.
 
-    MLflow makes a SQLite file that is not there, in a folder that is.
+    MLflow creates a missing SQLite file, but not its folder; this function does.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -82,9 +82,9 @@ def client_of(registry: str) -> MlflowClient:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ContractError(f"MARQUEE_REGISTRY is {registry!r}, whose folder cannot be made: {error}") from error
-        # MLflow would try for minutes.
+        # MLflow would retry for minutes.
         if Path(file).is_dir():
-            raise ContractError(f"MARQUEE_REGISTRY is {registry!r}: {file} is a folder; name a file in it")
+            raise ContractError(f"MARQUEE_REGISTRY is {registry!r}: {file} is a folder; give a file in it")
         if not os.access(Path(file) if Path(file).exists() else Path(file).parent, os.W_OK):
             raise ContractError(
                 f"MARQUEE_REGISTRY is {registry!r}: this user may not write {file}, and MLflow writes when it opens; "
@@ -94,12 +94,12 @@ def client_of(registry: str) -> MlflowClient:
         return MlflowClient(tracking_uri=registry, registry_uri=registry)
     except (MlflowException, DatabaseError) as error:
         raise ContractError(
-            f"MARQUEE_REGISTRY is {without_password(registry)!r}, which MLflow does not open: {error}"
+            f"MARQUEE_REGISTRY is {without_password(registry)!r}, which MLflow cannot open: {error}"
         ) from error
 
 
 def registered_model(client: MlflowClient) -> RegisteredModel | None:
-    """The model whose versions are Marquee's checkpoints; None before the first is registered."""
+    """The model whose versions are Marquee's checkpoints; None before the first version is registered."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -113,7 +113,7 @@ def registered_model(client: MlflowClient) -> RegisteredModel | None:
 def champion(registry: str) -> ModelVersion | None:
     """The version that is champion in a registry, if there is one.
 
-    Only MLflow knows. A SQLite file that does not exist has none: MLflow would create it, which takes a while.
+    A SQLite file that does not exist is not opened: MLflow would create it, which takes a while.
     """
     file = sqlite_file(registry)
     if file is not None and not Path(file).exists():
@@ -125,13 +125,13 @@ def champion(registry: str) -> ModelVersion | None:
 
 
 def _as_registered(registered: ModelVersion, who: str) -> Checkpoint:
-    """The champion's checkpoint. Raises ContractError where it is not what was registered."""
+    """The champion's checkpoint. Raises ContractError if it is not the one that was registered."""
     expected = registered.tags.get(VERSION_TAG)
     try:
         checkpoint = read_checkpoint(str(registered.source)).quantized(quantization_of(str(expected)))
     except ContractError as error:
         raise ContractError(
-            f"{who}, cannot score: {error}. Or promote it from where it is now, or roll back "
+            f"{who}, cannot score: {error}. Or promote it from its present folder, or roll back "
             "(marquee models promote FOLDER | rollback)"
         ) from error
     if checkpoint.version != expected:

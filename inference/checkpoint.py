@@ -1,6 +1,6 @@
-"""Writes `marquee.json` beside a Hugging Face Llama's weights: the name and version that scores are published under,
-and the prompt format and the signals that the model was trained with. A checkpoint without one, or whose files have
-changed since, does not score.
+"""The manifest `marquee.json` beside a Hugging Face Llama's weights: the name and version under which scores are
+published, and the prompt format and signals that the model was trained with. A checkpoint without a manifest, or whose
+files have changed since, cannot score.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from schemas.prompt import PROMPT_FORMAT
 from schemas.settings import SIGNALS, Quantization
 
 MANIFEST = "marquee.json"
-# What decides a score: the weights, the architecture, how text becomes tokens, and the label priors.
+# The files that decide a score: weights, architecture, tokenizer and label priors.
 _VERSIONED = ("*.safetensors", "*.safetensors.index.json", CONFIG, "tokenizer*", *PRIOR_FILES.values())
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(rf"{_NAME.pattern}@[0-9a-f]{{12}}")
-# Hashing 16 GB before every night would take minutes; a large file whose size is the same is taken to be the same.
+# Hashing 16 GB before every night would take minutes; a large file of unchanged size counts as unchanged.
 _REHASHED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A Llama that may score. `version` names it in every row that it scored; lengths and sizes are in tokens.
-    `signals` are those of the setting that its prompts have to tell. With another `quantization` it is another model.
+    `signals` are the signals (a setting) that its prompts must have. Another `quantization` makes it another model.
     """
 
     path: Path
@@ -46,16 +46,16 @@ class Checkpoint:
     quantization: Quantization = "none"
 
     def quantized(self, quantization: Quantization) -> Self:
-        """This checkpoint, which has none yet, as it scores in another number type: its version says so.
+        """This unquantized checkpoint, scoring in another number type, with a version that says so.
 
-        Raises ContractError where its label prior was measured in its own number type alone.
+        Raises ContractError if its label prior was measured in its own number type only.
         """
         if quantization == "none":
             return self
         own, needed = (self.path / PRIOR_FILES[each] for each in ("none", quantization))
         if own.exists() and not needed.exists():
             raise ContractError(
-                f"{needed}: the file is missing, and the label prior of {self.version} in {own.name} is not that of "
+                f"{needed}: the file is missing, and the label prior of {self.version} in {own.name} does not hold for "
                 f"{quantization}; measure it with `MARQUEE_QUANTIZATION={quantization} marquee models prior "
                 f"{shlex.quote(str(self.path))} --ds DAY`, or unset MARQUEE_QUANTIZATION"
             )
@@ -68,9 +68,9 @@ def quantization_of(version: str) -> Quantization:
 
 
 def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> Checkpoint:
-    """Write the manifest of the checkpoint in `path`: a version is its name and a hash over its files.
+    """Write the manifest of the checkpoint in `path`. Its version is `name` and a hash over its files.
 
-    First all that is in them is checked: a checkpoint that contradicts itself gets no version.
+    The content of the files is checked first: a checkpoint that contradicts itself gets no version (ContractError).
     """
     check_name(name)
     folder = _folder(path)
@@ -90,7 +90,7 @@ def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> 
 
 
 def check_name(name: str) -> None:
-    """Raise ContractError where no version can begin with `name`: versions name folders, and stand in SQL."""
+    """Raise ContractError if a version cannot begin with `name`. Versions are names of folders and appear in SQL."""
     if not _NAME.fullmatch(name):
         raise ContractError(
             f"the name {name!r} cannot begin a model's version: take letters, digits and . _ - with a letter or digit "
@@ -99,16 +99,16 @@ def check_name(name: str) -> None:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The checkpoint in `path`, if it may score: it has a manifest, of this prompt format and of these very files.
+    """The checkpoint in `path`. Raises ContractError unless it has a manifest for this prompt format and these files.
 
-    Its config.json and label prior are checked again: the manifest may be older than a check.
+    config.json and label prior are checked again, because the manifest may be older than a check.
     """
     folder = _folder(path)
     manifest = _manifest(folder)
     if manifest.get("prompt_format") != PROMPT_FORMAT:
         raise ContractError(
             f"{folder}: the model was trained on prompt format {manifest.get('prompt_format')!r}, this version of "
-            f"Marquee writes {PROMPT_FORMAT!r}: train it on these prompts, or use the version that it was made with"
+            f"Marquee writes {PROMPT_FORMAT!r}: train it on these prompts, or use the Marquee that it was made with"
         )
     _check_files(folder, manifest)
     _check_merged(folder)
@@ -130,7 +130,7 @@ def _folder(path: str | Path) -> Path:
     folder = Path(path)
     if not folder.is_dir():
         raise ContractError(
-            f"{folder}: there is no checkpoint folder here; set MARQUEE_MODEL, or what the command names, to one"
+            f"{folder}: there is no checkpoint folder here; set MARQUEE_MODEL, or the command's argument, to one"
         )
     return folder
 
@@ -138,7 +138,7 @@ def _folder(path: str | Path) -> Path:
 def _manifest(folder: Path) -> dict[str, Any]:
     file, remedy = folder / MANIFEST, f"write it with `{_command(folder, '<name>')}`"
     manifest = read_object(file, remedy)
-    for key, kind, expected in (("name", str, "a text"), ("version", str, "a text"), ("files", dict, "an object")):
+    for key, kind, expected in (("name", str, "a string"), ("version", str, "a string"), ("files", dict, "an object")):
         if not isinstance(manifest.get(key), kind):
             raise refusal(file, f"{key} is {manifest.get(key)!r}", expected, remedy)
     for name, entry in manifest["files"].items():
@@ -172,7 +172,7 @@ def _check_merged(folder: Path) -> None:
     if adapters:
         raise ContractError(
             f"{folder}: {', '.join(adapters)} found, which transformers would train with and vLLM score without, "
-            "expected no adapter; merge it into the weights (merge_and_unload of peft) or take it out"
+            "expected no adapter; merge it into the weights (merge_and_unload of peft) or remove it"
         )
 
 

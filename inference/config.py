@@ -1,7 +1,7 @@
-"""config.json of a checkpoint: the shape of a Llama that vLLM and transformers read in the same way.
+"""config.json of a checkpoint: the shape of a Llama, checked so that vLLM and transformers read it alike.
 
-Both fill in what is missing and pass over what they do not know. So a config.json that lacks a size, or has a key that
-only one of them reads, would train one model and score another.
+Both fill in missing keys and ignore unknown ones. With a config.json that lacks a size, or has a key that only one of
+them reads, training and scoring would use different models.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OTHER_LENGTHS = (
     "max_seq_length",
     "seq_len",
 )
-# Keys that are no Llama's and that vLLM or transformers read nevertheless, and the value that changes nothing.
+# Keys that do not belong to a Llama but that vLLM or transformers read, and the value that has no effect.
 _FOREIGN: dict[str, Any] = {
     "is_causal": True,
     "bias": False,
@@ -56,13 +56,13 @@ _FOREIGN: dict[str, Any] = {
     "original_max_position_embeddings": None,
     "auto_map": None,
 }
-# What llm-compressor writes; docs/scaling.md says how a checkpoint is quantized.
+# Written by llm-compressor; docs/scaling.md says how to quantize a checkpoint.
 _QUANTIZED = {"quant_method": "compressed-tensors", "format": "float-quantized"}
 
 
 @dataclass(frozen=True)
 class Config:
-    """What config.json says of a Llama, checked; lengths and sizes are in tokens."""
+    """The checked content of a Llama's config.json; lengths and sizes are in tokens."""
 
     max_position_embeddings: int
     vocab_size: int
@@ -83,7 +83,7 @@ class Config:
 
 
 def read_config(folder: Path) -> Config:
-    """The config.json of the checkpoint in `folder`; ContractError where no Llama can score by it."""
+    """The config.json of the checkpoint in `folder`. Raises ContractError if no Llama can score with it."""
     file = folder / CONFIG
     return _Reader(file, read_object(file, "a checkpoint is a folder in the Hugging Face format")).config()
 
@@ -133,7 +133,7 @@ class _Reader:
             if self.content.get(key) != expected:
                 raise self._refuse(self._found(key), repr(expected), remedy)
         if self.content.get("hidden_act", "silu") != "silu":
-            raise self._refuse(self._found("hidden_act"), "'silu', which is all that vLLM's Llama has")
+            raise self._refuse(self._found("hidden_act"), "'silu', the only one that vLLM's Llama has")
 
     def _check_sizes(self) -> None:
         for key in _SIZES:
@@ -160,8 +160,8 @@ class _Reader:
             if self.content.get(key) not in (None, harmless):
                 raise self._refuse(
                     self._found(key),
-                    "no such key: vLLM and transformers do not both heed it in a Llama",
-                    "take it out if the weights were trained without it, else take another model",
+                    "no such key: vLLM and transformers do not both apply it to a Llama",
+                    "remove it if the weights were trained without it, else use another model",
                 )
 
     def _check_lengths(self) -> None:
@@ -169,7 +169,7 @@ class _Reader:
         for key in _OTHER_LENGTHS:
             if self.content.get(key) not in (None, length):
                 raise self._refuse(
-                    self._found(key), f"max_position_embeddings, {length}, as vLLM takes the smaller", "take it out"
+                    self._found(key), f"max_position_embeddings, {length}, as vLLM takes the smaller", "remove it"
                 )
 
     def _check_heads(self, config: Config) -> None:
@@ -213,6 +213,6 @@ class _Reader:
             raise self._refuse(
                 f"quantization_config is {found!r}",
                 " and ".join(f"{key} {value!r}" for key, value in _QUANTIZED.items()),
-                "quantize the merged checkpoint as docs/scaling.md says, or use it as it was before",
+                "quantize the merged checkpoint as docs/scaling.md says, or use the unquantized one",
             )
         return True

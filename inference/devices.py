@@ -1,7 +1,7 @@
-"""A GPU for this process alone: of those that it may see, the first that no other process of Marquee has taken.
+"""A GPU for this process alone: of those that it may see, the first that no other process of Marquee has locked.
 
-Each GPU has a lock file in the machine's folder for temporary files. The kernel releases a lock when the process dies,
-however it dies. vLLM's own process dies with the process group, as Airflow ends a task.
+Each GPU has a lock file in the machine's temporary folder. The kernel releases the lock when the process dies, however
+it dies. vLLM's own process dies with the process group, which is how Airflow ends a task.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ _SECONDS_BETWEEN_LINES = 600.0
 
 @cache
 def take_gpu() -> str | None:
-    """Take a free GPU for as long as this process lives, and let CUDA see no other; its name, or None where the machine
-    has none. Waits for one where all are taken. To be called before torch or vLLM is imported; a second call changes
-    nothing.
+    """Lock a free GPU for the life of this process, hide the others from CUDA and return its name; None if the machine
+    has no GPU. Waits while all are locked. Call it before torch or vLLM is imported; a second call changes nothing.
     """
     devices = visible_devices(os.environ.get(VISIBLE), Path("/dev"))
     if not devices:
@@ -39,33 +38,33 @@ def take_gpu() -> str | None:
 def visible_devices(listed: str | None, dev: Path) -> list[str]:
     """The GPUs that a process may use: those `listed` in CUDA_VISIBLE_DEVICES, or all that have a device in `dev`."""
     if listed is not None:
-        # As CUDA reads it: what follows a -1 is hidden.
+        # CUDA hides everything after a -1.
         return [name for name in listed.partition("-1")[0].replace(" ", "").split(",") if name]
     return [str(place) for place in range(len(list(dev.glob("nvidia[0-9]*"))))]
 
 
 def take_free(devices: Sequence[str], folder: Path) -> str:
-    """Lock the first of `devices` that is free, or else the one that is free first; its lock is in `folder`."""
+    """Lock the first free one of `devices`, waiting until one is free. The lock files are in `folder`."""
     waiting_since = logged_at = None
     while True:
         for device in devices:
             if _lock(folder / f"marquee-gpu-{device}.lock"):
-                log.info("takes GPU %s of %s", device, ", ".join(devices))
+                log.info("using GPU %s of %s", device, ", ".join(devices))
                 return device
         now = time.monotonic()
         waiting_since = waiting_since or now
         if logged_at is None or now - logged_at >= _SECONDS_BETWEEN_LINES:
             logged_at = now
-            log.info("no GPU of %s is free: waits for one, %.0f s so far", ", ".join(devices), now - waiting_since)
+            log.info("no GPU of %s is free: waiting, %.0f s so far", ", ".join(devices), now - waiting_since)
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
 def _lock(file: Path) -> bool:
-    """Whether the lock was free; it is this process's then, until it ends."""
+    """Take the lock until this process ends; False if another process holds it."""
     try:
         descriptor = os.open(file, os.O_RDONLY)
     except FileNotFoundError:
-        # Not at once: in a folder such as /tmp the kernel lets nobody create what another user's file is.
+        # Opened without O_CREAT first: in a folder such as /tmp the kernel refuses O_CREAT on another user's file.
         descriptor = os.open(file, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,5 @@
-"""vLLM, asked for the probabilities of the option numbers as the next token, or for what comes after a prompt. No other
-module imports it.
+"""vLLM: the probabilities of the option numbers as the next token, or the text that follows a prompt. No other module
+imports vLLM.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from schemas.settings import Settings
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
-# Requests in the engine, in steps of it: one that runs, and one to take next. A GPU's engine has a process of its own,
-# which works on while this one reads answers and asks: with two steps it reached 0.70 of the rate with all requests.
+# Requests in the engine, in units of one step: one step that runs, and one to run next. A GPU's engine has a process of
+# its own, which works on while this one reads answers and submits requests: with two steps it reached 0.70 of the rate
+# with all requests submitted at once.
 _STEPS_IN_FLIGHT_ON_CPU, _STEPS_IN_FLIGHT_ON_GPU = 2, 8
-# A CPU's blocks come in multiples of this.
+# The block size on a CPU is a multiple of this.
 _CPU_BLOCK = 32
 
 _QUIET_AND_OFFLINE = {
@@ -33,16 +34,16 @@ _QUIET_AND_OFFLINE = {
     "TOKENIZERS_PARALLELISM": "false",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
-# In one process there is one import of torch instead of three: start-up takes a third of the time.
+# One process imports torch once instead of three times: start-up takes a third of the time.
 _ON_CPU = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
 
 
 class EngineError(Exception):
-    """The engine cannot start or has died: what is done stays done, and the shard can be run again."""
+    """The engine cannot start or has died. Finished buckets stay; the shard can be run again."""
 
 
 class Prompt(NamedTuple, Generic[Key]):
-    """A question about `options` options, as token ids, and whether it goes before all that still wait."""
+    """A question about `options` options, as token ids, and whether it overtakes all that still wait."""
 
     key: Key
     ids: list[int]
@@ -52,7 +53,7 @@ class Prompt(NamedTuple, Generic[Key]):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says to one prompt."""
+    """The model's answer to one prompt."""
 
     logprobs: list[float]
     """Natural log of the probability, over the whole vocabulary, of each option number, `1` first."""
@@ -62,10 +63,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Text:
-    """What the model writes after one prompt."""
+    """The text that the model writes after one prompt."""
 
     ids: list[int]
-    """Its tokens; where it came to an end before the limit, the last is the one that ended it."""
+    """Its tokens; if it ended before the limit, the last is the end token."""
     cached_tokens: int
     """Tokens of the prompt that were found in the prefix cache."""
 
@@ -79,7 +80,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Request(Generic[Key, Result]):
-    """A prompt, how vLLM is to sample after it, how its output is read, and whether it goes before those that wait."""
+    """A prompt, its sampling parameters, the function that reads its output, and whether it overtakes those waiting."""
 
     key: Key
     prompt: list[int]
@@ -89,7 +90,7 @@ class Request(Generic[Key, Result]):
 
 
 def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
-    """The most tokens of a prompt and its answer."""
+    """Most tokens of a prompt with its answer. Raises ContractError if the setting exceeds the checkpoint's length."""
     if settings.max_model_len is None:
         return checkpoint.max_model_len
     if settings.max_model_len > checkpoint.max_model_len:
@@ -101,8 +102,8 @@ def max_model_len(checkpoint: Checkpoint, settings: Settings) -> int:
 
 
 class Engine:
-    """One vLLM engine. `labels` are the token ids of the option numbers; `further` are arguments of
-    vLLM's `LLM` that no setting sets, for measuring.
+    """One vLLM engine. `labels` are the token ids of the option numbers; `further` are arguments of vLLM's `LLM` that
+    have no setting, for measuring. Raises EngineError if vLLM does not start, ContractError if the settings don't fit.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Engine:
     ) -> None:
         _set_environment(_QUIET_AND_OFFLINE)
         take_gpu()
-        # Of vLLM's own code, at import.
+        # vLLM's own code warns at import.
         warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
         from vllm.platforms import current_platform
 
@@ -131,8 +132,8 @@ class Engine:
         self._engine: Any = self.llm.llm_engine
         steps = _STEPS_IN_FLIGHT_ON_CPU if on_cpu else _STEPS_IN_FLIGHT_ON_GPU
         self.in_flight = steps * settings.max_num_seqs
-        self._asked = 0
-        # What vLLM raises when it will not take a request; anything else is not about one request. Later versions have
+        self._submitted = 0
+        # vLLM raises these when it refuses a request; other errors concern more than one request. Later versions have
         # a class for it; in 0.26, the newest for PyTorch 2.11, a refusal is a ValueError.
         self._refusals = (getattr(exceptions, "VLLMClientError", ValueError), ValueError)
         self._greedy = partial(
@@ -140,19 +141,19 @@ class Engine:
             temperature=0,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
-            # Copied deep for every request, they took an eighth of the host's time; nobody writes to what they hold.
+            # Deep copies for every request took an eighth of the host's time, and nothing modifies the parameters.
             skip_clone=True,
         )
-        # A question about k options asks for the first k labels.
+        # A question about k options requests the log-probabilities of the first k labels.
         self._sampling = [
             self._greedy(max_tokens=1, ignore_eos=True, logprob_token_ids=labels[:options], flat_logprobs=True)
             for options in range(1, len(labels) + 1)
         ]
 
     def answers(self, prompts: Iterable[Prompt[Key] | None]) -> Iterator[tuple[Key, Answer | Refusal]]:
-        """Yield what the model answers to each prompt, as it does.
+        """Yield the model's answer to each prompt, as it arrives.
 
-        A None among the prompts says that what is asked next depends on an answer that has not come yet.
+        A None among the prompts means that the next prompt depends on an answer that has not arrived yet.
         """
 
         def request(prompt: Prompt[Key]) -> Request[Key, Answer]:
@@ -164,19 +165,19 @@ class Engine:
     def texts(
         self, prompts: Iterable[tuple[Key, list[int]]], most: int, ends: Iterable[int]
     ) -> Iterator[tuple[Key, Text | Refusal]]:
-        """Have the model go on from each (key, token ids), always with its likeliest token, and yield what it writes as
-        it is done: up to a token of `ends`, of `most` tokens at most.
+        """Continue each (key, token ids) with the likeliest tokens, up to a token of `ends` and at most `most` tokens;
+        yield each text as it is finished.
         """
         sampling = self._greedy(max_tokens=most, stop_token_ids=sorted(ends))
         return self.results(Request(key, prompt, sampling, _read_text) for key, prompt in prompts)
 
     def results(self, requests: Iterable[Request[Key, Result] | None]) -> Iterator[tuple[Key, Result | Refusal]]:
-        """What the engine says to each request, as it is done.
+        """Yield the engine's result of each request, as it is finished.
 
-        Begins with an empty prefix cache and takes requests before every step until the engine has enough, waiting for
-        them if need be. So on a CPU the same requests make the same steps, and the same bits, whenever they are made. A
-        GPU's engine runs at the same time in a process of its own: its steps take what has arrived, and the last bits
-        of an answer depend on them.
+        It begins with an empty prefix cache and submits requests before every step until the engine has enough, even
+        if it must wait for them. On a CPU the same requests therefore give the same steps and the same bits, whenever
+        they are made. A GPU's engine runs in parallel in its own process: its steps contain the requests that have
+        arrived, and the last bits of an answer depend on them.
         """
         self._engine.reset_prefix_cache()
         waiting: dict[str, Request[Key, Result]] = {}
@@ -185,7 +186,7 @@ class Engine:
             while True:
                 while len(waiting) < self.in_flight and (request := next(more, None)) is not None:
                     try:
-                        waiting[self._ask(request)] = request
+                        waiting[self._submit(request)] = request
                     except self._refusals as error:
                         yield request.key, Refusal(str(error))
                 if not waiting:
@@ -194,18 +195,18 @@ class Engine:
                     request = waiting.pop(output.request_id)
                     yield request.key, request.read(output)
         finally:
-            # Where the reader of the answers stopped early, nothing is left for the next one to meet.
+            # If the consumer stopped early, no request may be left for the next call.
             self._engine.abort_request(list(waiting))
 
-    def _ask(self, request: Request[Key, Result]) -> str:
-        self._asked += 1
-        name = str(self._asked)
+    def _submit(self, request: Request[Key, Result]) -> str:
+        self._submitted += 1
+        name = str(self._submitted)
         self._engine.add_request(
             name,
             {"type": "token", "prompt_token_ids": request.prompt},
             request.sampling,
-            # Of equal priority the earlier goes first. A clock may give two the same time, or go back.
-            arrival_time=float(self._asked),
+            # At equal priority the earlier goes first. A clock could give two requests the same time, or go back.
+            arrival_time=float(self._submitted),
             priority=0 if request.first else 1,
         )
         return name
@@ -214,15 +215,15 @@ class Engine:
         try:
             return [output for output in self._engine.step() if output.finished]
         except Exception as error:
-            raise EngineError(f"vLLM died at its work: {error}") from error
+            raise EngineError(f"vLLM died while scoring: {error}") from error
 
 
 StartEngine = Callable[[Checkpoint, Settings, list[int]], Engine]
-"""Starts an engine that knows the labels; `Engine` itself, unless a test or a benchmark has one that runs already."""
+"""Starts an engine with these labels: `Engine` itself, unless a test or a benchmark passes a running one."""
 
 
 def arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[str, Any]:
-    """The arguments of vLLM's `LLM`. Raises ContractError where the processor cannot do what is set."""
+    """The arguments of vLLM's `LLM`. Raises ContractError if the processor does not support the settings."""
     steps = settings.steps(on_cpu)
     if on_cpu and checkpoint.quantization != "none":
         raise ContractError(
@@ -231,9 +232,9 @@ def arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[
         )
     found: dict[str, Any] = {
         "model": str(checkpoint.path),
-        # It is given token ids, and asked for log-probabilities or for token ids.
+        # Its inputs are token ids, its outputs log-probabilities or token ids.
         "skip_tokenizer_init": True,
-        # Sampling defaults that a checkpoint may bring along are not ours.
+        # Ignore sampling defaults that a checkpoint may contain.
         "generation_config": "vllm",
         "dtype": _dtype(settings, on_cpu),
         "block_size": steps.block_size,
@@ -251,14 +252,15 @@ def arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[
             found["quantization"] = checkpoint.quantization
         return found
     if steps.block_size % _CPU_BLOCK:
-        raise ContractError(f"MARQUEE_BLOCK_SIZE is {steps.block_size}; on a CPU it is a multiple of {_CPU_BLOCK}")
+        raise ContractError(f"MARQUEE_BLOCK_SIZE is {steps.block_size}; on a CPU it must be a multiple of {_CPU_BLOCK}")
     # Nothing is compiled for a CPU: it takes longer than it saves.
     return {**found, "enforce_eager": True, "distributed_executor_backend": "uni"}
 
 
 def _dtype(settings: Settings, on_cpu: bool) -> Literal["auto", "float32", "bfloat16", "float16"]:
-    # vLLM's own "auto" would score a model trained in float32 in bfloat16, whose logits have 8 bits. On a CPU with
-    # AVX512-BF16 that costs a 10 M model a quarter more time, a smaller one nothing, and is the same on every CPU.
+    # vLLM's own "auto" scores a model trained in float32 in bfloat16, whose logits have 8 bits. On a CPU with
+    # AVX512-BF16, float32 costs a 10 M model a quarter more time and a smaller one nothing, and gives the same result on
+    # every CPU.
     if settings.dtype == "auto" and on_cpu:
         return "float32"
     return settings.dtype
@@ -268,7 +270,7 @@ def _read_answer(output: Any, options: int) -> Answer | Refusal:
     completion = output.outputs[0]
     if completion.finish_reason == "error" or not completion.logprobs:
         return Refusal("the engine returned no log-probabilities")
-    # The sampled token comes first, the labels after it in the order in which they were asked for.
+    # The sampled token comes first, then the labels in the order in which they were requested.
     return Answer(completion.logprobs.logprobs[1 : options + 1], output.num_cached_tokens or 0)
 
 
@@ -280,6 +282,6 @@ def _read_text(output: Any) -> Text | Refusal:
 
 
 def _set_environment(values: dict[str, str]) -> None:
-    """What the user has set stays."""
+    """Set variables, except those that the user has set."""
     for name, value in values.items():
         os.environ.setdefault(name, value)

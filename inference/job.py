@@ -1,5 +1,5 @@
-"""What scoring is given: the tables that hold its questions, those that take its scores, and under which keys. A night
-is one job, the held-out questions of post-training are another.
+"""A scoring job: the tables of its questions, the tables for its scores, and their keys. A night is one job, the
+held-out questions of post-training are another.
 """
 
 from __future__ import annotations
@@ -35,11 +35,9 @@ from schemas.tables import (
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """The scoring of one night, unless other tables are named. Each is read at the version that it had when it was
-    first read.
+    """The scoring of one night, unless other tables are given. Each table is read at the version of its first read.
 
-    The questions are in `warehouse`; the tables that scoring writes are in `into`, which is the same warehouse unless
-    another is named.
+    The questions are in `warehouse`; scoring writes to tables in `into`, by default the same warehouse.
     """
 
     warehouse: str
@@ -51,13 +49,13 @@ class ScoringJob:
     runs: Table = SCORING_RUNS
     steps: Table = NIGHT_STEPS
     buckets_of: Table = ARTWORK_SELECTIONS
-    """The table that keeps the number of buckets."""
-    asked_by: str = "contexts"
+    """The table whose property is the number of buckets."""
+    written_by: str = "contexts"
     """The step that writes the questions."""
     step: str = "score"
-    """What `rejected_rows` and `steps` call it."""
+    """Its name in `rejected_rows` and `steps`."""
     model_version: str | None = None
-    """Where scores of several models are kept side by side: under which name."""
+    """Name of these scores, if the table holds scores of several models side by side."""
     _opened: dict[str, DeltaTable] = field(default_factory=dict)
 
     @property
@@ -67,11 +65,11 @@ class ScoringJob:
         return context, choice
 
     def shard_name(self, shard: int) -> str:
-        """What `steps` calls the work on a shard; held-out questions are one."""
+        """A shard's name in `steps`; held-out questions are a single shard."""
         return f"{self.step}_{shard}" if self.model_version is None else self.step
 
     def create_missing(self) -> None:
-        """Make what is written and not there yet. A night's tables are made by its step validate, but in `into`."""
+        """Create missing output tables. The step validate creates a night's own, but not those in `into`."""
         made = (self.scores, self.runs, self.steps, REJECTED_ROWS) if self.into or self.model_version else ()
         for table in made:
             store.create(self._warehouse_of(table), table)
@@ -82,11 +80,11 @@ class ScoringJob:
         return store.buckets_of(store.open_table(self.warehouse, self.buckets_of), self.buckets_of)
 
     def noted_model(self) -> Checkpoint:
-        """The model that the night noted when it began. Raises ContractError where its checkpoint has changed since."""
+        """The model that the night noted when it began. Raises ContractError if its checkpoint has changed since."""
         noted = next(self.rows(NIGHT_MODELS, ["model_version", "checkpoint"]), None)
         if noted is None:
             raise ContractError(
-                f"night_models: nothing noted for ds={self.ds}; run the step validate first, or name a --model"
+                f"night_models: nothing noted for ds={self.ds}; run the step validate first, or give a --model"
             )
         checkpoint = read_checkpoint(noted["checkpoint"]).quantized(quantization_of(noted["model_version"]))
         if checkpoint.version != noted["model_version"]:
@@ -97,7 +95,7 @@ class ScoringJob:
         return checkpoint
 
     def rows(self, table: Table, columns: list[str], **partition: object) -> Iterator[dict[str, Any]]:
-        """The job's rows of a table, or those of one partition of it, in the order in which they are stored."""
+        """The job's rows of a table, or of one partition of it, in stored order."""
         if table.name not in self._opened:
             self._opened[table.name] = store.open_table(self._warehouse_of(table), table)
         for batch in store.stored_batches(self._opened[table.name], table, columns, **self._all_of(table, partition)):
@@ -121,7 +119,7 @@ class ScoringJob:
 
 
 def held_out_job(warehouse: str, ds: date, model_version: str) -> ScoringJob:
-    """The scoring of the held-out questions of ds, by a model under the name `model_version`."""
+    """The scoring of the held-out questions of `ds`, stored under the name `model_version`."""
     return ScoringJob(
         warehouse,
         ds,
@@ -131,7 +129,7 @@ def held_out_job(warehouse: str, ds: date, model_version: str) -> ScoringJob:
         runs=HELD_OUT_RUNS,
         steps=POST_TRAINING_STEPS,
         buckets_of=HELD_OUT_CONTEXTS,
-        asked_by="examples",
+        written_by="examples",
         step=f"score_held_out {model_version}",
         model_version=model_version,
     )

@@ -1,4 +1,4 @@
-"""A JSON file of a checkpoint: its object, the kinds of values in it, and how it is refused in one sentence."""
+"""A JSON file of a checkpoint: its object, checks of its values, and the error that refuses it in one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.contract import ContractError
 
 
 def read_object(file: Path, remedy: str) -> dict[str, Any]:
-    """The JSON object in `file`. The ContractError of a file that holds none ends with `remedy`."""
+    """The JSON object in `file`. Raises ContractError, ending with `remedy`, if there is none."""
     if not file.is_file():
         raise ContractError(f"{file}: the file is missing; {remedy}")
     try:

@@ -1,7 +1,7 @@
-"""The label prior of a checkpoint: how much it likes each option number, whatever stands there.
+"""The label prior of a checkpoint: its preference for each option number, whatever the content.
 
-Measured by training/prior.py for each number of options K under rotations of the options, so that content cancels out:
-b_K[j] = mean log p(number j | K options), less its mean over j. Taken off before the probabilities are made:
+training/prior.py measures it for each number of options K over rotations of the options, so that content cancels out:
+b_K[j] = mean log p(number j | K options), less its mean over j. Scoring subtracts it before the softmax:
 p'(j) ∝ exp(log p(j) − b_K[j]) (Zheng et al., arXiv 2309.03882).
 """
 
@@ -17,25 +17,28 @@ from schemas.settings import Quantization
 from schemas.tables import MAX_ARTWORKS
 
 PRIOR_FILES: dict[Quantization, str] = {"none": "label_prior.json", "fp8": "label_prior.fp8.json"}
-"""The file of a checkpoint's label prior, by quantization: in other number types it likes the numbers otherwise."""
+"""The file of a checkpoint's label prior, by quantization: in each number type the model prefers other numbers."""
 _OPTIONS = {str(options) for options in range(1, MAX_ARTWORKS + 1)}
-_REMEDY = "measure it again (marquee models prior), or take the file out to score without"
+_REMEDY = "measure it again (marquee models prior), or remove the file to score without"
 
 
 @dataclass(frozen=True)
 class LabelPrior:
-    """b_K by K. A K that was not measured has none taken off."""
+    """b_K by K. For a K that was not measured nothing is subtracted."""
 
     by_options: Mapping[int, Sequence[float]]
 
-    def taken_off(self, logprobs: Sequence[float]) -> list[float]:
-        """Log-probabilities of the option numbers, less the prior of their number of options."""
+    def subtracted(self, logprobs: Sequence[float]) -> list[float]:
+        """Log-probabilities of the option numbers, less the prior for their number of options."""
         prior = self.by_options.get(len(logprobs))
         return list(logprobs) if prior is None else [each - b for each, b in zip(logprobs, prior, strict=True)]
 
 
 def read_prior(folder: Path, quantization: Quantization = "none") -> LabelPrior:
-    """The prior of the checkpoint in `folder`; empty where none was measured with this quantization."""
+    """The prior of the checkpoint in `folder`; empty if none was measured with this quantization.
+
+    Raises ContractError if the file is malformed.
+    """
     file = folder / PRIOR_FILES[quantization]
     if not file.exists():
         return LabelPrior({})

@@ -1,4 +1,4 @@
-"""How far the engine's work is: a bar on a terminal, plain lines in a scheduler's log."""
+"""Progress of the engine's work: a bar on a terminal, plain lines in a scheduler's log."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def log_to_stderr() -> None:
 
 
 class ScoringProgress:
-    """Pairs done of `total`, pairs a second, the share of prompt tokens that the cache had, and the time left.
+    """Pairs done of `total`, pairs per second, the share of prompt tokens found in the cache, and the time left.
 
-    `words` say what is being done, what has been done, and to what.
+    `words` are the verb's two forms and its object: ("scoring", "scored", "pairs").
     """
 
     def __init__(self, total: int, words: tuple[str, str, str] = ("scoring", "scored", "pairs")) -> None:

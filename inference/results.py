@@ -1,4 +1,4 @@
-"""What became of a bucket's pairs: rows of a job's scores, of `rejected_rows` and of the job's runs."""
+"""The results of a bucket's pairs: rows of a job's scores, of `rejected_rows` and of the job's runs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, TypeGuard
 
 from inference.engine import Answer, Refusal
 from inference.job import ScoringJob
-from inference.orders import is_close, mean_logprobs
 from inference.prior import LabelPrior
 from inference.questions import Question, Rejected
+from inference.rotations import is_close, mean_logprobs
 
 COUNTED = ("pairs", "rejected", "shortened", "asked_again", "prompt_tokens", "cached_tokens")
-"""What is counted of a bucket, by the names of `scoring_runs` and of the step's counts."""
+"""The counts of a bucket, by their names in `scoring_runs` and in the step's counts."""
 
 
 def softmax(logprobs: list[float]) -> list[float]:
-    """exp(l_i) / Σ exp(l_j): the model's probabilities, given that it names one of the options."""
+    """exp(l_i) / Σ exp(l_j): the model's probabilities, given that it answers with one of the options."""
     most = max(logprobs)
     weights = [math.exp(logprob - most) for logprob in logprobs]
     total = math.fsum(weights)
@@ -28,7 +28,7 @@ def softmax(logprobs: list[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket of the shard: how many pairs are asked in it, and the hash of those pairs."""
+    """A bucket of the shard: its number of pairs to score, and the hash of those pairs."""
 
     number: int
     pairs: int
@@ -37,9 +37,10 @@ class Bucket:
 
 @dataclass
 class Results:
-    """The pairs of one bucket, counted as they are decided. Only the rejected ones are kept.
+    """The pairs of one bucket, counted as they are decided. Only the rejected ones are kept in memory.
 
-    A pair whose two most probable artworks are at most `close_margin` apart, by its own order, is asked in all orders.
+    A pair whose two most probable artworks, in its own rotation, differ by at most `close_margin` is scored in all its
+    rotations.
     """
 
     job: ScoringJob
@@ -60,28 +61,28 @@ class Results:
     def reject(self, pair: Rejected) -> None:
         self.rejected.append(pair)
 
-    def asks_again(self, question: Question, answers: Sequence[Answer | Refusal]) -> bool:
-        """Whether the pair is to be asked in the next of its orders."""
+    def needs_rotation(self, question: Question, answers: Sequence[Answer | Refusal]) -> bool:
+        """Whether the pair is to be scored in its next rotation, after these `answers`."""
         first, last = answers[0], answers[-1]
-        if len(answers) == len(question.orders) or not (_usable(first) and _usable(last)):
+        if len(answers) == len(question.rotations) or not (_usable(first) and _usable(last)):
             return False
-        return len(answers) > 1 or is_close(softmax(self.prior.taken_off(first.logprobs)), self.close_margin)
+        return len(answers) > 1 or is_close(softmax(self.prior.subtracted(first.logprobs)), self.close_margin)
 
     def take(self, question: Question, answers: Sequence[Answer | Refusal]) -> dict[str, Any] | None:
-        """The pair's row of scores from its answers, one for each order asked; None if it is rejected."""
+        """The pair's row of scores from its answers, one per rotation scored; None if the pair is rejected."""
         given = [answer for answer in answers if _usable(answer)]
         if len(given) < len(answers):
-            # Nothing is asked after an answer that is of no use.
+            # An unusable answer is always the last one.
             self.reject(_unusable(question.pair, answers[-1]))
             return None
         self.scored += 1
         self.shortened += question.shortened
         self.asked_again += len(given) > 1
-        self.prompt_tokens += sum(question.tokens(order) for order in range(len(given)))
+        self.prompt_tokens += sum(question.tokens(rotation) for rotation in range(len(given)))
         self.cached_tokens += sum(answer.cached_tokens for answer in given)
         self.label_mass += math.fsum(math.exp(each) for answer in given for each in answer.logprobs) / len(given)
-        orders = zip(question.orders, given, strict=False)
-        logprobs = mean_logprobs([(order.artwork_ids, self.prior.taken_off(to.logprobs)) for order, to in orders])
+        rotations = zip(question.rotations, given, strict=False)
+        logprobs = mean_logprobs([(each.artwork_ids, self.prior.subtracted(to.logprobs)) for each, to in rotations])
         return {
             "ds": self.job.ds,
             "bucket": self.bucket.number,
@@ -93,7 +94,7 @@ class Results:
         }
 
     def end(self) -> None:
-        """Nothing more comes: every pair that went in must have come out."""
+        """Stop the clock and check that every pair that went in came out. Raises RuntimeError if not."""
         self.seconds = time.monotonic() - self._began
         if self.scored + len(self.rejected) != self.bucket.pairs:
             raise RuntimeError(

@@ -1,7 +1,7 @@
 """The rotary position embedding in a config.json: Llama's own, or Llama 3's scaling of it.
 
-Training and scoring compute these two alike. Of other scalings that is not known: one grows with the prompt in
-transformers and not in vLLM, another stretches the longest prompt in vLLM alone.
+Training and scoring compute these two alike. Other scalings are not known to agree: one grows with the prompt in
+transformers but not in vLLM, another extends the longest prompt in vLLM only.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ SAVED_WITH_THE_WEIGHTS = "use the config.json that was saved with these weights"
 _FACTORS = ("factor", "low_freq_factor", "high_freq_factor")
 _LENGTH = "original_max_position_embeddings"
 _KEYS: dict[str, tuple[str, ...]] = {"default": (), "llama3": (*_FACTORS, _LENGTH)}
-# transformers 4 writes rope_scaling, and rope_theta beside it; transformers 5 writes rope_parameters with all in it.
+# transformers 4 writes rope_scaling with rope_theta beside it; transformers 5 writes rope_parameters with both in it.
 _NAMES = ("rope_parameters", "rope_scaling")
 
 
 def check_rope(file: Path, content: dict[str, Any]) -> None:
-    """Raise ContractError where `content`, a config.json, has another position embedding than a Llama's."""
+    """Raise ContractError if `content`, a config.json, has another position embedding than a Llama's."""
     rope = _parameters(file, content)
     _check_theta(file, [each["rope_theta"] for each in (rope, content) if "rope_theta" in each])
     kind = _kind(file, rope)
@@ -42,7 +42,7 @@ def _parameters(file: Path, content: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(rope, dict):
             raise refusal(file, f"{name} is {rope!r}", "an object with rope_type", SAVED_WITH_THE_WEIGHTS)
         if rope != given[0][1]:
-            raise refusal(file, f"{' and '.join(_NAMES)} differ", "one of them", "take the wrong one out")
+            raise refusal(file, f"{' and '.join(_NAMES)} differ", "one of them", "remove the wrong one")
     return given[0][1] if given else {}
 
 
@@ -63,7 +63,7 @@ def _kind(file: Path, rope: dict[str, Any]) -> str:
             file,
             f"rope_type is {' and '.join(map(repr, kinds))}",
             f"{' or '.join(map(repr, _KEYS))}, which training and scoring compute alike",
-            "take a Llama 3, or a Llama without scaling",
+            "use a Llama 3, or a Llama without scaling",
         )
     return str(kinds[0])
 

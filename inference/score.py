@@ -1,6 +1,6 @@
-"""Scores one shard of a job: the buckets b of its contexts with b % shards = shard, each written to its scores in one
-commit. A bucket's row in the job's runs comes last, so its existence means that the scores are whole; run again, the
-command skips the buckets that have one for the very same pairs, and gives the same tables (`marquee score`).
+"""Scores one shard of a job (`marquee score`): the buckets b of its contexts with b % shards = shard, each written to
+the scores in one commit. A bucket's row in the job's runs is written last, so its existence means that the scores are
+whole. A rerun skips the buckets that have such a row for the same pairs, and gives the same tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow as pa
 from deltalake.exceptions import CommitFailedError
 
 from inference.ahead import WriteBehind, read_ahead
-from inference.asking import Asked, Asking
+from inference.bucket_scorer import BucketScorer, Item
 from inference.checkpoint import Checkpoint
 from inference.engine import Engine, StartEngine, max_model_len
 from inference.job import ScoringJob
@@ -39,7 +39,7 @@ _ROWS_PER_BATCH = 2048
 _BATCHES_BEHIND = 4
 # Groups of at most 64 questions: with prompts of 400 tokens, some 15 MB.
 _GROUPS_AHEAD = 64
-# Another writer in the same partition (an OPTIMIZE, a second run of this shard) makes a bucket's commit fail.
+# Tries per bucket: another writer in its partition (an OPTIMIZE, a second run of this shard) makes its commit fail.
 _ROUNDS = 3
 
 
@@ -58,7 +58,7 @@ class Shard:
         )
 
     def score(self, start: StartEngine = Engine) -> None:
-        """Score the buckets that are not done; one that someone else wrote to meanwhile, once more."""
+        """Score the unfinished buckets, and those again that another writer changed meanwhile."""
         todo = self._not_done()
         if not todo:
             log.info("nothing to score: the shard's %d buckets are done", len(self.numbers))
@@ -67,9 +67,9 @@ class Shard:
         choices = read_choices(self.job, tokens)
         pairs = sum(bucket.pairs for bucket in todo)
         if pairs and not choices:
-            name, ds, step = self.job.choices.name, self.job.ds, self.job.asked_by
+            name, ds, step = self.job.choices.name, self.job.ds, self.job.written_by
             raise ContractError(f"{name} has no row for ds={ds}; run the step {step} first")
-        # A night that carries all of yesterday's choices starts no engine.
+        # A night that carries over all of yesterday's choices starts no engine.
         engine = start(self.checkpoint, self.config, tokens.labels) if pairs else None
         with ScoringProgress(pairs) as progress:
             for attempt in range(1, _ROUNDS + 1):
@@ -79,7 +79,7 @@ class Shard:
         progress.log()
 
     def _not_done(self) -> list[Bucket]:
-        """The shard's buckets without a row in the job's runs for the pairs that they hold now."""
+        """The shard's buckets without a row in the job's runs for their present pairs."""
         rows = self.job.rows(self.job.runs, ["bucket", "input_fingerprint"])
         done = {row["bucket"]: row["input_fingerprint"] for row in rows}
         todo = []
@@ -102,7 +102,7 @@ class Shard:
         progress: ScoringProgress,
         last: bool,
     ) -> list[Bucket]:
-        """Score buckets one after the other, reading ahead and writing behind; those to score again are returned."""
+        """Score buckets one after the other, reading ahead and writing behind; return those to score again."""
         again: list[Bucket] = []
         writing: list[tuple[Bucket, WriteBehind[pa.RecordBatch]]] = []
         with (
@@ -118,8 +118,8 @@ class Shard:
                 writer = WriteBehind(pool, self._writer(results), _BATCHES_BEHIND)
                 writing.append((bucket, writer))
                 try:
-                    asked = chain.from_iterable(group for _, group in groups)
-                    for batch in _batches(self.job.scores, Asking(asked, results, progress).scores(engine)):
+                    items = chain.from_iterable(group for _, group in groups)
+                    for batch in _batches(self.job.scores, BucketScorer(items, results, progress).scores(engine)):
                         writer.put(batch)
                     results.end()
                 except BaseException as error:
@@ -130,23 +130,23 @@ class Shard:
                 again += _written(*written, last)
         return again
 
-    def _read(self, todo: list[Bucket], choices: Choices, tokens: Tokens) -> Iterator[tuple[Bucket, list[Asked]]]:
+    def _read(self, todo: list[Bucket], choices: Choices, tokens: Tokens) -> Iterator[tuple[Bucket, list[Item]]]:
         """The questions of all buckets, one bucket after the other."""
         # One token is generated after the prompt.
         limit, keys = self.max_model_len - 1, self.job.keys
         for bucket in todo:
-            # A bucket without users is written too: it may hold the scores of an earlier try.
+            # A bucket without users is written too: it may contain the scores of an earlier try.
             yield bucket, []
             contexts = self.job.rows(self.job.contexts, [keys[0], "context", "pairs"], bucket=bucket.number)
             for group in questions(contexts, choices, tokens, limit, self.config.further_orders, keys):
                 yield bucket, group
 
     def _writer(self, results: Results) -> Any:
-        """What the writing thread does with a bucket's batches; when they have ended, `results` are whole."""
+        """The function with which the writing thread writes a bucket's batches; `results` are whole when they end."""
 
         def write(batches: Iterator[pa.RecordBatch]) -> None:
             job, number = self.job, results.bucket.number
-            # A row for other pairs must not outlive the scores that it vouches for.
+            # A run's row must not outlive the scores that it describes.
             job.replace_rows(job.runs, [], bucket=number)
             job.replace(job.scores, batches, bucket=number)
             job.replace_rows(REJECTED_ROWS, results.rejected_rows(), step=job.step, bucket=number)
@@ -169,13 +169,13 @@ def _batches(table: Table, rows: Iterator[dict[str, Any]]) -> Iterator[pa.Record
 
 
 def _written(bucket: Bucket, writer: WriteBehind[pa.RecordBatch], last: bool) -> list[Bucket]:
-    """Wait until a bucket is written; it is returned if another writer was faster and it may be tried again."""
+    """Wait until a bucket is written; return it if another writer was faster and a try is left."""
     try:
         writer.wait()
     except CommitFailedError as error:
         if last:
             raise
-        log.warning("bucket %d: someone else wrote to it, so it is scored again (%s)", bucket.number, error)
+        log.warning("bucket %d: another writer changed it, so it is scored again (%s)", bucket.number, error)
         return [bucket]
     return []
 
@@ -188,9 +188,9 @@ def score_shard(
     model: Checkpoint | None = None,
     start: StartEngine = Engine,
 ) -> dict[str, int]:
-    """Score a shard of a job, by default all of it, and keep what it took in the job's steps; returns the counts.
+    """Score a shard of a job, by default all of it; write counts and seconds to the job's steps and return the counts.
 
-    `model` scores instead of the one that the night noted.
+    `model` scores instead of the model that the night noted.
     """
     began = time.monotonic()
     work = Shard(job, config, model or job.noted_model(), shard, shards)

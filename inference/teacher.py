@@ -1,10 +1,10 @@
-"""A teacher explains the plays that post-training learns from: it is given an example's context and choice with the
-true answer, and writes in one sentence why this user would choose that artwork. `marquee train reasoning --teacher
-VERSION` has a student learn the reasons, which are in `teacher_reasons`.
+"""A teacher explains the plays that post-training learns from: its prompt is an example's context and choice with the
+true answer, and it writes one sentence on why this user would choose that artwork. `marquee train reasoning --teacher
+VERSION` trains a student on the reasons, which are in `teacher_reasons`.
 
-The teacher is a Llama in the Hugging Face format, with the manifest that `marquee models manifest`
-writes. The prompt is plain text, as scoring's is. A day's reasons of one teacher are written in one commit, when the
-last of them is there; run again, the command asks for them again and replaces them by the same. Settings: MARQUEE_….
+The teacher is a Llama in the Hugging Face format, with the manifest that `marquee models manifest` writes. The prompt
+is plain text, as in scoring. All reasons of one teacher for one day are written in one commit at the end; a rerun
+generates them again and replaces them by the same. Settings: MARQUEE_….
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ log = logging.getLogger("marquee.teacher")
 
 REQUEST = "In one sentence, without naming its number, explain why this user would choose that artwork.\n"
 OPENING = "Because"
-"""The first word of every reason. It ends the prompt, so that a model that obeys no requests goes on with a reason."""
+"""First word of every reason. It ends the prompt, so that a model that ignores requests still continues a reason."""
 
 _KEY = IMPRESSIONS.key
-# What becomes of the plays; a reason that was cut off at the limit counts among the reasons.
+# Outcomes of the plays; a reason that was cut off at the limit also counts as a reason.
 _COUNTED = ("reasons", "cut_off", "empty", "refused", "too_long")
 
 
@@ -45,16 +45,19 @@ class Teaching:
     def __init__(self, ds: date, config: Settings, teacher: Checkpoint, reason_tokens: int) -> None:
         self.ds, self.config, self.teacher = ds, config, teacher
         self.tokens = Tokens(teacher)
-        # The limit holds for the whole line: its first word, what the teacher writes, and the line break.
+        # The limit is for the whole line: its first word, the teacher's text, and the line break.
         self.most = reason_tokens - len(self.tokens.ids(OPENING)) - 1
         if self.most < 1:
             raise ContractError(
-                f"--reason-tokens is {reason_tokens}, which leaves nothing after {OPENING!r}; give it some 48"
+                f"--reason-tokens is {reason_tokens}, which leaves nothing after {OPENING!r}; 48 is a good value"
             )
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
 
     def teach(self, limit: int, start: StartEngine) -> None:
-        """Have the first `limit` plays explained, or all where it is 0, and write the reasons."""
+        """Generate and write the reasons for the first `limit` plays, or for all if it is 0.
+
+        Raises ContractError if the day has no play.
+        """
         remedy = "run the step examples for that day first"
         opened = store.open_table(self.config.warehouse, POST_TRAINING_EXAMPLES, remedy=remedy)
         self.counts["plays"] = sum(1 for _ in plays(opened, self.ds, [], limit))
@@ -63,15 +66,15 @@ class Teaching:
                 f"{POST_TRAINING_EXAMPLES.name}: no training example that was played for ds={self.ds}; {remedy}"
             )
         engine = start(self.teacher, self.config, self.tokens.labels)
-        # As many as there are training examples at most (a setting), of a sentence each: some 50 MB.
-        asked = plays(opened, self.ds, [*_KEY, "context", "choice", "shown"], limit)
-        rows = list(self.reasons(engine, asked))
+        # At most one sentence per training example (a setting limits them): some 50 MB.
+        played = plays(opened, self.ds, [*_KEY, "context", "choice", "shown"], limit)
+        rows = list(self.reasons(engine, played))
         warehouse, version = self.config.warehouse, self.teacher.version
         store.create(warehouse, TEACHER_REASONS)
         store.replace_rows(warehouse, TEACHER_REASONS, rows, ds=self.ds, model_version=version)
 
     def reasons(self, engine: Engine, played: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Rows of `teacher_reasons`, in the order in which the engine has them done. What gets none is counted."""
+        """Rows of `teacher_reasons`, in the order in which the engine finishes them. Plays without one are counted."""
         ends = self.tokens.ends_of_line()
         with ScoringProgress(self.counts["plays"], ("explaining", "explained", "plays")) as progress:
             for (play, length), text in engine.texts(self._prompts(played, progress), self.most, ends):
@@ -95,7 +98,7 @@ class Teaching:
     def _prompts(
         self, played: Iterable[dict[str, Any]], progress: ScoringProgress
     ) -> Iterator[tuple[tuple[dict[str, Any], int], list[int]]]:
-        """Each play and the length of its prompt, and the prompt."""
+        """((play, length of its prompt), prompt) of each play."""
         room = max_model_len(self.teacher, self.config) - self.most
         for play in played:
             prompt = teacher_prompt(self.tokens, play, room)
@@ -107,7 +110,7 @@ class Teaching:
 
 
 def plays(examples: DeltaTable, ds: date, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
-    """`columns` of the first `limit` training examples that were played; all where it is 0."""
+    """`columns` of the first `limit` training examples that were played; of all if it is 0."""
     batches = store.stored_batches(examples, POST_TRAINING_EXAMPLES, [*columns, "played"], ds=ds, split="training")
     rows = (row for batch in batches for row in batch.to_pylist())
     return islice((row for row in rows if row["played"]), limit or None)
@@ -116,15 +119,15 @@ def plays(examples: DeltaTable, ds: date, columns: list[str], limit: int) -> Ite
 def teacher_prompt(tokens: Tokens, play: dict[str, Any], room: int) -> list[int] | None:
     """Context, choice, the true answer, the request and the reason's first word, in at most `room` tokens.
 
-    Too long a prompt loses its oldest history, as in scoring; None where even without history it is longer.
+    A prompt that is too long loses its oldest history, as in scoring; None if it is too long even without history.
     """
-    asked = tokens.ids(f"{play['choice']}{play['shown']}\n{REQUEST}{OPENING}")
-    beginning = tokens.context(play["context"]).within(room - len(asked))
-    return None if beginning is None else beginning + asked
+    request = tokens.ids(f"{play['choice']}{play['shown']}\n{REQUEST}{OPENING}")
+    beginning = tokens.context(play["context"]).within(room - len(request))
+    return None if beginning is None else beginning + request
 
 
 def reason_of(tokens: Tokens, ids: list[int]) -> str | None:
-    """The reason that was begun in the prompt and ended by `ids`, as one line; None where no word was written."""
+    """The reason that begins in the prompt and continues with `ids`, as one line; None if it has no words."""
     line = tokens.text([*tokens.ids(OPENING), *ids]).partition("\n")[0]
     # Line breaks of other kinds and runs of spaces become one space.
     reason = " ".join(line.split())
@@ -139,7 +142,7 @@ def teach(
     limit: int = 0,
     start: StartEngine = Engine,
 ) -> dict[str, int]:
-    """Write a teacher's reasons for the plays of `ds`, and report and return the counts."""
+    """Write a teacher's reasons for the plays of `ds`; report and return the counts."""
     work = Teaching(ds, config, teacher, reason_tokens)
     work.teach(limit, start)
     counts = {name: work.counts[name] for name in ("plays", *_COUNTED)}

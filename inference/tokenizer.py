@@ -1,4 +1,4 @@
-"""tokenizer.json of a checkpoint: one that keeps every text as it is, and has a token for each option number."""
+"""tokenizer.json of a checkpoint, checked: it changes no text and has a token for each option number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.tables import MAX_ARTWORKS
 
 _FILE = "tokenizer.json"
 _REMEDY = "use a byte-level tokenizer that changes no text, as Llama 3's"
-# What normalizers and pre-tokenizers change or drop: case, accents, spaces, line breaks, forms of one character.
+# Text that normalizers and pre-tokenizers change or drop: case, accents, spaces, line breaks, forms of one character.
 _TEXTS = (
     "Watched, latest first:\n",
     "  Two  spaces,\ta tab and more  \n",
@@ -24,7 +24,7 @@ _TEXTS = (
     "ÀÉÎ e\u0301 ﬁ ½ Ⅷ Ａ \u00a0\u3000\u200b\ufeff“”…\n",
     "映画 영화 فيلم फ़िल्म 👩\u200d👩\u200d👧\n",
 )
-# Each byte that UTF-8 writes a text with: ASCII, the bytes that go on, and those that begin 2, 3 and 4 of them.
+# Every byte that occurs in UTF-8: ASCII, continuation bytes, and those that begin sequences of 2, 3 and 4 bytes.
 _BYTES = [
     chr(point)
     for points in (range(0x80), range(0x80, 0x800, 0x40), range(0x80, 0xC0), range(0x800, 0xD800, 0x1000))
@@ -33,9 +33,9 @@ _BYTES = [
 
 
 def read_tokenizer(folder: Path, vocab_size: int, special: Iterable[int]) -> Tokenizer:
-    """The tokenizer of the checkpoint in `folder`, which never takes text for a special token.
+    """The tokenizer of the checkpoint in `folder`, which never encodes text as a special token.
 
-    `special` are the token ids that config.json calls so. Raises ContractError where the tokenizer would lose text, or
+    `special` are the ids of special tokens in config.json. Raises ContractError if the tokenizer would lose text or
     does not belong to the model.
     """
     file = folder / _FILE
@@ -53,7 +53,9 @@ def read_tokenizer(folder: Path, vocab_size: int, special: Iterable[int]) -> Tok
 
 
 def number_ids(tokenizer: Tokenizer, folder: Path) -> list[int]:
-    """The token ids of "1", "2", …, "40". Each stands as one token after `Answer: `: the model is asked for one."""
+    """The token ids of "1", "2", …, "40". Raises ContractError if one is no single token after `Answer: `, because the
+    model answers with one token.
+    """
     before = _ids(tokenizer, ANSWER)
     labels = []
     for number in map(str, range(1, MAX_ARTWORKS + 1)):
@@ -69,7 +71,7 @@ def number_ids(tokenizer: Tokenizer, folder: Path) -> list[int]:
 
 
 def check_beginning(tokenizer: Tokenizer, folder: Path, bos_token_id: int) -> None:
-    """Raise ContractError where tokenizer_config.json names another beginning of text than config.json."""
+    """Raise ContractError if tokenizer_config.json names another beginning-of-text token than config.json."""
     file = folder / "tokenizer_config.json"
     if not file.exists():
         return
@@ -113,7 +115,7 @@ def _check_vocabulary(tokenizer: Tokenizer, file: Path, vocab_size: int) -> None
 
 
 def _check_special(tokenizer: Tokenizer, file: Path, special: Iterable[int]) -> None:
-    """A special token exists, and no text becomes one."""
+    """Check that the special tokens exist and that no text is encoded as one."""
     known = {id_: token.content for id_, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     for id_ in special:
         if id_ not in known:
@@ -140,7 +142,7 @@ def _check_texts(tokenizer: Tokenizer, file: Path) -> None:
 
 
 def _normalized(tokenizer: Tokenizer, text: str) -> str:
-    """What the normalizer does to `text`, where that is why it changes."""
+    """What the normalizer does to `text`, if it changes it."""
     normalizer = tokenizer.normalizer
     found = text if normalizer is None else normalizer.normalize_str(text)
     return "" if found == text else f" (the normalizer makes {found!r} of it)"

@@ -1,6 +1,6 @@
-"""From texts to token ids, the same for scoring and for training.
+"""Text to token ids, in the same way for scoring and for training.
 
-A text is tokenized line by line, so that a line met before costs nothing and a prompt can lose its oldest lines without
+Text is tokenized line by line, so that a repeated line costs nothing and a prompt can lose its oldest lines without
 being tokenized again: ids(text) = ids(line 1) + ids(line 2) + …, each line with its line break. A prompt is
 [beginning of text] + ids(context) + ids(choice).
 """
@@ -19,22 +19,20 @@ from inference.tokenizer import number_ids, read_tokenizer
 from schemas.prompt import history_begins
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-# A line of a title recurs with every user who watched it: 2^17 lines of 15 tokens and some text are about 30 MB.
+# A title's line recurs for every user who watched it: 2^17 lines of 15 tokens with their text take about 30 MB.
 _LINES_KEPT = 2**17
 
 
 @dataclass(frozen=True)
 class Context:
-    """A context's tokens, beginning of text included, and the lengths at which it may end."""
+    """A context's tokens, including beginning of text, and the lengths at which it may be cut."""
 
     ids: list[int]
     ends: list[int]
-    """Tokens up to where each ending would cut, ascending: without any history first, whole last."""
+    """Lengths in tokens at which it may be cut, ascending: first without any history, last whole."""
 
     def within(self, room: int) -> list[int] | None:
-        """The tokens without as much of the oldest history as it takes to have at most `room`; None if none is short
-        enough.
-        """
+        """The tokens, without the oldest history beyond `room` tokens; None if they do not fit even without history."""
         fitting = bisect_right(self.ends, room)
         if fitting == len(self.ends):
             return self.ids
@@ -42,7 +40,7 @@ class Context:
 
 
 class Tokens:
-    """A checkpoint's tokenizer. Making one checks that it loses no text and has the option numbers as single tokens."""
+    """A checkpoint's tokenizer. The constructor raises ContractError if it loses text or splits an option number."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         bos = checkpoint.bos_token_id
@@ -62,13 +60,13 @@ class Tokens:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 
     def ends_of_line(self) -> set[int]:
-        """The tokens at which a line ends: those with a line break in them, and the special ones."""
+        """The tokens that end a line: those that contain a line break, and the special ones."""
         ids = sorted(self._tokenizer.get_vocab(with_added_tokens=True).values())
         texts = self._tokenizer.decode_batch([[each] for each in ids])
         return self.special_ids | {each for each, text in zip(ids, texts, strict=True) if "\n" in text}
 
     def context(self, text: str) -> Context:
-        """A context, ready to be fitted. Its last lines are the history, latest first."""
+        """Tokenize a context. Its last lines are the history, latest first."""
         lines = _LINE.findall(text)
         kept = history_begins(lines)
         line_ids = [self._line_ids(line) for line in lines]

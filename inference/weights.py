@@ -1,4 +1,4 @@
-"""The weights of a checkpoint: whole, finite, one set of them, and of the shape that config.json says."""
+"""Checks of a checkpoint's weights: whole, finite, one set only, and with the shapes that follow from config.json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tensor:
 
 
 def check_weights(folder: Path, config: Config) -> None:
-    """Raise ContractError where the weights in `folder` are not those of `config`. Reads all of them, one by one."""
+    """Raise ContractError if the weights in `folder` are not those of `config`. Reads all tensors, one by one."""
     tensors = _tensors(folder)
     _check_dtypes(folder, tensors, config)
     _check_layers(folder, tensors, config)
@@ -45,7 +45,7 @@ def check_weights(folder: Path, config: Config) -> None:
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
-    """The tensors of the folder's one set of weights, by name."""
+    """The folder's tensors by name. Raises ContractError unless they are exactly one set of weights."""
     mapped = _mapped(folder)
     files = {*mapped.values()} if mapped else {_WEIGHTS}
     _check_files(folder, files, bool(mapped))
@@ -63,25 +63,25 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _check_files(folder: Path, files: set[str], mapped: bool) -> None:
-    """Raise ContractError where the folder has not just `files`, which the index lists where one is `mapped`."""
+    """Raise ContractError if the folder has other weights than `files`; with `mapped` they come from an index."""
     found = {file.name for pattern in ("*.safetensors", "*.safetensors.index.json") for file in folder.glob(pattern)}
     surplus, missing = sorted(found - files - ({_INDEX} if mapped else set())), sorted(files - found)
     if missing:
         expected, remedy = (
             (f"all files that {_INDEX} lists", _COPY_AGAIN)
             if mapped
-            else (f"it, as there is no {_INDEX}", "rename the weights if they are one file, else copy their index, too")
+            else (f"it, as there is no {_INDEX}", "rename the weights if they are one file, else copy their index too")
         )
         raise ContractError(f"{folder}: {_listed(missing)} not found, expected {expected}; {remedy}")
     if surplus:
         raise ContractError(
             f"{folder}: {_listed(surplus)} found beside the weights, expected only {_listed(sorted(files))}, as there "
-            f"is {'a' if mapped else 'no'} {_INDEX}; take out what does not belong to the model"
+            f"is {'a' if mapped else 'no'} {_INDEX}; remove the files that do not belong to the model"
         )
 
 
 def _mapped(folder: Path) -> dict[str, str]:
-    """The file of each tensor by the index; empty where there is no index."""
+    """The file of each tensor according to the index; empty if there is no index."""
     index = folder / _INDEX
     if not index.exists():
         return {}
@@ -124,7 +124,7 @@ def _check_names(folder: Path, tensors: dict[str, Tensor], config: Config) -> No
     expected = {*_shapes(config), *(f"{name}_scale" for name, tensor in tensors.items() if tensor.dtype == _FP8)}
     missing, surplus = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
     if config.quantized:
-        # Written where activations are quantized by a fixed scale.
+        # Present if activations are quantized with a fixed scale.
         surplus = [name for name in surplus if not name.endswith(".input_scale")]
     if _HEAD in missing + surplus:
         found, wanted, right = ("stands in", "none", "false") if config.tied else ("is missing from", "one", "true")
@@ -156,7 +156,7 @@ def _check_shapes(tensors: dict[str, Tensor], config: Config) -> None:
 
 
 def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor of a Llama of `config`."""
+    """The shape of each tensor of a Llama with this `config`."""
     hidden, inner = config.hidden_size, config.intermediate_size
     queries, keys = config.head_dim * config.heads, config.head_dim * config.key_value_heads
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, hidden)}

@@ -56,11 +56,11 @@ def test_each_process_takes_a_gpu_of_its_own_and_one_that_is_killed_gives_it_bac
         takers.append(Taker("4,7", tmp_path))
         assert takers[1].took() == "7 7 7 False"
         takers.append(Taker("4,7", tmp_path))
-        while "no GPU of 4, 7 is free: waits for one, 0 s so far" not in takers[2].log.read_text():
+        while "no GPU of 4, 7 is free: waiting, 0 s so far" not in takers[2].log.read_text():
             assert takers[2].process.poll() is None
         takers[0].stop(signal.SIGKILL)
         assert takers[2].took() == "4 4 4 False"
-        assert takers[2].log.read_text().count("takes GPU 4 of 4, 7") == 2
+        assert takers[2].log.read_text().count("using GPU 4 of 4, 7") == 2
     finally:
         for taker in takers:
             taker.stop()

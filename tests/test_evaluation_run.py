@@ -27,7 +27,7 @@ from examples.service import Service, write_service
 from examples.simulated import LAST_DAY, simulated_service
 from examples.true_values import true_play_of
 from examples.truth import Truth, read_truth
-from inference.orders import averaged
+from inference.rotations import averaged
 from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import HELD_OUT_SCORES, POST_TRAINING_EXAMPLES
@@ -283,7 +283,7 @@ def test_the_page_shows_a_candidates_rotations_averaged_beside_it(page: Page) ->
     line = ([1.0, 2.0], [1.1, 0.9])
     html = render(replace(page, positions={BAD: line, GOOD: line, averaged(GOOD, 4): line}))
     drawn = html[html.index("Probability by option number") :]
-    names = [f">{GOOD}<", f">{GOOD}, mean of 4 orders<", f">{BAD}<"]
+    names = [f">{GOOD}<", f">{GOOD}, mean of 4 rotations<", f">{BAD}<"]
     assert sorted(names, key=drawn.index) == names
 
 

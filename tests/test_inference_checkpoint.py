@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Tokenizer, processors
 
 from evaluation.models import version_of
 from inference.checkpoint import read_checkpoint, write_manifest
-from inference.orders import averaged
+from inference.rotations import averaged
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
@@ -248,7 +248,7 @@ CONFIG_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dtype": "bfloat16"}, "dtype is 'bfloat16', but the weights are F32, expected the same type"),
     ({"dtype": "int8"}, "dtype is 'int8', expected one of float32, float16, bfloat16"),
     ({"torch_dtype": "float16"}, "dtype is 'float32' and 'float16', expected one of float32, float16, bfloat16"),
-    ({"is_causal": False}, "is_causal is False, expected no such key: vLLM and transformers do not both heed it"),
+    ({"is_causal": False}, "is_causal is False, expected no such key: vLLM and transformers do not both apply it"),
     ({"logit_scale": 0.5}, "logit_scale is 0.5, expected no such key"),
     ({"sliding_window": 128}, "sliding_window is 128, expected no such key"),
     ({"auto_map": {"AutoModel": "mine.Llama"}}, "auto_map is {'AutoModel': 'mine.Llama'}, expected no such key"),
@@ -533,7 +533,7 @@ def test_an_adapter_that_came_after_the_manifest_is_refused(folder: Path) -> Non
         read_checkpoint(folder)
 
 
-@pytest.mark.parametrize(("key", "expected"), [("name", "a text"), ("version", "a text"), ("files", "an object")])
+@pytest.mark.parametrize(("key", "expected"), [("name", "a string"), ("version", "a string"), ("files", "an object")])
 def test_a_manifest_that_lacks_what_scores_need_is_refused(folder: Path, key: str, expected: str) -> None:
     write_manifest(folder, "tiny")
     edit(folder / "marquee.json", **{key: MISSING})

@@ -71,7 +71,7 @@ def test_help_is_printed_without_importing_what_a_command_needs() -> None:
         ),
         (["score-held-out", "--ds", "2026-01-14"], "marquee score-held-out: Invalid value: give either --model"),
         (["sample", "simulated", "--users", "0"], "marquee sample simulated: Invalid value for '--users'"),
-        (["bench", "nothing"], "marquee bench: Invalid value: 'nothing' is no benchmark; there are"),
+        (["bench", "nothing"], "marquee bench: Invalid value: there is no benchmark 'nothing'; expected one of"),
         (["step"], "marquee step: Missing command"),
     ],
 )
@@ -150,4 +150,4 @@ def test_a_cluster_is_not_started_for_a_command_that_is_not_there(
     marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("spark-cluster", "no-such-command", "--option") == REFUSED
-    assert "'no-such-command' is no command of this machine" in capsys.readouterr().err
+    assert "there is no command 'no-such-command' on this machine" in capsys.readouterr().err

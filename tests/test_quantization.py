@@ -127,7 +127,7 @@ def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(with_prior: 
     assert [row["probabilities"] for row in rows] == [pytest.approx([0.5, 0.5])] * 4
     # What was scored in FP8 is not what the plain model would say.
     plain = Shard(ScoringJob(config.warehouse, DS, str(tmp_path / "plain")), config, read_checkpoint(with_prior), 0, 1)
-    assert plain.prior.taken_off([-1.0, -3.0]) == pytest.approx([-1.1, -2.9])
+    assert plain.prior.subtracted([-1.0, -3.0]) == pytest.approx([-1.1, -2.9])
 
 
 def test_a_cpu_refuses(with_prior: Path) -> None:

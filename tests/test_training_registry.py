@@ -108,9 +108,9 @@ def test_an_address_that_mlflow_does_not_know_is_refused_and_no_password_is_show
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_text("no database, and long enough to be seen to be none " * 10)
-    with pytest.raises(ContractError, match=r"which MLflow does not open: .*not a database"):
+    with pytest.raises(ContractError, match=r"which MLflow cannot open: .*not a database"):
         champion(f"sqlite:///{tmp_path}/registry.db")
-    with pytest.raises(ContractError, match="is a folder; name a file in it"):
+    with pytest.raises(ContractError, match="is a folder; give a file in it"):
         champion(f"sqlite:///{tmp_path}")
 
 

@@ -277,8 +277,8 @@ def test_versions_differ_with_weights_and_with_the_prior(tmp_path: Path) -> None
 def test_a_prior_is_taken_off_where_it_is_known(tmp_path: Path) -> None:
     (tmp_path / PRIOR_FILES["none"]).write_text(json.dumps({"prior": {"2": [0.3, -0.3]}}))
     prior = read_prior(tmp_path)
-    assert prior.taken_off([-1.0, -1.0]) == pytest.approx([-1.3, -0.7])
-    assert prior.taken_off([-1.0, -1.0, -1.0]) == [-1.0, -1.0, -1.0]
+    assert prior.subtracted([-1.0, -1.0]) == pytest.approx([-1.3, -0.7])
+    assert prior.subtracted([-1.0, -1.0, -1.0]) == [-1.0, -1.0, -1.0]
     assert read_prior(tmp_path / "none") == LabelPrior({})
 
 

@@ -1,4 +1,4 @@
-"""A bucket's questions on their way through the engine: each pair once, and a close one again in other orders."""
+"""Scores a bucket's questions with an engine: each pair once, and a close pair again in further rotations."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from inference.progress import ScoringProgress
 from inference.questions import Question, Rejected
 from inference.results import Results
 
-Asked = Question | Rejected
-AskedKey = tuple[Question, tuple[Answer | Refusal, ...]]
-"""A question, and what was answered to the orders before the one that is asked."""
+Item = Question | Rejected
+PromptKey = tuple[Question, tuple[Answer | Refusal, ...]]
+"""A question, and the answers in the rotations before this one."""
 
 
-class Asking:
-    """What a bucket's pairs are asked, given to an engine and taken from it.
+class BucketScorer:
+    """Sends a bucket's questions to an engine and collects the answers.
 
-    The next order of a close pair goes before all other questions, while its context is still in the prefix cache.
+    The next rotation of a close pair overtakes all other questions, while its context is still in the prefix cache.
     """
 
-    def __init__(self, asked: Iterator[Asked], results: Results, progress: ScoringProgress) -> None:
-        self._asked, self._results, self._progress = asked, results, progress
-        self._again: deque[AskedKey] = deque()
+    def __init__(self, items: Iterator[Item], results: Results, progress: ScoringProgress) -> None:
+        self._items, self._results, self._progress = items, results, progress
+        self._again: deque[PromptKey] = deque()
         self._undecided = 0
 
     def scores(self, engine: Engine | None) -> Iterator[dict[str, Any]]:
-        """Rows of `artwork_scores`, in the order in which the engine answers; none where nothing is asked of one."""
+        """Rows of `artwork_scores`, in the order in which the engine answers; without an engine there are none."""
         for (question, earlier), answer in engine.answers(self._prompts()) if engine else ():
             row = self._take(question, (*earlier, answer))
             if row is not None:
                 yield row
 
-    def _prompts(self) -> Iterator[Prompt[AskedKey] | None]:
-        for item in self._asked:
+    def _prompts(self) -> Iterator[Prompt[PromptKey] | None]:
+        for item in self._items:
             while self._again:
                 yield _prompt(self._again.popleft())
             if isinstance(item, Rejected):
@@ -48,10 +48,10 @@ class Asking:
             yield _prompt(self._again.popleft()) if self._again else None
 
     def _take(self, question: Question, answers: tuple[Answer | Refusal, ...]) -> dict[str, Any] | None:
-        """The pair's row, if this answer decides it."""
+        """The pair's row, if this was its last answer."""
         last = answers[-1]
         tokens = question.tokens(len(answers) - 1), last.cached_tokens if isinstance(last, Answer) else 0
-        if self._results.asks_again(question, answers):
+        if self._results.needs_rotation(question, answers):
             self._again.append((question, answers))
             self._progress.add(0, *tokens)
             return None
@@ -60,6 +60,6 @@ class Asking:
         return self._results.take(question, answers)
 
 
-def _prompt(key: AskedKey) -> Prompt[AskedKey]:
+def _prompt(key: PromptKey) -> Prompt[PromptKey]:
     question, earlier = key
     return Prompt(key, question.prompt_in(len(earlier)), len(question.artwork_ids), first=bool(earlier))
