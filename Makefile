@@ -39,11 +39,11 @@ nightly: .venv/.ready ## Run one night and look one user up: WAREHOUSE, SERVICE,
 	@$(ENV) marquee night $(NIGHT) $(SAMPLE) $(WHO)
 
 .PHONY: post-training
-post-training: .venv/.ready ## Train a model on what users played, judge it, promote it if it is better: WAREHOUSE, DS
+post-training: .venv/.ready ## Train a model on plays, evaluate it, promote it if it is better: WAREHOUSE, DS
 	@$(ENV) marquee post-training $(NIGHT)
 
 .PHONY: lookup
-lookup: .venv/.ready ## Print which artworks a user should see: USER=42 [TITLE=…]
+lookup: .venv/.ready ## Print the artworks that a user should see: USER=42 [TITLE=…]
 	@$(ENV) marquee lookup $(WHO) $${TITLE:+--title "$$TITLE"}
 
 .PHONY: airflow

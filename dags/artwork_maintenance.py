@@ -1,8 +1,8 @@
-"""Keeps the tables of the warehouse small and quick to read, every week.
+"""Compacts the tables of the warehouse every week.
 
-OPTIMIZE folds small files and deletion vectors together; VACUUM removes the files of versions older than the setting
-`retention_days`. A night that noted its inputs before that may no longer find them: finish a backfill within those
-days, or raise the setting.
+OPTIMIZE merges small files and deletion vectors; VACUUM removes the files of versions older than the setting
+`retention_days`. A night that noted its inputs before then may no longer find them: finish a backfill within that time,
+or raise the setting.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ with DAG(
     "artwork_maintenance",
     description="OPTIMIZE and VACUUM of the warehouse's tables",
     doc_md=__doc__,
-    # Sunday noon, far from the night's run, so that OPTIMIZE and MERGE do not meet.
+    # Sunday noon, far from the night's run, so that OPTIMIZE and MERGE do not conflict.
     schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
     start_date=datetime(1995, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -25,5 +25,5 @@ with DAG(
     tags=["marquee", "maintenance"],
     default_args=DEFAULTS,
 ):
-    # In the pool of `publish`: it rewrites what that merges into.
+    # In the pool of `publish`, because it rewrites the table that `publish` merges into.
     spark_task("maintain", ["step", "maintain"], pool="publish", timeout=timedelta(hours=6))

@@ -2,15 +2,16 @@
 
     validate → candidates → contexts → score (one task per shard) → audit → publish
 
-The night that a run makes is `ds`, the UTC date of its logical date, whether it was scheduled, backfilled, tested or
-triggered; a run without a logical date makes yesterday. It reads viewing history up to the end of that day.
+A run makes the night `ds`, the UTC date of its logical date, whether it was scheduled, backfilled, tested or triggered;
+a run without a logical date makes yesterday's. It reads viewing history up to the end of that day.
 
-Every task can be run again: what is done is skipped or made again equal. Serving sees nothing before `publish`,
-which is one commit. To make five past nights (a date alone is midnight, before that night's run of 02:00):
+Every task can be run again: finished work is skipped, or redone with the same result. Serving sees nothing before
+`publish`, which is one commit. To make five past nights (a date alone means midnight, before that night's run at
+02:00):
 
     airflow backfill create --dag-id artwork_nightly --from-date 2026-01-05 --to-date 2026-01-09T23:59
 
-`--reprocess-behavior completed` makes nights again that have a run.
+`--reprocess-behavior completed` also repeats nights that have a run.
 
 Pools: `gpu` (one slot per GPU) and `publish` (one slot: runs publish one after the other). Settings: `MARQUEE_…` in the
 environment, see schemas/settings.py. Connection: `spark_default`.
@@ -32,7 +33,7 @@ with DAG(
     description="Chooses the artwork that each user should see for each title",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    # Before any history, so that no backfill is cut short by it.
+    # Before any history, so that it never cuts a backfill short.
     start_date=datetime(1995, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=3,
@@ -52,7 +53,7 @@ with DAG(
     publish = spark_step(
         "publish",
         pool="publish",
-        # Not the path: in another warehouse the same names would have new URIs, and Airflow refuses such assets.
+        # Not the table's path: another warehouse would give the same names new URIs, and Airflow refuses such assets.
         outlets=[Asset(name=table.name, uri=f"marquee://tables/{table.name}") for table in SERVED],
     )
 

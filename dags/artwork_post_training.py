@@ -1,18 +1,18 @@
-"""Makes the next champion from what users played, every week.
+"""Trains and evaluates a candidate for champion on what users played, every week.
 
     check → examples → sft → dpo → score (a task per model) → evaluate → report → judge
 
-`check` asks the registry for its versions, so that a wrong setting is found before hours of training.
+`check` reads the registry first, so that a wrong setting is found before hours of training.
 
-`ds` is the UTC date of the logical date: impressions up to the end of that day are read. Held-out users judge: their
-questions are scored by the nightly scoring code with the model that scores now, the base, and both stages; `evaluate`
-compares them on the same logged impressions, and `judge` promotes the candidate only if the interval of its difference
-to the champion clears the margin and no slice falls too far, or is too small to tell. A refused candidate is a run that
-ended well.
+`ds` is the UTC date of the logical date: impressions up to the end of that day are read. The evaluation uses held-out
+users: the nightly scoring code scores their questions with the model that scores now, the base, and both stages;
+`evaluate` compares them on the same logged impressions, and `judge` promotes the candidate only if the interval of its
+difference to the champion clears the margin and no slice falls too far or is too small to decide. A run that refuses
+its candidate is a success.
 
-Every task can be run again: a stage of training goes on from its last checkpoint, and what is done is skipped.
-Checkpoints are made in the setting `checkpoints`; the champion is kept in the registry (`MARQUEE_REGISTRY`). To go back
-to the champion before: `marquee models rollback`.
+Every task can be run again: training resumes from its last checkpoint, and finished work is skipped. Checkpoints are
+written to the setting `checkpoints`; the champion is kept in the registry (`MARQUEE_REGISTRY`). To return to the
+previous champion: `marquee models rollback`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ SFT, DPO = f"{MADE}/sft", f"{MADE}/dpo"
 
 with DAG(
     "artwork_post_training",
-    description="Post-trains a model on what users played, judges it, and promotes it if it is better",
+    description="Post-trains a model on what users played, evaluates it, and promotes it if it is better",
     doc_md=__doc__,
-    # Monday morning, after the night's run, and of Sunday as that is: an interval of a week would begin last Monday.
+    # Monday morning, after the night's run, for the same Sunday: an interval of a week would begin last Monday.
     schedule=CronTriggerTimetable("0 6 * * 1", timezone="UTC", interval=timedelta(days=1)),
     start_date=datetime(1995, 1, 1, tzinfo=UTC),
     catchup=False,

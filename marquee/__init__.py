@@ -1,3 +1,3 @@
-"""The command `marquee`. Nothing but the command line is here: what it calls is in the packages beside it."""
+"""The command `marquee`. This package is only the command line; the work is in the packages beside it."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m marquee`, and the application that spark-submit is given."""
+"""`python -m marquee`, and the application for spark-submit."""
 
 import sys
 

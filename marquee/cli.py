@@ -1,4 +1,4 @@
-"""Puts the commands together and runs the one that the arguments name."""
+"""Assembles the commands and runs the one that the arguments name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ app = application(
     """Chooses, every night and by a post-trained LLM, the artwork that each user should see for each title.
 
     Settings are `MARQUEE_…` variables of the environment (schemas/settings.py); `marquee doctor` prints those that are
-    set. Exit status: 0 done, 2 refused (arguments, settings, input or result: the same again would be refused again), 1
-    anything else.
+    set. Exit status: 0 done, 2 refused (arguments, settings, input or result; a retry would be refused too), 1 any
+    other failure.
     """
 )
 night_commands.add_to(app)
@@ -25,8 +25,8 @@ sample_commands.add_to(app)
 machine_commands.add_to(app)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"marquee {__version__}")
         raise typer.Exit
 
@@ -34,7 +34,7 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None: ...
 
@@ -44,7 +44,7 @@ def _given(arguments: list[str] | None) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit status."""
+    """Run a command and return its exit status."""
     command = typer.main.get_command(app)
     try:
         return int(command.main(_given(arguments), prog_name="marquee", standalone_mode=False) or 0)

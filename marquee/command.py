@@ -1,4 +1,4 @@
-"""What every command shares: how an error becomes one sentence, and what the exit status is."""
+"""Common parts of all commands: an error becomes one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from schemas.exit_codes import exit_status
 
 
 class Command(TyperCommand):
-    """A command whose refusals are one sentence under its name, and whose exit status the scheduler understands."""
+    """A command that reports a refusal as one sentence after its name, with an exit status for the scheduler."""
 
     def invoke(self, ctx: Any) -> int:
-        """Run it; returns the exit status."""
+        """Run it and return the exit status."""
         emit("started", command=ctx.command_path)
         status = 0
 
@@ -32,12 +32,12 @@ class Command(TyperCommand):
 
 
 def clean_up_when_ended() -> None:
-    """Let SIGTERM end this process as an error does, so that it cleans up what it began: a folder, an Airflow."""
+    """Make SIGTERM end this process like an error, so that it cleans up: a half-made folder, a running Airflow."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def application(help_text: str) -> typer.Typer:
-    """A group of commands. Paragraphs of its help are filled to the terminal's width."""
+    """A group of commands. Paragraphs of its help are wrapped to the terminal's width."""
     return typer.Typer(
         help="\n\n".join(" ".join(paragraph.split()) for paragraph in help_text.split("\n\n")),
         pretty_exceptions_enable=False,

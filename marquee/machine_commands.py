@@ -1,4 +1,4 @@
-"""Commands on this installation, and measurements."""
+"""Commands about this installation, and measurements."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from marquee.command import Command, clean_up_when_ended
 from marquee.options import Warehouse, configured
 
 ROOT = Path(__file__).resolve().parent.parent
-# What follows a benchmark's name is its own.
+# Everything after a benchmark's name goes to the benchmark.
 OPTIONS_OF_ITS_OWN: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def doctor(warehouse: Warehouse = None) -> None:
-    """Print versions, the settings that are set, and whether the warehouse and the model can be reached."""
+    """Print versions, changed settings, and whether the warehouse and the model can be reached."""
     from inference.champion import model_of_tonight
     from schemas.settings import Settings
     from serving.console import wide_console
@@ -37,7 +37,7 @@ def doctor(warehouse: Warehouse = None) -> None:
 
 
 def airflow() -> None:
-    """Start a real Airflow on this machine, scheduler and UI, until Ctrl-C."""
+    """Run a real Airflow on this machine, scheduler and UI, until Ctrl-C."""
     from scheduling.local import airflow_home
 
     configured()
@@ -47,12 +47,14 @@ def airflow() -> None:
     os.execvpe("airflow", ["airflow", "standalone"], env)
 
 
-def spark_cluster(command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")]) -> None:
-    """Run a command while Airflow's spark_default is a cluster of two workers on this machine."""
+def spark_cluster(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The command to run.")],
+) -> None:
+    """Run a command with a cluster of two workers on this machine as Airflow's spark_default."""
     from scheduling.spark_cluster import run_on_cluster
 
     if shutil.which(command[0]) is None:
-        raise typer.BadParameter(f"{command[0]!r} is no command of this machine")
+        raise typer.BadParameter(f"there is no command {command[0]!r} on this machine")
     clean_up_when_ended()
     if status := run_on_cluster(command):
         raise typer.Exit(status)
@@ -67,7 +69,7 @@ def benchmarks() -> list[str]:
 def bench(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Its options follow; NAME --help prints them.")
+        str | None, typer.Argument(metavar="NAME", help="The benchmark; NAME --help prints its options.")
     ] = None,
 ) -> None:
     """Run one of the measurements in benchmarks/; without NAME, list them."""
@@ -78,7 +80,7 @@ def bench(
             print(f"{each:<16} {summary}")
         return
     if name not in names:
-        raise typer.BadParameter(f"{name!r} is no benchmark; there are {', '.join(names)}")
+        raise typer.BadParameter(f"there is no benchmark {name!r}; expected one of {', '.join(names)}")
     if status := import_module(f"benchmarks.{name}").main(context.args):
         raise typer.Exit(status)
 

@@ -1,4 +1,4 @@
-"""Commands that make a model of one's own, estimate what it is worth, and decide whether it scores."""
+"""Commands that train a model, estimate its value, and decide whether it scores."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ ModelFolder = Annotated[Path, typer.Argument(parser=folder, metavar="FOLDER", he
 
 
 def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
-    """Train a model on what users played, judge it, and promote it if it is better: Airflow's DAG, on this machine."""
+    """Run Airflow's post-training DAG on this machine: train on plays, evaluate, promote the model if it is better."""
     from schemas.store import last_day
     from training.registry import Registry
 
     config = configured(warehouse)
     clean_up_when_ended()
     day = ds or last_day(config.warehouse)
-    # A wrong registry is found before hours of training.
+    # Opened first, so that a wrong registry is found before hours of training.
     registry = Registry(config.registry)
     run_here("artwork_post_training", day)
     print(registry.describe())
-    print(f"The page on the candidate: {config.checkpoints}/{day}/dpo/report.html")
+    print(f"The candidate's report: {config.checkpoints}/{day}/dpo/report.html")
 
 
 def score_held_out(
     ds: Ds,
     model: Annotated[Path | None, typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint's folder.")] = None,
-    champion: Annotated[bool, typer.Option("--champion", help="The model that a night would score with now.")] = False,
+    champion: Annotated[bool, typer.Option("--champion", help="Use the model that a night would use now.")] = False,
     orders: Annotated[
-        int | None, typer.Option(min=2, help="Ask each question in so many rotations and take the mean.")
+        int | None, typer.Option(min=2, help="Score each question in so many rotations and take the mean.")
     ] = None,
     warehouse: Warehouse = None,
 ) -> None:
-    """Score the held-out questions of a run of post-training with one model, by the code that scores a night."""
+    """Score the held-out questions of a post-training run with one model, by the code that scores a night."""
     from inference.champion import model_of_tonight
     from inference.checkpoint import read_checkpoint
     from inference.held_out import score_held_out as score
@@ -65,28 +65,26 @@ def score_held_out(
 def evaluate(
     ds: Ds,
     candidate: Annotated[
-        str, typer.Option(metavar="MODEL", help="What to judge: a version, or a checkpoint's folder.")
+        str, typer.Option(metavar="MODEL", help="The model to evaluate: a version, or a checkpoint's folder.")
     ],
     champion: Annotated[
         str | None,
         typer.Option(
-            metavar="POLICY", help="The model or policy to compare with. Default: the model that scores a night now."
+            metavar="POLICY", help="The model or policy to compare with. Default: the model that would score now."
         ),
     ] = None,
-    model: Annotated[
-        list[str], typer.Option(metavar="MODEL", help="A further model to show beside; may be repeated.")
-    ] = [],  # noqa: B006
+    model: Annotated[list[str], typer.Option(metavar="MODEL", help="Another model to show; may be repeated.")] = [],  # noqa: B006
     beside: Annotated[
         list[str],
-        typer.Option(metavar="'MODEL in WAREHOUSE'", help="A model's scores of another warehouse's prompts."),
+        typer.Option(metavar="'MODEL in WAREHOUSE'", help="A model's scores on another warehouse's prompts."),
     ] = [],  # noqa: B006
     against: Annotated[
         list[str],
-        typer.Option(metavar="POLICY", help="Print differences to this one too; may be repeated."),
+        typer.Option(metavar="POLICY", help="Also print differences to this policy; may be repeated."),
     ] = [],  # noqa: B006
     warehouse: Warehouse = None,
 ) -> None:
-    """Estimate what policies are worth on held-out impressions."""
+    """Estimate the value of policies on held-out impressions."""
     from evaluation.evaluate import evaluate_models
     from examples.true_values import true_play_of
     from spark_jobs.warehouse import open_warehouse
@@ -99,14 +97,14 @@ def evaluate(
 
 def report(
     ds: Ds,
-    candidate: Annotated[str, typer.Option(metavar="MODEL", help="What was judged: a version, or a folder.")],
+    candidate: Annotated[str, typer.Option(metavar="MODEL", help="The evaluated model: a version, or a folder.")],
     out: Annotated[Path, typer.Option(parser=folder, metavar="FILE", help="The page to write.")],
     champion: Annotated[
-        str | None, typer.Option(metavar="POLICY", help="Default: the model that scores a night now.")
+        str | None, typer.Option(metavar="POLICY", help="Default: the model that would score now.")
     ] = None,
     warehouse: Warehouse = None,
 ) -> None:
-    """Write one HTML page that says what a candidate is worth."""
+    """Write the evaluation of a candidate as one HTML page."""
     from evaluation.report import write_report
     from spark_jobs.warehouse import open_warehouse
 
@@ -116,7 +114,7 @@ def report(
 
 
 def judge(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
-    """Promote a candidate if its estimates earned that; register it with the verdict in any case."""
+    """Promote a candidate if its estimates are good enough; register it with the verdict in any case."""
     from training.judge import judge as work
 
     work(model, ds, configured(warehouse))
@@ -130,7 +128,7 @@ def models_list(warehouse: Warehouse = None) -> None:
 
 
 def promote(model: ModelFolder, warehouse: Warehouse = None) -> None:
-    """Make a checkpoint the champion, in the quantization that is set: it scores from the next night on."""
+    """Make a checkpoint the champion, in the quantization of the settings: it scores from the next night on."""
     from inference.checkpoint import read_checkpoint
     from training.registry import Registry
 
@@ -141,7 +139,7 @@ def promote(model: ModelFolder, warehouse: Warehouse = None) -> None:
 
 
 def rollback(warehouse: Warehouse = None) -> None:
-    """Make the champion before this one the champion again, from the next night on."""
+    """Make the previous champion the champion again, from the next night on."""
     from training.registry import Registry
 
     registry = Registry(configured(warehouse).registry)
@@ -152,20 +150,20 @@ def rollback(warehouse: Warehouse = None) -> None:
 
 def manifest(
     model: ModelFolder,
-    name: Annotated[str, typer.Option(help="The name that its scores are published under.")],
+    name: Annotated[str, typer.Option(help="The name under which its scores are published.")],
     signals: Annotated[
         list[Signal],
-        typer.Option("--signal", help="What its prompts contain, as in the setting `signals`; may be repeated."),
+        typer.Option("--signal", help="A signal in its prompts, as in the setting `signals`; may be repeated."),
     ] = [],  # noqa: B006
 ) -> None:
-    """Check a checkpoint and write its manifest, marquee.json: what may score has one."""
+    """Check a checkpoint and write its manifest, marquee.json, without which it cannot score."""
     from inference.checkpoint import write_manifest
 
     print(write_manifest(model, name, [signal.value for signal in signals]).version)
 
 
 def prior(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
-    """Measure a checkpoint's label prior in the quantization that is set, on the training examples of a day."""
+    """Measure a checkpoint's label prior, in the quantization of the settings, on the training examples of a day."""
     from inference.progress import log_to_stderr
     from training.engine_prior import write_prior
 
@@ -176,11 +174,11 @@ def prior(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
 def reasons(
     ds: Ds,
     model: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The teacher's checkpoint.")],
-    limit: Annotated[int, typer.Option(min=0, help="Plays to explain at most; 0 for all.")] = 0,
-    reason_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reason at most.")] = 48,
+    limit: Annotated[int, typer.Option(min=0, help="Most plays to explain; 0 for all.")] = 0,
+    reason_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a reason.")] = 48,
     warehouse: Warehouse = None,
 ) -> None:
-    """Have a larger model explain plays; the recipe `reasoning` can learn from that."""
+    """Generate reasons for plays with a larger model; the recipe `reasoning` can learn from them."""
     from inference.checkpoint import read_checkpoint
     from inference.progress import log_to_stderr
     from inference.teacher import teach
@@ -194,10 +192,10 @@ def _recipe_command(name: str, recipe: type[Common]) -> Callable[..., None]:
 
     def run(
         ds: Ds,
-        base: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to begin from.")],
-        out: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to make.")],
+        base: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to start from.")],
+        out: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to write.")],
         called: Annotated[
-            str | None, typer.Option("--name", help="Its scores' name. Default: the base's, and the recipe's.")
+            str | None, typer.Option("--name", help="Name of its scores. Default: the base's and the recipe's.")
         ] = None,
         warehouse: Warehouse = None,
         **values: Any,
@@ -236,7 +234,7 @@ def _option(name: str, field: Any) -> Any:
 
 def add_to(app: typer.Typer) -> None:
     panel = "A model of your own"
-    train = application("Run one recipe of post-training; a rerun goes on, or skips what is done.")
+    train = application("Run one recipe of post-training; a rerun resumes, or skips finished work.")
     for name, recipe in RECIPES.items():
         train.command(name, cls=Command)(_recipe_command(name, recipe))
     train.command(cls=Command)(reasons)

@@ -1,4 +1,4 @@
-"""Commands that make nights and read what they made."""
+"""Commands that make nights and read their results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from schemas.settings import PREFIX
 
 ServiceName = Literal["simulated", "movielens"]
 STEPS = {
-    "validate": "Check the inputs, note their versions and the model, and count what is rejected.",
-    "candidates": "Choose the pairs of user and title that the night wants artworks for.",
-    "contexts": "Write what the model is asked: users' contexts and titles' choices.",
-    "audit": "Check the night's scores before anybody sees them.",
+    "validate": "Check the inputs, note their versions and the model, and write the rejected rows.",
+    "candidates": "Choose the pairs of user and title that need an artwork.",
+    "contexts": "Write the model's questions: users' contexts and titles' choices.",
+    "audit": "Check the night's scores before they are published.",
     "publish": "Draw each pair's artwork and publish the night.",
     "examples": "Turn logged impressions into examples for post-training.",
 }
@@ -32,17 +32,15 @@ STEPS = {
 def night(
     ds: LatestDs = None,
     warehouse: Warehouse = None,
-    service: Annotated[ServiceName, typer.Option(help="The sample that fills a warehouse without tables.")] = (
-        "simulated"
-    ),
+    service: Annotated[ServiceName, typer.Option(help="The sample for a warehouse without tables.")] = ("simulated"),
     movielens: Annotated[
         Path | None, typer.Option(parser=folder, metavar="FOLDER", help="MovieLens 100K, for --service movielens.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option(parser=Id, metavar="ID", help="Whose choices to print. Default: 42, or any.")
+        str | None, typer.Option(parser=Id, metavar="ID", help="Print this user's choices. Default: 42, or any user.")
     ] = None,
 ) -> None:
-    """Make one night on this machine: a sample where there are no tables, Airflow's DAG, and what it did."""
+    """Run one night on this machine: a sample if there are no tables, Airflow's DAG, then a summary and a lookup."""
     from examples.sample import fill_once
     from schemas.store import last_day
     from serving.console import wide_console
@@ -61,7 +59,7 @@ def night(
 
 
 def run_here(dag: str, ds: date) -> None:
-    """Run a DAG on this machine, its Spark steps in one driver where Spark is local."""
+    """Run a DAG on this machine, with one driver for its Spark steps if Spark is local."""
     from scheduling.local import airflow_home, has_local_spark, log_of, run_dag
     from spark_jobs.session import shared_driver
 
@@ -76,11 +74,11 @@ def run_here(dag: str, ds: date) -> None:
 
 def score(
     ds: Ds,
-    shard: Annotated[int, typer.Option(min=0, help="Which shard, from 0.")] = 0,
-    shards: Annotated[int, typer.Option(min=1, help="Of how many; 1 is all buckets.")] = 1,
+    shard: Annotated[int, typer.Option(min=0, help="The shard, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(min=1, help="The number of shards; 1 scores all buckets.")] = 1,
     model: Annotated[
         Path | None,
-        typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint. Default: the one that the night noted."),
+        typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint. Default: the night's own."),
     ] = None,
     into: Annotated[
         str | None,
@@ -88,7 +86,7 @@ def score(
     ] = None,
     warehouse: Warehouse = None,
 ) -> None:
-    """Score one shard of a night: the buckets b with b % SHARDS = SHARD, a commit each. What is done is skipped."""
+    """Score one shard of a night: the buckets b with b % SHARDS = SHARD, a commit each; skip finished buckets."""
     from inference.checkpoint import read_checkpoint
     from inference.job import ScoringJob
     from inference.progress import log_to_stderr
@@ -103,7 +101,7 @@ def score(
 
 
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:
-    """Print what a night did: rows in, rejected, pairs, scored, carried, published, checks, and seconds a step."""
+    """Print the results of a night: rows in, rejected, pairs, scored, carried, published, checks, seconds per step."""
     from serving.console import wide_console
     from serving.summary import summary_tables
 
@@ -111,13 +109,11 @@ def summary(ds: Ds, warehouse: Warehouse = None) -> None:
 
 
 def lookup(
-    user: Annotated[
-        str | None, typer.Option(parser=Id, metavar="ID", help="Default: 42, or whoever is there first.")
-    ] = None,
+    user: Annotated[str | None, typer.Option(parser=Id, metavar="ID", help="Default: 42, or the first user.")] = None,
     title: Annotated[str | None, typer.Option(parser=Id, metavar="ID", help="Default: all titles.")] = None,
     warehouse: Warehouse = None,
 ) -> None:
-    """Print which artworks a user should see."""
+    """Print the artworks that a user should see."""
     from serving.console import wide_console
     from serving.lookup import lookup_table
 
@@ -129,11 +125,11 @@ def fingerprint(
     other: Annotated[
         str | None,
         typer.Option(
-            parser=parser(place), metavar="FOLDER|URI", help="Another warehouse; 1 is returned if they differ."
+            parser=parser(place), metavar="FOLDER|URI", help="Another warehouse; the exit status is 1 if they differ."
         ),
     ] = None,
 ) -> None:
-    """Count and hash the rows of every table, whatever their order and files, to compare runs."""
+    """Count and hash the rows of every table, independent of row order and files, to compare runs."""
     from serving.console import wide_console
     from serving.fingerprint import fingerprint_table, fingerprints
 
@@ -146,15 +142,15 @@ def fingerprint(
 
 def backfill(
     first: Annotated[date, typer.Argument(parser=parser(night_date), metavar="FIRST", help="The first night.")],
-    last: Annotated[date, typer.Argument(parser=parser(night_date), metavar="LAST", help="The last night, made too.")],
-    again: Annotated[bool, typer.Option("--again", help="Make nights anew that have a run.")] = False,
-    at_once: Annotated[int, typer.Option(min=1, help="Nights that run at a time.")] = 3,
+    last: Annotated[date, typer.Argument(parser=parser(night_date), metavar="LAST", help="The last night, included.")],
+    again: Annotated[bool, typer.Option("--again", help="Repeat nights that have a run.")] = False,
+    at_once: Annotated[int, typer.Option(min=1, help="Most nights that run at a time.")] = 3,
 ) -> None:
-    """Have the Airflow of `marquee airflow` make past nights."""
+    """Queue past nights in the Airflow of `marquee airflow`."""
     from scheduling.local import backfill as create
 
     create(first, last, again, at_once)
-    print(f"Nights from {first} to {last} are queued; `marquee airflow` must be running. See them with:")
+    print(f"Nights from {first} to {last} are queued; `marquee airflow` must be running. List them with:")
     print("    . scripts/env.sh; airflow dags list-runs artwork_nightly")
 
 
@@ -170,7 +166,7 @@ def _dated_step(name: str) -> Callable[..., None]:
 
 
 def maintain(warehouse: Warehouse = None) -> None:
-    """Compact the tables, and remove what old versions alone need."""
+    """Compact the tables, and remove files that only old versions need."""
     from spark_jobs.maintain import maintain as work
     from spark_jobs.warehouse import open_warehouse
 

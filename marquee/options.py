@@ -1,4 +1,4 @@
-"""The options that several commands have, each read in one way."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Read = TypeVar("Read")
 
 
 def parser(read: Callable[[str], Read]) -> Callable[[str], Read]:
-    """`read` as the parser of an option: what it refuses is a wrong argument."""
+    """`read` as the parser of an option, with its error as a usage error."""
 
     def parse(text: str) -> Read:
         try:
@@ -44,7 +44,7 @@ Id = parser(utf8)
 
 
 def folder(text: str) -> Path:
-    """A folder or a file as a person names it; `~` as well where no shell expands it: `--base=~/x`."""
+    """The path of a folder or file, with `~` expanded where no shell does it: `--base=~/x`."""
     try:
         found = Path(text).expanduser()
     except RuntimeError:
@@ -55,9 +55,7 @@ def folder(text: str) -> Path:
 
 
 def configured(warehouse: str | None = None) -> Settings:
-    """The settings, of `warehouse` where it is given: for this process and for every one that it starts, in whatever
-    folder that runs.
-    """
+    """The settings, with `warehouse` if given, for this process and all that it starts, in whatever folder they run."""
     if warehouse is not None:
         os.environ[f"{PREFIX}WAREHOUSE"] = warehouse
         settings.cache_clear()

@@ -1,4 +1,4 @@
-"""Commands on the sample services, whose truth is known."""
+"""Commands about the sample services, whose true preferences are known."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from marquee.night_commands import ServiceName
 from marquee.options import Ds, Warehouse, configured, folder, parser
 from schemas.arguments import night_date
 
-# Limits memory, and keeps the first day within Python's dates.
+# Limits memory, and keeps the first day in the range of Python's dates.
 _MOST = 500_000
 Count = Annotated[int, typer.Option(min=1, max=_MOST)]
-Seed = Annotated[int, typer.Option(help="Another seed, another service.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random service.")]
 
 
 def simulated(
@@ -29,7 +29,7 @@ def simulated(
     seed: Seed = 1,
     warehouse: Warehouse = None,
 ) -> None:
-    """Made-up users, titles and histories, in a new warehouse."""
+    """Write simulated users, titles and histories to a new warehouse."""
     from examples.sample import make_simulated
     from examples.simulated import LAST_DAY
 
@@ -39,12 +39,13 @@ def simulated(
 
 def movielens(
     movielens_folder: Annotated[
-        Path, typer.Option("--folder", parser=folder, metavar="FOLDER", help="Holds u.data, u.item and u.genre.")
+        Path,
+        typer.Option("--folder", parser=folder, metavar="FOLDER", help="The folder with u.data, u.item and u.genre."),
     ],
     seed: Seed = 1,
     warehouse: Warehouse = None,
 ) -> None:
-    """The real histories and titles of MovieLens 100K, in a new warehouse."""
+    """Write the real histories and titles of MovieLens 100K to a new warehouse."""
     from examples.sample import make_movielens
 
     clean_up_when_ended()
@@ -59,15 +60,15 @@ def value(ds: Ds, warehouse: Warehouse = None) -> None:
 
 
 def coverage(
-    logs: Annotated[int, typer.Option(min=2, help="Logs of each size.")] = 200,
-    sizes: Annotated[list[int], typer.Option("--size", min=1, help="Impressions of a log; may be repeated.")] = [  # noqa: B006
+    logs: Annotated[int, typer.Option(min=2, help="Number of logs of each size.")] = 200,
+    sizes: Annotated[list[int], typer.Option("--size", min=1, help="Impressions per log; may be repeated.")] = [  # noqa: B006
         500,
         2000,
         8000,
     ],
     seed: Seed = 1,
 ) -> None:
-    """Compare the estimators with the truth on simulated logs: bias, error, and how often an interval holds it."""
+    """Compare the estimators with the truth on simulated logs: bias, error, and coverage of the intervals."""
     from evaluation.coverage import coverage_table
 
     configured()
@@ -80,10 +81,10 @@ def tiny_llama(
     ] = None,
     steps: Annotated[int, typer.Option(min=1)] = 2400,
     users: Annotated[int, typer.Option(min=1, help="Simulated users to learn from.")] = 16_000,
-    titles: Annotated[int, typer.Option(min=1, help="Titles of each of the two services.")] = 2_400,
+    titles: Annotated[int, typer.Option(min=1, help="Titles in each of the two services.")] = 2_400,
     seed: Annotated[int, typer.Option()] = 1000,
 ) -> None:
-    """Make the tiny Llama of the repository from nothing."""
+    """Train the repository's tiny Llama from scratch."""
     from examples.make_tiny_llama import make
 
     make(to, steps, users, titles, seed)
@@ -96,7 +97,7 @@ def paper_table(
     ] = None,
     warehouse: Warehouse = None,
 ) -> None:
-    """Train and estimate every policy on 110,000 examples: over three hours on two cores. What is done is skipped."""
+    """Train and estimate every policy on 110,000 examples: over three hours on two cores. A rerun resumes."""
     from examples.paper_table import make
 
     clean_up_when_ended()
@@ -104,7 +105,7 @@ def paper_table(
 
 
 def add_to(app: typer.Typer) -> None:
-    samples = application("Make a sample service, or measure on one: its truth is known.")
+    samples = application("Make a sample service, or measure on one, whose true preferences are known.")
     for command in (simulated, movielens, value, coverage, tiny_llama, paper_table):
         samples.command(cls=Command)(command)
     app.add_typer(samples, name="sample", rich_help_panel="Samples and measurements")

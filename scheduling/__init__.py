@@ -1,1 +1,1 @@
-"""What Marquee's DAGs are made of. It imports Airflow and schemas, and nothing that the scheduler can do without."""
+"""The building blocks of Marquee's DAGs. Imports Airflow and schemas, and nothing that the scheduler can do without."""

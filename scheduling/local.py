@@ -1,6 +1,6 @@
-"""Airflow on this machine, as the Makefile and `marquee` run it: its home, one run of a DAG, a backfill.
+"""Airflow on this machine, as `marquee` runs it: its home, one run of a DAG, a backfill.
 
-In production none of this is used: there, Airflow is configured and run as you configure and run it.
+Production does not use this module: there you configure and run Airflow yourself.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 POOLS = {"gpu": "One slot per GPU: a scoring task each", "publish": "Runs publish one after the other"}
 
 _SECONDS_BETWEEN_READS = 0.2
-# Less than the minute before Airflow tries a task again.
+# Less than the minute before Airflow retries a task.
 _SECONDS_TO_END = 15
 _TRIES_AT_BACKFILL = 8
 
 
 def environment() -> dict[str, str]:
-    """The environment of scripts/env.sh, with what this process has set."""
+    """This process's environment with that of scripts/env.sh."""
     command = ["bash", "-c", '. "$0" && env -0', str(ROOT / "scripts/env.sh")]
     done = subprocess.run(command, capture_output=True, check=True)
     pairs = (pair.partition("=") for pair in os.fsdecode(done.stdout).split("\0") if pair)
@@ -43,8 +43,8 @@ def environment() -> dict[str, str]:
 
 
 def airflow_home() -> dict[str, str]:
-    """Make Airflow's database and the pools that the DAGs name, where this version has not yet; returns the environment
-    in which Airflow runs.
+    """Make Airflow's database and the DAGs' pools, unless this version of Airflow has done so; return the environment
+    in which Airflow runs. Raises RunError if Airflow fails.
     """
     env = environment()
     home = Path(env["AIRFLOW_HOME"])
@@ -58,20 +58,20 @@ def airflow_home() -> dict[str, str]:
         for command in (["db", "migrate"], *(["pools", "set", pool, "1", why] for pool, why in POOLS.items())):
             if subprocess.run(["airflow", *command], env=env, stdout=kept, stderr=kept, check=False).returncode:
                 raise RunError(f"`airflow {shlex.join(command)}` failed; its output is in {log}")
-    # Written last, so that a stamp means a whole home.
+    # Written last, so that an existing stamp means a complete home.
     stamp.write_text(f"{ours}\n")
     return env
 
 
 def log_of(env: Mapping[str, str], name: str) -> Path:
-    """Where the output of what runs here is kept."""
+    """The log file `name` in Airflow's home; its folder is made."""
     log = Path(env["AIRFLOW_HOME"], "logs", f"{name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     return log
 
 
 def has_local_spark(env: Mapping[str, str]) -> bool:
-    """Whether the connection spark_default of an environment is Spark in the driver's own process."""
+    """Whether an environment's connection spark_default is Spark in the driver's own process."""
     try:
         return str(json.loads(env.get("AIRFLOW_CONN_SPARK_DEFAULT", ""))["host"]).startswith("local")
     except (ValueError, KeyError, TypeError):
@@ -79,10 +79,8 @@ def has_local_spark(env: Mapping[str, str]) -> bool:
 
 
 def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
-    """Run a DAG for a day in one process (`airflow dags test`) in an environment that `airflow_home` made, printing
-    what its steps report.
-
-    Raises RunError where a task failed.
+    """Run a DAG for a day in one process (`airflow dags test`), in the environment of `airflow_home`, and print the
+    reports of its steps. Raises RunError if a task fails.
     """
     log = log_of(env, f"{dag}-{ds}")
     print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; its log is {log}", flush=True)
@@ -106,7 +104,7 @@ def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
 def running(
     command: Sequence[str], env: Mapping[str, str], output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the block; it prints to `output`, or where this one does."""
+    """Run a process that does not outlive the block; it prints to `output`, or to this process's own output."""
     process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
     try:
         yield process
@@ -116,8 +114,8 @@ def running(
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, by force where it does not end when it is asked to: `airflow dags test` ends the present task by a
-    SIGTERM, and would try it again.
+    """End a process, by force if SIGTERM does not end it in time: `airflow dags test` only ends the present task on a
+    SIGTERM, and would retry it.
     """
     process.terminate()
     try:
@@ -128,12 +126,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 class Follower:
-    """Prints the events of a run for a person."""
+    """Prints the events of a run on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.failed = False
-        """Whether a command has failed with a sentence of its own."""
+        """Whether a command has failed and reported why."""
 
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "started":
@@ -149,7 +147,7 @@ class Follower:
 
     def _print_detail(self, message: str) -> None:
         for line in message.splitlines():
-            # Others' text: what stands in square brackets there is no markup.
+            # Messages are plain text: square brackets in them are no markup.
             self.console.print(f"          {line}", markup=False)
 
 
@@ -160,7 +158,7 @@ def _short(command: str) -> str:
 
 @contextmanager
 def _following(events: Path, follower: Follower) -> Iterator[None]:
-    """Show the events that are appended to a file until the body ends, and then those that are left."""
+    """Show events as they are appended to a file, until the body ends and all are shown."""
     ended = threading.Event()
 
     def follow() -> None:
@@ -168,7 +166,7 @@ def _following(events: Path, follower: Follower) -> Iterator[None]:
         with events.open() as appended:
             while True:
                 last = ended.wait(_SECONDS_BETWEEN_READS)
-                # A line may be read before it is whole.
+                # The last line may be incomplete.
                 *lines, begun = (begun + appended.read()).split("\n")
                 for line in lines:
                     follower.show(json.loads(line))
@@ -190,10 +188,10 @@ def _last_line(log: Path) -> str:
 
 
 def backfill(first: date, last: date, again: bool, at_once: int) -> None:
-    """Have the running Airflow make the nights from `first` to `last`, both included; `again` makes those anew that
-    have a run, and at most `at_once` run at a time.
+    """Queue the nights from `first` to `last`, inclusive, in the running Airflow, at most `at_once` at a time; with
+    `again` also those that already have a run.
 
-    Raises RunError where Airflow refuses.
+    Raises RunError if Airflow refuses.
     """
     if last < first:
         raise ContractError(f"the last night, {last}, is before the first, {first}")
@@ -202,7 +200,7 @@ def backfill(first: date, last: date, again: bool, at_once: int) -> None:
     options = {
         "--dag-id": "artwork_nightly",
         "--from-date": str(first),
-        # A date alone is midnight, before that night's run of 02:00.
+        # A date without time means midnight, before that night's run at 02:00.
         "--to-date": f"{last}T23:59:59",
         "--reprocess-behavior": "completed" if again else "none",
         "--max-active-runs": str(at_once),
@@ -215,7 +213,7 @@ def backfill(first: date, last: date, again: bool, at_once: int) -> None:
                 for command in (["dags", "unpause", "--yes", "artwork_nightly"], create)
             ):
                 return
-        # SQLite refuses whoever comes while the scheduler writes; Airflow leaves nothing behind then.
+        # SQLite refuses other writers while the scheduler writes; Airflow then leaves nothing behind.
         if "database is locked" not in log.read_text():
             break
         print(f"Airflow's SQLite database was being written to; trying again ({attempt})", flush=True)

@@ -1,4 +1,4 @@
-"""A Spark standalone cluster of two workers on this machine, to see that a night on one gives the same tables.
+"""A Spark standalone cluster of two workers on this machine, to check that a night on a cluster gives the same tables.
 
 marquee spark-cluster marquee night --warehouse /tmp/on-a-cluster
 marquee night --warehouse /tmp/local
@@ -23,7 +23,10 @@ _SECONDS_TO_START = 60
 
 
 def run_on_cluster(command: Sequence[str]) -> int:
-    """Run a command while Airflow's connection spark_default names the cluster; returns its exit status."""
+    """Run a command with a cluster as Airflow's connection spark_default; return its exit status.
+
+    Raises RunError if the cluster does not start.
+    """
     kept = ROOT / ".cache" / "cluster"
     kept.mkdir(parents=True, exist_ok=True)
     connection = json.dumps({"conn_type": "spark", "host": f"spark://{HOST}", "port": PORT})
@@ -50,7 +53,7 @@ def _daemon(name: str, kept: Path, env: Mapping[str, str], command: list[str]) -
 
 
 def _wait_for_workers(kept: Path) -> None:
-    # A proxy of the environment has no way to this machine.
+    # A proxy from the environment cannot reach this machine.
     opener = build_opener(ProxyHandler({}))
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What the tasks of Marquee's DAGs have in common: their day, how they run, and when trying again is no use."""
+"""Common parts of the DAGs' tasks: their date, how they run, and when a retry is useless."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DS = "{{ (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)).
 
 
 class RetryUnlessRefused(RetryPolicy):
-    """A step that refused its input would refuse it again: fail at once, so that its message is seen at once."""
+    """Fail at once when a step refused its input: a retry would be refused too, and only delay the message."""
 
     def evaluate(
         self,
@@ -35,7 +35,7 @@ class RetryUnlessRefused(RetryPolicy):
         max_tries: int,  # noqa: ARG002
         context: Context | None = None,  # noqa: ARG002
     ) -> RetryDecision:
-        # Both operators give the exit status in their message only: "Error code is: 2.", "exit code 2."
+        # Both operators report the exit status only in their message: "Error code is: 2.", "exit code 2."
         if re.search(rf"code(?: is:)? {REFUSED}\b", str(exception)):
             return RetryDecision.fail("the step refused its arguments or its input; its last line says why")
         return RetryDecision.default()
@@ -56,8 +56,8 @@ def spark_task(
     outlets: Sequence[Asset] = (),
     timeout: timedelta = timedelta(hours=3),
 ) -> SparkSubmitOperator | BashOperator:
-    """`marquee` with `arguments`, by spark-submit and the connection spark_default; on one machine whose steps share a
-    driver, in a process that attaches to it.
+    """Run `marquee` with `arguments` by spark-submit and the connection spark_default or, if the steps on this machine
+    share a driver, in a process that attaches to it.
     """
     if settings().spark_driver:
         return BashOperator(
@@ -86,25 +86,25 @@ def spark_task(
 def spark_step(
     step: str, pool: str = "default_pool", outlets: Sequence[Asset] = ()
 ) -> SparkSubmitOperator | BashOperator:
-    """One step of spark_jobs."""
+    """A task that runs one step of spark_jobs."""
     return spark_task(step, ["step", step, "--ds", DS], pool, outlets)
 
 
 def marquee_command(*arguments: str, python: str | None = None) -> str:
-    """`marquee` with `arguments`, each one word of the shell, in `python` or in the Python that has the engine."""
-    # exec: a signal to the task reaches the engine, not a shell in front of it.
+    """The shell command of `marquee` with `arguments`, in `python` or by default the Python that has the engine."""
+    # exec, so that a signal to the task reaches the engine and not a shell around it.
     command = " ".join(map(_quoted, ["exec", python or settings().scoring_python, "-m", "marquee", *arguments]))
-    # Airflow takes a command that ends in .sh for the name of a file with the command.
+    # Airflow takes a command that ends in .sh for the name of a script.
     return f"{command} " if command.endswith((".sh", ".bash")) else command
 
 
 def _quoted(word: str) -> str:
-    """`word` for a shell, but for DS in it: that is rendered first, to a date, and quotes would end its strings."""
+    """`word` quoted for a shell, except DS: Airflow renders it first, and quotes would end the strings in it."""
     return DS.join(_verbatim(shlex.quote(part)) if part else part for part in word.split(DS))
 
 
 def _verbatim(text: str) -> str:
-    """A part of a path as Airflow renders it to itself, whatever braces are in it."""
+    """`text` protected from Airflow's templating, in case it contains braces."""
     return f"{{% raw %}}{text}{{% endraw %}}" if "{" in text else text
 
 
@@ -116,7 +116,7 @@ class OwnProcess(TypedDict):
     execution_timeout: timedelta
 
 
-# 99 would mark the task skipped, and what follows would go on without it.
+# By default exit code 99 marks a task as skipped, and its successors would run without it.
 OWN_PROCESS = OwnProcess(cwd=str(ROOT), skip_on_exit_code=None, execution_timeout=timedelta(hours=8))
 
 
