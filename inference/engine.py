@@ -259,8 +259,8 @@ def arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[
 
 def _dtype(settings: Settings, on_cpu: bool) -> Literal["auto", "float32", "bfloat16", "float16"]:
     # vLLM's own "auto" scores a model trained in float32 in bfloat16, whose logits have 8 bits. On a CPU with
-    # AVX512-BF16, float32 costs a 10 M model a quarter more time and a smaller one nothing, and gives the same result on
-    # every CPU.
+    # AVX512-BF16, float32 costs a 10 M model a quarter more time and a smaller one nothing, and the result is the same
+    # on every CPU.
     if settings.dtype == "auto" and on_cpu:
         return "float32"
     return settings.dtype

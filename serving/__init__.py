@@ -1,1 +1,1 @@
-"""What reads the tables that a night made: a user's choices, what the night did, and whether two runs are equal."""
+"""Readers of the tables that a night made: a user's choices, a night's summary, and whether two runs are equal."""

@@ -1,4 +1,4 @@
-"""Where serving's commands print."""
+"""The console of serving's commands."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from rich.console import Console
 
 
 def wide_console() -> Console:
-    """Standard output; where it is no terminal, wide enough that captions are not broken into columns of words."""
+    """Standard output; if it is no terminal, wide enough that captions do not wrap word by word."""
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 140)

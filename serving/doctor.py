@@ -1,4 +1,4 @@
-"""What this installation is and what it reaches: versions, the settings that are set, the warehouse and the model."""
+"""State of this installation: versions, changed settings, and whether warehouse and model can be reached."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PACKAGES = (
 
 
 def doctor_table(release: str, config: Settings, model: Callable[[Settings], str]) -> tuple[Table, bool]:
-    """What there is, a line each, and whether everything that a night needs can be reached. `model` returns what scores
-    a night now and why; it raises ContractError where that cannot be had.
+    """A table of the installation, and whether everything that a night needs can be reached. `model` returns the model
+    that would score a night now and why; it raises ContractError if there is none.
     """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("marquee", f"{release}, Python {platform.python_version()}, {platform.platform()}")
@@ -57,7 +57,7 @@ def doctor_table(release: str, config: Settings, model: Callable[[Settings], str
 
 
 def _set(config: Settings) -> dict[str, str]:
-    """The settings that are set, without passwords and secrets."""
+    """The settings that are set, with passwords and secrets hidden."""
     values = {name: getattr(config, name) for name in sorted(config.model_fields_set)}
     return {name: "(set)" if name in SECRETS else without_password(str(value)) for name, value in values.items()}
 

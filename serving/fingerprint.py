@@ -1,5 +1,5 @@
-"""Counts and hashes the rows of every table but those that a clock writes, whatever their order and files, to tell
-whether two runs made the same (`marquee fingerprint`).
+"""Counts and hashes the rows of every table, independent of row order and files and without measured times, to compare
+two runs (`marquee fingerprint`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from schemas.contract import Table as Contract
 from schemas.store import NoTableError, batches, open_table
 
 MEASURED_TABLES = {"night_steps", "night_inputs"}
-"""They hold what a clock or a commit counter said."""
+"""Tables of clock times and commit numbers, which differ from run to run."""
 MEASURED_COLUMNS = {"scoring_runs": {"seconds", "cached_tokens"}}
-"""How long a bucket took, and what happened to be cached."""
+"""Columns that differ from run to run: how long a bucket took, and what happened to be cached."""
 
 TableHash = tuple[int, int]
-"""Rows, and the sum of the rows' hashes modulo 2¹²⁸: the same for the same rows in any order."""
+"""Number of rows, and the sum of their hashes modulo 2¹²⁸, which does not depend on row order."""
 
 
 def table_hash(batches: Iterator[pa.RecordBatch]) -> TableHash:
@@ -36,12 +36,12 @@ def table_hash(batches: Iterator[pa.RecordBatch]) -> TableHash:
 
 
 def _canonical(row: dict[str, Any]) -> bytes:
-    # repr of a double tells its every bit; str of dates and times is their ISO form.
+    # repr of a double keeps every bit; str of dates and times is their ISO form.
     return json.dumps(row, sort_keys=True, default=str, ensure_ascii=False).encode()
 
 
 def hash_of(warehouse: str, table: Contract) -> TableHash | None:
-    """The rows and hash of a table; None where it is not there."""
+    """The rows and hash of a table; None if it does not exist."""
     try:
         opened = open_table(warehouse, table)
     except NoTableError:
@@ -52,9 +52,7 @@ def hash_of(warehouse: str, table: Contract) -> TableHash | None:
 
 
 def fingerprints(warehouse: str) -> dict[str, TableHash]:
-    """Rows and hash of every table that is there, less those that hold measurements. Raises ContractError where no
-    table is there.
-    """
+    """Rows and hash of every existing table, except MEASURED_TABLES. Raises ContractError if there is none."""
     compared = [table for table in tables.TABLES.values() if table.name not in MEASURED_TABLES]
     found = {table.name: hash_of(warehouse, table) for table in compared}
     there = {name: one for name, one in found.items() if one is not None}
@@ -64,7 +62,7 @@ def fingerprints(warehouse: str) -> dict[str, TableHash]:
 
 
 def fingerprint_table(ours: dict[str, TableHash], theirs: dict[str, TableHash] | None) -> Table:
-    """The fingerprint as a table; beside another, whether each table is equal."""
+    """The fingerprint as a table; with `theirs`, whether each table is equal."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     for column in ("table", "rows", "hash", *(("rows there", "equal") if theirs is not None else ())):
         table.add_column(column, justify="right" if column.startswith("rows") else "left")

@@ -1,4 +1,4 @@
-"""Which artworks a user should see, as a table that a person can read (`marquee lookup`)."""
+"""The artworks that a user should see, as a table for people (`marquee lookup`)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EXAMPLE_USER = "42"
 
 @dataclass(frozen=True)
 class Names:
-    """What ids are called, by id."""
+    """Names of titles and captions of artworks, by id."""
 
     titles: dict[str, str]
     captions: dict[str, str]
 
 
 def names_of(warehouse: str, title_ids: Iterable[str]) -> Names:
-    """The names of titles and of their artworks; none where no night has written them yet."""
+    """The names of titles and of their artworks; empty if no night has written them yet."""
     try:
         names = open_table(warehouse, CATALOGUE_NAMES)
     except NoTableError:
@@ -39,7 +39,7 @@ def names_of(warehouse: str, title_ids: Iterable[str]) -> Names:
 
 
 def choices_of(selections: Selections, user_id: str, title_id: str | None) -> list[dict[str, Any]]:
-    """A user's choices, or the one for a title: where no night has made it, the title's default."""
+    """A user's choices, or only the one for a title; if there is none, the title's default."""
     if title_id is None:
         return selections.of_user(user_id)
     if choice := selections.of_pair(user_id, title_id):
@@ -50,11 +50,11 @@ def choices_of(selections: Selections, user_id: str, title_id: str | None) -> li
 
 
 def choices_table(choices: list[dict[str, Any]], names: Names, heading: str) -> Table:
-    # Names, captions and ids are others' text: what stands in square brackets there is no markup.
+    # Names, captions and ids come from others: square brackets in them are no markup.
     table = Table(
         title=escape(heading),
         title_justify="left",
-        caption="probability: the model's. propensity: the one that the artwork was drawn with; some draws explore.",
+        caption="probability: the model's. propensity: with which the artwork was drawn; some draws explore.",
         caption_justify="left",
         header_style="bold",
         box=None,
@@ -76,7 +76,7 @@ def choices_table(choices: list[dict[str, Any]], names: Names, heading: str) -> 
 def heading_of(user_id: str, title_id: str | None, choices: list[dict[str, Any]], bucket: int) -> str:
     if not choices:
         if title_id is None:
-            return f"User {user_id}: no night has chosen anything for this user; title_defaults has what titles show"
+            return f"User {user_id}: no night has chosen anything for this user, who sees the titles' defaults"
         return f"User {user_id}: title {title_id} has no choice and no default: it is unknown or has no active artwork"
     if choices[0]["source"] == "title_defaults":
         return f"User {user_id} has no choice of their own for this title; its default is shown"

@@ -1,4 +1,4 @@
-"""The published choices, as a service looks them up: a user's bucket is known from the id, so one partition is read.
+"""The published choices, as a service looks them up. The user's id gives the bucket, so only one partition is read.
 
 selections = Selections.of("warehouse")
 selections.of_user("42")
@@ -19,7 +19,7 @@ from schemas.tables import ARTWORK_SELECTIONS, TITLE_DEFAULTS
 
 @dataclass(frozen=True)
 class Selections:
-    """The choices as they were when this was made."""
+    """The choices at the time when this object was made."""
 
     selections: DeltaTable
     defaults: DeltaTable
@@ -39,7 +39,7 @@ class Selections:
         )
 
     def of_pair(self, user_id: str, title_id: str) -> dict[str, Any] | None:
-        """The choice for a pair, or None where no night has made one."""
+        """The choice for a pair, or None if there is none."""
         found = rows(
             f"SELECT * FROM selections WHERE bucket = {bucket_of(user_id, self.buckets)} "
             f"AND user_id = {literal(user_id)} AND title_id = {literal(title_id)}",
@@ -56,6 +56,6 @@ class Selections:
         return str(found[0]["artwork_id"]) if found else None
 
     def some_user(self) -> str | None:
-        """The first user by id, for a look at a warehouse whose users nobody knows; None where there are no choices."""
+        """The first user by id, as an example of a warehouse's users; None if there are no choices."""
         found = rows("SELECT user_id FROM selections ORDER BY user_id LIMIT 1", selections=self.selections)
         return str(found[0]["user_id"]) if found else None

@@ -1,4 +1,4 @@
-"""What a night did: rows in, rejected, pairs, scored, carried, published, checks, and seconds a step (`marquee
+"""A night's summary: rows in, rejected, pairs, scored, carried, published, checks, and seconds per step (`marquee
 summary`).
 """
 
@@ -23,7 +23,7 @@ STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 
 @dataclass(frozen=True)
 class NightReport:
-    """What a night noted about itself: counts and seconds by step, checks, scored buckets, and rejects by rule."""
+    """A night's own records: counts and seconds by step, checks, scored buckets, and rejects by rule."""
 
     ds: date
     counts: dict[str, dict[str, int]]
@@ -79,7 +79,7 @@ def _tonight(warehouse: str, table: Contract, ds: date, columns: str, rest: str 
 
 
 def summary_tables(warehouse: str, ds: date) -> Group:
-    """What a night noted about itself, as tables that a person can read."""
+    """A night's records as tables for people. Raises ContractError if no step of it has run."""
     report = read_report(warehouse, ds)
     sections = [
         _inputs(report),
@@ -107,16 +107,14 @@ def _inputs(report: NightReport) -> Table:
             read, rejected = (report.count("validate", f"{kind}_{source.name}") for kind in ("rows", "rejected"))
             table.add_row(source.name, f"{read:,}", f"{rejected:,}")
     if report.counts.get("validate", {}).get(f"rows_{tables.VIEWING_HISTORY.name}") == 0:
-        table.caption = "Nobody has watched anything yet: only the titles of title_candidates are chosen for."
+        table.caption = "Nobody has watched anything yet: only titles of title_candidates get choices."
     return table
 
 
 def _model(report: NightReport) -> str | None:
     if report.model is None:
         return None
-    return (
-        f"scored by {escape(report.model['model_version'])}: {escape(report.model.get('why') or 'why was not noted')}"
-    )
+    return f"scored by {escape(report.model['model_version'])}: {escape(report.model.get('why') or 'no reason noted')}"
 
 
 def _rejects(report: NightReport) -> Table | None:
@@ -132,18 +130,18 @@ def _pairs(report: NightReport) -> Table:
     table = _table("", "pairs", "")
     for meaning, step, name in (
         ("wanted", "contexts", "pairs_wanted"),
-        ("asked of the model", "contexts", "pairs_to_score"),
+        ("to be scored", "contexts", "pairs_to_score"),
         ("carried over, unchanged", "contexts", "pairs_carried"),
         ("with one artwork", "contexts", "pairs_only_choice"),
         ("of the exploring slice", "contexts", "pairs_uniform"),
         ("without an artwork, rejected", "contexts", "pairs_no_active_artwork"),
         ("scored now", "score", "pairs"),
-        ("of these, close and asked again", "score", "asked_again"),
+        ("of these in further rotations", "score", "asked_again"),
         ("that could not be scored", "score", "rejected"),
         ("published: new", "publish", "inserted"),
         ("published: changed", "publish", "updated"),
         ("published: removed", "publish", "deleted"),
-        ("published: left as they were", "publish", "unchanged"),
+        ("published: unchanged", "publish", "unchanged"),
     ):
         table.add_row(meaning, f"{report.count(step, name):,}")
     return table
@@ -153,14 +151,14 @@ def _scoring(report: NightReport) -> Table | None:
     run = report.scoring
     if not run["pairs"]:
         return None
-    table = _table("", "scoring, when it was done", "")
-    table.add_row("pairs a second", f"{run['pairs'] / max(run['seconds'], 1e-9):,.1f}")
+    table = _table("", "scoring", "")
+    table.add_row("pairs per second", f"{run['pairs'] / max(run['seconds'], 1e-9):,.1f}")
     table.add_row("tokens of all prompts", f"{run['prompt_tokens']:,}")
     table.add_row("of these from the cache", f"{run['cached_tokens'] / max(run['prompt_tokens'], 1):.1%}")
-    table.add_row("prompts that were shortened", f"{run['shortened']:,}")
+    table.add_row("shortened prompts", f"{run['shortened']:,}")
     table.add_row("probability on the options", f"{run['label_mass']:.4f}")
     memory = max((counts.get("peak_rss_mb", 0) for counts in report.counts.values()), default=0)
-    table.add_row("most memory of a task", f"{memory:,} MB")
+    table.add_row("peak memory of a task", f"{memory:,} MB")
     return table
 
 
@@ -181,7 +179,7 @@ def _seconds(report: NightReport) -> Table:
         if taken:
             shards = f" ({len(taken)} shards)" if len(taken) > 1 else ""
             table.add_row(step + shards, f"{_total(taken):.1f}")
-    table.add_row("together", f"{_total(report.seconds.values()):.1f}")
+    table.add_row("total", f"{_total(report.seconds.values()):.1f}")
     return table
 
 

@@ -118,7 +118,7 @@ def warehouse(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_summary_tells_what_the_night_did(
+def test_the_summary_prints_the_nights_counts(
     warehouse: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("summary", "--ds", "2026-01-14", "--warehouse", str(warehouse)) == 0
@@ -132,12 +132,12 @@ def test_the_summary_tells_what_the_night_did(
         "scored now 200",
         "published: new 150",
         "published: changed 60",
-        "pairs a second 40.0",
+        "pairs per second 40.0",
         "of these from the cache 70.0%",
-        "most memory of a task 1,100 MB",
+        "peak memory of a task 1,100 MB",
         "coverage 0 0.1 passed",
         "score (2 shards) 11.0",
-        "together 20.0",
+        "total 20.0",
     ):
         assert expected in lines
 
@@ -158,19 +158,19 @@ def looked_up(warehouse: Path, marquee: RunMarquee, capsys: pytest.CaptureFixtur
     return look_up
 
 
-def test_a_lookup_tells_the_choice_in_words(looked_up: Callable[..., str]) -> None:
-    said = looked_up("--user", "42")
-    assert f"User 42 (bucket {bucket_of('42', BUCKETS)}) should see" in said
-    assert "Toy Story (1995) Two friends on a shelf 0.750 0.625 model 2026-01-14" in said
+def test_a_lookup_prints_the_choice_in_words(looked_up: Callable[..., str]) -> None:
+    printed = looked_up("--user", "42")
+    assert f"User 42 (bucket {bucket_of('42', BUCKETS)}) should see" in printed
+    assert "Toy Story (1995) Two friends on a shelf 0.750 0.625 model 2026-01-14" in printed
 
 
-def test_a_user_without_a_choice_is_told_the_default(looked_up: Callable[..., str]) -> None:
-    said = looked_up("--user", "nobody", "--title", "7")
-    assert "no choice of their own" in said
-    assert "A boy waves" in said
+def test_a_lookup_prints_the_default_for_a_user_without_a_choice(looked_up: Callable[..., str]) -> None:
+    printed = looked_up("--user", "nobody", "--title", "7")
+    assert "no choice of their own" in printed
+    assert "A boy waves" in printed
 
 
-def test_what_is_not_known_is_said(looked_up: Callable[..., str]) -> None:
+def test_a_lookup_names_unknown_users_and_titles(looked_up: Callable[..., str]) -> None:
     assert "no night has chosen anything" in looked_up("--user", "nobody")
     assert "title 8 has no choice and no default" in looked_up("--user", "nobody", "--title", "8")
 
@@ -180,9 +180,9 @@ def test_square_brackets_in_names_and_captions_are_no_markup(warehouse: Path, lo
     for table, row in ((CATALOGUE_NAMES, name), (ARTWORK_SELECTIONS, selection("[/u]", "8", "a3"))):
         added = pa.Table.from_pylist([row], schema=table.arrow_schema())
         write_deltalake(str(warehouse / table.name), added, mode="append")
-    said = looked_up("--user", "[/u]")
-    assert "User [/u] (bucket" in said
-    assert "[REC] on a screen[/b]" in said
+    printed = looked_up("--user", "[/u]")
+    assert "User [/u] (bucket" in printed
+    assert "[REC] on a screen[/b]" in printed
 
 
 def test_a_lookup_without_a_night_says_what_is_missing(
@@ -192,14 +192,14 @@ def test_a_lookup_without_a_night_says_what_is_missing(
     assert f"artwork_selections: there is no Delta table at {tmp_path}" in capsys.readouterr().err
 
 
-def test_a_hash_does_not_depend_on_order_and_does_on_repeats() -> None:
+def test_a_hash_depends_on_repeated_rows_but_not_on_row_order() -> None:
     first, second = pa.record_batch({"a": [1, 2]}), pa.record_batch({"a": [2, 3]})
     assert table_hash(iter([first, second])) == table_hash(iter([second, first]))
     assert table_hash(iter([first])) != table_hash(iter([first, first]))
     assert table_hash(iter([first, first])) != table_hash(iter([second, second]))
 
 
-def test_a_fingerprint_leaves_out_what_a_clock_said(warehouse: Path, tmp_path: Path) -> None:
+def test_a_fingerprint_leaves_out_measured_times(warehouse: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     write(again, SCORING_RUNS, [scored(1) | {"seconds": 9.9, "cached_tokens": 0}, scored(0)])
     assert fingerprints(str(again))["scoring_runs"] == fingerprints(str(warehouse))["scoring_runs"]

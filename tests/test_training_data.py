@@ -72,21 +72,21 @@ def test_loss_is_on_the_answers_token_and_no_row_is_lost(tokens: Tokens) -> None
     assert made.longest == max(len(row["input_ids"]) for row in made.rows) - 1
 
 
-def test_a_row_that_cannot_be_asked_is_counted(tokens: Tokens) -> None:
+def test_a_prompt_that_is_too_long_is_counted(tokens: Tokens) -> None:
     rows = [{**example(0), "weight": 1.0}, {**example(1, options=40), "weight": 1.0}]
     made = tokenized(rows, tokens, 160, ANSWER_SCHEMA, answer_row(tokens))
     assert (len(made.rows), made.too_long) == (1, 1)
 
 
-def test_where_nothing_can_be_learned_from_it_is_told_why(tokens: Tokens, tmp_path: Path) -> None:
+def test_an_error_says_why_there_is_nothing_to_learn_from(tokens: Tokens, tmp_path: Path) -> None:
     long: list[Any] = [{**example(1, options=40), "weight": 1.0}]
-    for rows, told in ((long, "all 1 prompts are of more than 160 tokens.*--base"), ([], ".* no play .*serving log")):
-        with pytest.raises(ContractError, match=f"post_training_examples: nothing to learn from: {told}"):
+    for rows, cause in ((long, "all 1 prompts have more than 160 tokens.*--base"), ([], ".* no play .*log more")):
+        with pytest.raises(ContractError, match=f"post_training_examples: nothing to learn from: {cause}"):
             tokenized(rows, tokens, 160, ANSWER_SCHEMA, answer_row(tokens))
     for folder, pairs in (("others", [pair(example(0))]), ("none", [])):
         source = make_source(tmp_path / folder, [example(0)], pairs)
-        told = "preference_pairs: no pairs of same_user or never_shown for ds=2026-01-05"
-        with pytest.raises(ContractError, match=told):
+        message = "preference_pairs: no pairs of same_user or never_shown for ds=2026-01-05"
+        with pytest.raises(ContractError, match=message):
             next(preference_rows(source, ("same_user", "never_shown"), 5.0))
 
 
@@ -125,7 +125,7 @@ def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: 
     assert sum(sum(row["weights"]) for row in made.rows) == pytest.approx(2)
 
 
-def test_pairs_without_their_example_are_told(tmp_path: Path) -> None:
+def test_pairs_without_their_example_are_an_error(tmp_path: Path) -> None:
     source = make_source(tmp_path, [example(0)], [pair(example(0)), pair(example(1))])
     with pytest.raises(ContractError, match="pairs of 1 examples that are not in"):
         list(preference_rows(source, ("like_users",), 5.0))
@@ -173,7 +173,7 @@ def test_a_limit_ends_the_reading_of_texts_and_not_the_check(tmp_path: Path, mon
         next(preference_rows(stray, ("like_users",), 5.0, limit=1))
 
 
-def test_a_day_without_examples_is_told(tmp_path: Path) -> None:
+def test_a_day_without_examples_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="run the step examples first"):
         open_source(str(tmp_path), DS, [POST_TRAINING_EXAMPLES])
     make_source(tmp_path, [example(0)])

@@ -1,4 +1,4 @@
-"""The trainer of answers, of a token or of a reason and a token: trl's SFTTrainer, with a weight on every row."""
+"""The trainer of answers (a token, or a reason and a token): trl's SFTTrainer with a weight for every row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.padding import padded
 
 
 class Collator:
-    """Pads rows: input_ids and labels are (N, L), weight and played one number a row."""
+    """Pads rows: input_ids and labels are (N, L), weight and played (N,)."""
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
@@ -25,10 +25,10 @@ class Collator:
 
 
 def answer_loss(log_probs: Tensor, played: Tensor, weight: Tensor, not_played: float) -> Tensor:
-    """The loss of each row, (N,): −w log p of what was played, −w ν log(1 − p) of what was not.
+    """The loss of each row, (N,): −w log p if it was played, −w ν log(1 − p) if not.
 
-    `log_probs` (N,) are of the row's completion; ν is `not_played`. Lowering log p itself has no bound: one row could
-    take all probability off the numbers.
+    `log_probs` (N,) are those of the rows' completions; ν is `not_played`. A loss of +log p would have no bound: one
+    row could take all probability off the option numbers.
     """
     lowered = not_played * torch.log1p(-log_probs.exp().clamp(max=1 - 1e-6))
     return -weight * torch.where(played > 0, log_probs, lowered)
@@ -37,8 +37,8 @@ def answer_loss(log_probs: Tensor, played: Tensor, weight: Tensor, not_played: f
 def answer_log_probs(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     """Log-probability of each row's completion, (N,): the sum over its labelled tokens.
 
-    Only the places before labelled tokens go through the output layer. trl's own head takes the whole of a prompt
-    through it, which cost a small model more than all its layers.
+    Only the positions before labelled tokens go through the output layer. trl sends the whole prompt through it, which
+    cost a small model more than all its layers.
     """
     wanted = inputs["labels"][:, 1:]
     places = (wanted != IGNORED).any(dim=0).nonzero()[:, 0]
@@ -49,9 +49,9 @@ def answer_log_probs(model: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 
 class AnswerTrainer(SFTTrainer):
-    """SFT with a weight per row. trl reads no weights, and drops columns that it doesn't know."""
+    """SFT with a weight per row. trl itself has no weights and drops columns that it doesn't know."""
 
-    # A mean over rows: the trainer divides it where it adds up the gradients of several steps.
+    # The loss is a mean over rows, so the trainer must divide it when it accumulates gradients.
     loss_is_scaled_for_ga: Any = False
 
     def __init__(self, *, not_played: float, **options: Any) -> None:
@@ -68,7 +68,7 @@ class AnswerTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Any:
-        """The mean over the rows of a batch, whatever their weights: a batch of light rows moves less."""
+        """The mean over the rows of a batch, not divided by their weights: a batch of light rows moves less."""
         log_probs = answer_log_probs(model, inputs)
         loss = answer_loss(log_probs, inputs["played"], inputs["weight"], self.not_played).mean()
         return (loss, None) if return_outputs else loss

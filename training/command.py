@@ -1,4 +1,4 @@
-"""Runs one recipe from beginning to end."""
+"""Runs one recipe from start to end."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from training.stage import Stage, begin, done_already, run
 
 
 def train(name: str, ds: date, base: Path, out: Path, called: str | None, values: Mapping[str, Any]) -> None:
-    """Train a checkpoint in the folder `out` from that in `base`, by the recipe `name` with the settings `values`, on
-    the examples of `ds`. A rerun goes on, or skips what is done.
+    """Train the checkpoint in `base` by the recipe `name` with the settings `values`, on the examples of `ds`, and
+    write the result to the folder `out`. A rerun resumes, or skips a finished stage.
 
-    `called` is the name of its scores; by default the base's, and `-name`. Raises ContractError for a setting that the
-    recipe cannot take, where a quantization is set, and where there is nothing to learn from.
+    `called` is the name of its scores; by default the base's name and `-name`. Raises ContractError for a setting that
+    the recipe does not accept, if a quantization is set, and if there is nothing to learn from.
     """
     if settings().quantization != "none":
         raise ContractError(
-            f"MARQUEE_QUANTIZATION is {settings().quantization}, and training makes checkpoints of plain weights: "
-            "unset it, train, and have a copy of the checkpoint judged in that quantization (docs/scaling.md)"
+            f"MARQUEE_QUANTIZATION is {settings().quantization}, but training makes unquantized checkpoints: unset it, "
+            "train, and evaluate a copy of the checkpoint in that quantization (docs/scaling.md)"
         )
     # Weights, tokenizer and examples are all local.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -39,10 +39,10 @@ def train(name: str, ds: date, base: Path, out: Path, called: str | None, values
     recipe = import_module(f"training.{name}")
     source = open_source(settings().warehouse, ds, recipe.TABLES)
     stage = Stage(name, read_checkpoint(base), out, chosen, source, called=called)
-    going_on = begin(stage)
-    if going_on is None:
+    begun = begin(stage)
+    if begun is None:
         done_already(stage)
         return
-    checkpoint = run(going_on, recipe.train(going_on, chosen), lambda model: measure_prior(model, going_on))
+    checkpoint = run(begun, recipe.train(begun, chosen), lambda model: measure_prior(model, begun))
     if checkpoint is not None:
         report(name, f"{checkpoint.path} is {checkpoint.version}", model_version=checkpoint.version)

@@ -1,7 +1,7 @@
-"""From examples to token ids, by the tokenizer and the concatenation that scoring uses.
+"""Examples as token ids, by the tokenizer and the concatenation that scoring uses.
 
 A prompt is [beginning of text] + ids(context) + ids(choice); its answer is one token, the option's number. A prompt
-that is too long loses its oldest history, as scoring does; nothing else is ever cut.
+that is too long loses its oldest history, as in scoring; nothing else is ever cut.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 EXAMPLE = IMPRESSIONS.key
-"""What names an example."""
+"""The columns that identify an example."""
 _BATCH_ROWS = 4096
-_POOL = 16  # batches that are sorted by length together
+_POOL = 16  # number of batches that are sorted by length together
 IGNORED = -100
 """The label of a token that carries no loss."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The post-training tables of one day, at noted Delta versions, so that a resumed run reads what it began with."""
+    """The post-training tables of one day at noted Delta versions, so that a resumed run reads the same rows."""
 
     warehouse: str
     ds: date
     versions: dict[str, int]
     table_ids: dict[str, str]
-    """A table that was dropped and made anew keeps neither its rows nor its id, though it may have the version."""
+    """A table that was dropped and made anew has another id and other rows, though it may have the same version."""
 
     @cached_property
     def signals(self) -> tuple[str, ...]:
-        """What the texts of the examples tell by the setting `signals`, as it was when they were made."""
+        """The setting `signals` with which the examples' texts were written."""
         first = next(self.rows(POST_TRAINING_EXAMPLES, ["signals"]), {"signals": ()})
         return tuple(first["signals"])
 
     def rows(self, table: Table, columns: list[str], wanted: pc.Expression | None = None) -> Iterator[dict[str, Any]]:
-        """The day's rows of a table, or all rows of one that has no days."""
+        """The day's rows of a table, or all rows of a table without `ds`."""
         dataset = arrow_dataset(self.opened(table), table)
         if missing := set(columns) - set(dataset.schema.names):
             raise ContractError(
@@ -72,7 +72,7 @@ class Source:
             ) from error
 
     def opened(self, table: Table) -> DeltaTable:
-        """The table as it was noted. Raises ContractError where it can no longer be read so."""
+        """The table at its noted version. Raises ContractError if that can no longer be read."""
         found = open_table(self.warehouse, table, self.versions[table.name])
         if str(found.metadata().id) != self.table_ids[table.name]:
             raise ContractError(
@@ -82,23 +82,23 @@ class Source:
         return found
 
     def training(self, columns: list[str]) -> Iterator[dict[str, Any]]:
-        """Training examples, in one order for the same table."""
+        """Training examples, always in the same order for the same table."""
         return self.rows(POST_TRAINING_EXAMPLES, columns, pc.field("split") == "training")
 
 
 def open_source(
     warehouse: str, ds: date, tables: Iterable[Table] = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS)
 ) -> Source:
-    """The tables as they are now; an optional one that is not there has no version.
+    """The tables at their present versions, without missing optional tables.
 
-    Raises ContractError where another is not there or has nothing for ds.
+    Raises ContractError if another table is missing or has no rows for `ds`.
     """
     versions, table_ids = {}, {}
     for table in tables:
         if table.optional and not has_table(warehouse, table):
             continue
         opened = open_table(warehouse, table, remedy="run the step examples first")
-        # A day of few plays has examples and no pairs, which `preference_rows` says better.
+        # A day with few plays has examples but no pairs, for which `preference_rows` has a better message.
         needed = "ds" in table.column_names and not table.optional and table is not PREFERENCE_PAIRS
         if needed and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
             raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
@@ -107,15 +107,15 @@ def open_source(
 
 
 def prompt_ids(tokens: Tokens, context: str, choice: str, limit: int) -> list[int] | None:
-    """The prompt as scoring asks it, in at most `limit` tokens; None where even without history it is longer."""
-    asked = tokens.ids(choice)
-    beginning = tokens.context(context).within(limit - len(asked))
-    return None if beginning is None else beginning + asked
+    """The prompt as in scoring, in at most `limit` tokens; None if it is longer even without history."""
+    choice_ids = tokens.ids(choice)
+    beginning = tokens.context(context).within(limit - len(choice_ids))
+    return None if beginning is None else beginning + choice_ids
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Rows for a trainer. `too_long` rows could not be asked, as they could not be scored."""
+    """Rows for a trainer. `too_long` is the number of prompts left out because they are too long to score."""
 
     rows: Dataset
     too_long: int
@@ -129,9 +129,9 @@ def tokenized(
     schema: pa.Schema,
     finish: Callable[[dict[str, Any], list[int]], dict[str, Any]],
 ) -> Tokenized:
-    """`finish(example, prompt ids)` of every example, as rows of `schema`. `limit` is in tokens of a prompt.
+    """`finish(example, prompt ids)` of every example, as rows of `schema`. `limit` is a prompt's length in tokens.
 
-    Raises ContractError where no row comes of them.
+    Raises ContractError if no example is left.
     """
     from datasets import Dataset
 
@@ -152,22 +152,21 @@ def tokenized(
         raise ContractError(
             f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: "
             + (
-                f"all {too_long:,} prompts are of more than {limit:,} tokens even without history; take a --base that "
+                f"all {too_long:,} prompts have more than {limit:,} tokens even without history; use a --base that "
                 "reads longer ones"
                 if too_long
-                else "the split training has no play (the step examples counts what became of the impressions, in "
-                "night_steps); have serving log more, or hold out fewer users (MARQUEE_HELD_OUT_SHARE), and run "
-                "examples again"
+                else "the training split has no play (night_steps has the counts of the step examples); log more "
+                "impressions, or hold out fewer users (MARQUEE_HELD_OUT_SHARE), and run examples again"
             )
         )
     return Tokenized(Dataset(table), too_long, longest)
 
 
 def arranged(rows: Dataset, column: str, batch: int, seed: int) -> Dataset:
-    """`rows` in the order to train in: batches of rows of like length (of `column`), the batches themselves shuffled.
+    """`rows` in training order: shuffled batches of rows with similar length (of `column`).
 
-    Little is padded so. transformers' own `group_by_length` sorts 50 batches at a time from long to short: all steps
-    with many options, then all with few, and a small model drifts to and fro with them.
+    This needs little padding. transformers' own `group_by_length` sorts 50 batches at a time from long to short: first
+    all steps with many options, then all with few, and a small model drifts back and forth.
     """
     rng = np.random.default_rng(seed)
     lengths = pc.list_value_length(rows.data.column(column)).to_numpy()
@@ -199,7 +198,7 @@ PAIR_SCHEMA = pa.schema(
 
 
 def answer_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
-    """Prompt and answer, with loss on the answer's one token only."""
+    """Makes rows of prompt and answer, with loss on the answer's single token only."""
 
     def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
         answer = tokens.labels[example["shown"] - 1]
@@ -214,7 +213,7 @@ def answer_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str
 
 
 def preference_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
-    """A prompt, the token above, and the tokens below it with their weights."""
+    """Makes rows of a prompt, the chosen token, and the rejected tokens with their weights."""
 
     def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
         return {
@@ -236,13 +235,13 @@ def catalogue_themes(source: Source) -> dict[str, list[str]]:
 def preference_rows(
     source: Source, negatives: tuple[str, ...], propensity_clip: float, limit: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Each example that has preference pairs of the wanted kinds: context, choice, chosen, and of all pairs together
-    rejected and weights. At most `limit` examples; 0 for all.
+    """Each example that has preference pairs of the kinds `negatives`: context, choice, chosen, and the rejected
+    options of all its pairs with their weights. At most `limit` examples; 0 for all.
 
-    Weights are the pairs' own, an example's kinds alike, times `counts_of_play`, over the mean of their sums:
-    examples of less weight are those where much of what was not played was the very artwork
-    (spark_jobs/preferences.py). Raises ContractError, before the first of them, where there are no such pairs or pairs
-    are of no example.
+    A weight is the pair's own, with an example's kinds counting alike, times `counts_of_play`, divided by the mean sum
+    per example. An example has less weight the more of its unplayed impressions showed the chosen artwork itself
+    (spark_jobs/preferences.py). Raises ContractError, before the first row, if there are no such pairs or if the
+    example of a pair is missing.
     """
     wanted = pc.field("negative").isin(list(negatives))
     pairs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -250,8 +249,8 @@ def preference_rows(
         pairs.setdefault(key_of(pair), []).append(pair)
     if not pairs:
         raise ContractError(
-            f"{PREFERENCE_PAIRS.name}: no pairs of {' or '.join(negatives)} for ds={source.ds}; name other --negatives "
-            "or another --ds: pairs take titles of which one artwork was played and another was shown and not played"
+            f"{PREFERENCE_PAIRS.name}: no pairs of {' or '.join(negatives)} for ds={source.ds}; give other --negatives "
+            "or another --ds: a pair needs a title with one artwork that was played and another shown and not played"
         )
     propensities = _propensities(source, pairs.keys())
     scales = {
@@ -277,18 +276,19 @@ def preference_rows(
 
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """The values of EXAMPLE."""
+    """The values of the columns EXAMPLE."""
     return tuple(row[column] for column in EXAMPLE)
 
 
 def counts_of_play(propensity: float, clip: float) -> float:
-    """min(1 / propensity, clip): what a play counts; 1 where clip is 0."""
+    """The weight of a play: min(1 / propensity, clip), or 1 if clip is 0."""
     return min(1 / propensity, clip) if clip else 1.0
 
 
 def _propensities(source: Source, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], float]:
-    """The propensity of each of the training examples `keys`. Raises ContractError where some are not there. Reads no
-    texts, so that it costs little.
+    """The propensity of each of the training examples `keys`, read without texts, which is cheap.
+
+    Raises ContractError if some examples are missing.
     """
     found = {key_of(row): row["propensity"] for row in source.training([*EXAMPLE, "propensity"]) if key_of(row) in keys}
     if missing := len(keys) - len(found):

@@ -1,5 +1,5 @@
-"""Direct preference optimisation after SFT: the artwork that was played above those that were not. The reference is the
-base itself, a fresh adapter being the only thing that differs, so the first loss is ln 2 times its batch's mean weight.
+"""Direct preference optimisation after SFT: the artwork that was played above those that were not. The reference model
+is the base without the adapter, so the first loss is ln 2 times the mean weight of its batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from training.settings import Dpo
 from training.stage import Stage
 
 TABLES = (POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS)
-"""What the recipe reads."""
+"""The tables that the recipe reads."""
 
 
 def training_rows(stage: Stage, recipe: Dpo) -> Tokenized:

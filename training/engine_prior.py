@@ -1,7 +1,7 @@
-"""The label prior of a checkpoint as the engine scores it (`marquee models prior`), in the quantization that is set.
+"""Measures a checkpoint's label prior with the engine (`marquee models prior`), in the quantization of the settings.
 
-Training measures it in the number type that it trains in. In FP8 a model likes the numbers otherwise, and only the
-engine turns it into FP8.
+Training measures it in its own number type. In FP8 a model prefers other numbers, and only the engine converts it to
+FP8.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from training.registry import Registry
 
 
 def write_prior(folder: Path, ds: date, config: Settings, engine: Engine | None = None) -> Checkpoint:
-    """Measure the prior on training examples of `ds`, and write it and the manifest; the checkpoint, whose version is
-    another now.
+    """Measure the prior on training examples of `ds`, write it and the manifest, and return the checkpoint with its new
+    version.
 
-    An engine is started where none is given. Raises ContractError for a registered checkpoint, and where the engine
-    does not answer.
+    Without `engine`, one is started. Raises ContractError if the checkpoint is registered or the engine refuses a
+    question.
     """
     checkpoint = replace(read_checkpoint(folder), quantization=config.quantization)
     for registered in Registry(config.registry).versions() if config.registry else ():
@@ -41,9 +41,9 @@ def write_prior(folder: Path, ds: date, config: Settings, engine: Engine | None 
                 "label prior of a copy of the folder"
             )
     source, tokens = open_source(config.warehouse, ds, [POST_TRAINING_EXAMPLES]), Tokens(checkpoint)
-    asked = engine or Engine(checkpoint, config, tokens.labels)
+    running = engine or Engine(checkpoint, config, tokens.labels)
     # One token is generated after the prompt.
-    found = prior_of(source, tokens, max_model_len(checkpoint, config) - 1, partial(engine_logprobs, asked))
+    found = prior_of(source, tokens, max_model_len(checkpoint, config) - 1, partial(engine_logprobs, running))
     (folder / PRIOR_FILES[config.quantization]).write_text(json.dumps(found, indent=2) + "\n")
     return write_manifest(folder, checkpoint.name, checkpoint.signals).quantized(config.quantization)
 
@@ -55,6 +55,6 @@ def engine_logprobs(engine: Engine, prompts: list[list[int]], labels: list[int])
     for place in range(len(prompts)):
         answer = answers[place]
         if not isinstance(answer, Answer):
-            raise ContractError(f"the engine refused a question that the label prior is measured on: {answer.reason}")
+            raise ContractError(f"the engine refused a question of the label prior's measurement: {answer.reason}")
         found.append(answer.logprobs)
     return np.array(found)

@@ -1,5 +1,5 @@
-"""Group relative policy optimisation: several numbers are drawn for a question, and the one that was played is rewarded
-by min(1 / propensity, clip) over the mean of that. Only plays can reward, so only they are asked.
+"""Group relative policy optimisation: the model draws several numbers for a question, and the number that was played is
+rewarded with min(1 / propensity, clip), divided by its mean. Only plays can be rewarded, so only they are questions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.sft import weighted_examples
 from training.stage import Stage
 
 TABLES = (POST_TRAINING_EXAMPLES,)
-"""What the recipe reads."""
+"""The tables that the recipe reads."""
 _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("answer", pa.int32()), ("reward", pa.float32())])
 
 
@@ -38,18 +38,18 @@ def training_rows(stage: Stage, recipe: Grpo) -> Tokenized:
 
 
 def check_batch(recipe: Grpo, questions: int, processes: int = 1) -> None:
-    """Raise ContractError where not even one step can be made: trl drops the questions that fill none."""
+    """Raise ContractError if the questions do not fill a single step: trl drops an incomplete one."""
     answers = recipe.batch * recipe.accumulate * processes
     if answers % recipe.group:
         raise ContractError(
             f"--batch {recipe.batch} times --accumulate {recipe.accumulate} is {answers} answers a step, which "
-            f"--group {recipe.group} does not divide; give numbers of which it is a divisor"
+            f"--group {recipe.group} does not divide; choose numbers that it divides"
         )
     if questions < answers // recipe.group:
         raise ContractError(
             f"{POST_TRAINING_EXAMPLES.name}: {questions:,} plays to learn from are fewer than the "
             f"{answers // recipe.group:,} of one step (--batch times --accumulate, over --group); give a smaller "
-            "--batch, or have serving log more plays and run the step examples again"
+            "--batch, or log more plays and run the step examples again"
         )
 
 
@@ -61,21 +61,21 @@ def make_trainer(stage: Stage, recipe: Grpo, rows: Tokenized) -> Any:
 
     model, tokenizer = load_base(stage.base)
     shared = {name: value for name, value in trainer_arguments(stage).items() if name != "max_length"}
-    asked = rows.rows.remove_columns(["input_ids"]).add_column(
+    questions = rows.rows.remove_columns(["input_ids"]).add_column(
         "prompt", [str(place) for place in range(len(rows.rows))]
     )
     return PlayTrainer(
-        asked=rows.rows,
+        tokenized=rows.rows,
         model=model,
         args=GRPOConfig(
             **{**shared, "train_sampling_strategy": "random"},
             num_generations=recipe.group,
             max_completion_length=1,
             beta=recipe.beta,
-            # Over its own deviation every group's reward would be the same, whatever the propensity.
+            # Divided by its own deviation, every group would have the same reward, whatever the propensity.
             scale_rewards="none",
         ),
-        train_dataset=asked,
+        train_dataset=questions,
         reward_funcs=[play_reward],
         processing_class=tokenizer,
         peft_config=adapters(recipe),

@@ -1,6 +1,6 @@
-"""Judges a candidate (`marquee judge`) by the estimates of that run (`policy_estimates`, see evaluation/gate.py), keeps
-the run in MLflow with its figures and its page, registers the version, and makes it champion if it earned that. A
-refused candidate is registered too, with the reason, and changes nothing that scores.
+"""Decides about a candidate (`marquee judge`) by its estimates (`policy_estimates`, see evaluation/gate.py): stores the
+run in MLflow with its figures and its page, registers the version, and promotes it if the verdict is positive. A
+refused candidate is registered too, with the reason, but does not score.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ REPORT = "report.html"
 
 
 def judge(folder: Path, ds: date, config: Settings) -> Verdict:
-    """Judge, register and, if it earned it, promote the checkpoint in `folder`."""
+    """Decide about the checkpoint in `folder`, register it, and promote it if the verdict is positive.
+
+    Raises ContractError if it was not evaluated.
+    """
     candidate = read_checkpoint(folder).quantized(config.quantization)
     estimates = estimates_of(config.warehouse, ds, candidate.version)
     found = verdict(estimates, candidate.version, config)
@@ -41,7 +44,7 @@ def judge(folder: Path, ds: date, config: Settings) -> Verdict:
 
 
 def estimates_of(warehouse: str, ds: date, candidate: str) -> list[dict[str, Any]]:
-    """The run's rows of `policy_estimates`."""
+    """The candidate's rows of `policy_estimates`. Raises ContractError if there are none."""
     opened = open_table(warehouse, POLICY_ESTIMATES, remedy="run `marquee evaluate` first")
     condition = f"ds = DATE '{ds}' AND candidate = {literal(candidate)}"
     found = rows(f"SELECT * FROM policy_estimates WHERE {condition}", policy_estimates=opened)
@@ -53,7 +56,7 @@ def estimates_of(warehouse: str, ds: date, candidate: str) -> list[dict[str, Any
 
 
 def _figures(estimates: list[dict[str, Any]], candidate: str) -> dict[str, float]:
-    """The candidate's overall values and differences, by the names that MLflow plots them under."""
+    """The candidate's overall values and differences, by their names in MLflow."""
     return {
         f"{row['estimator']}_{what}": row[what]
         for row in estimates

@@ -1,4 +1,4 @@
-"""A trained model as one checkpoint: what scoring loads, with no adapter beside it."""
+"""Writes a trained model as one checkpoint that scoring can load, without an adapter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LOSSES = "loss.json"
-"""Beside the weights: the losses of every stage up to this one, as a list of (stage, step, loss)."""
+"""File beside the weights: the losses of every stage up to this one, as a list of (stage, step, loss)."""
 
 
 def write_merged(
@@ -27,9 +27,9 @@ def write_merged(
     prior: dict[str, Any],
     signals: Sequence[str],
 ) -> Checkpoint:
-    """Write weights, tokenizer (the base's very files), losses and prior; the manifest, and so the version, last.
+    """Write weights, tokenizer (copied from the base), losses and prior; last the manifest, and with it the version.
 
-    Weights are kept in the number type that they were trained in: rounding them further would move close answers.
+    Weights keep the number type in which they were trained: rounding them would change close answers.
     """
     model.save_pretrained(out)
     for file in base.path.glob("tokenizer*"):

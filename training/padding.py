@@ -1,7 +1,7 @@
-"""Rows of token ids as one rectangle.
+"""Pads rows of token ids to a rectangle.
 
-Padded on the right, and with no attention mask: what comes after a token does not reach it, and attention that is
-known to be causal and no more takes half the time of one that reads a mask.
+The padding is on the right and has no attention mask: a token does not attend to later ones, and purely causal
+attention takes half the time of attention with a mask.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def padded(rows: list[list[int]], filler: int) -> Tensor:
-    """`rows` as (N, L), L being the longest row's length, filled up with `filler`."""
+    """`rows` as (N, L), padded with `filler` to the length L of the longest."""
     whole = torch.full((len(rows), max(map(len, rows))), filler)
     for place, row in enumerate(rows):
         whole[place, : len(row)] = torch.tensor(row)

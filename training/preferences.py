@@ -1,4 +1,4 @@
-"""The trainer of preference pairs: trl's DPOTrainer for answers of one token, which reads each prompt once for all."""
+"""The trainer of preference pairs: trl's DPOTrainer for answers of one token; it reads each prompt only once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from training.padding import padded
 
 
 class Collator:
-    """Pads prompts: input_ids (N, L), and the place of each prompt's last token, ends (N,). Then chosen (N, 1), and
-    rejected and weights (N, M), of weight 0 where a row has fewer than M tokens below.
+    """Pads prompts: input_ids (N, L), and the position of each prompt's last token, ends (N,); then chosen (N, 1), and
+    rejected and weights (N, M), with weight 0 where a row has fewer than M rejected tokens.
     """
 
     def __init__(self, pad_id: int) -> None:
@@ -36,9 +36,9 @@ class Collator:
 class PreferenceTrainer(DPOTrainer):
     """DPO on pre-tokenized rows (prompt_ids, chosen_ids, rejected_ids, weights), each answer of one token.
 
-    trl has no such path: it would render the prompt anew and end each answer with an end-of-text token, which scoring
-    never sees. And it reads every prompt twice for each pair, though all its answers are told by what comes after the
-    prompt. DPO only sets options apart, so it can lower them all: `label_mass` is how much probability is left on all
+    trl cannot do that: it would render the prompt anew and end each answer with an end-of-text token, which scoring
+    never sees, and it reads every prompt twice for each pair, though one distribution over the next token has all the
+    answers. DPO only moves options apart, so it may lower them all: `label_mass` is the probability that is left on all
     option numbers (`labels`).
     """
 
@@ -55,8 +55,8 @@ class PreferenceTrainer(DPOTrainer):
         self._signature_columns: Any = ["prompt_ids", "chosen_ids", "rejected_ids", "weights"]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Tensor], return_outputs: bool) -> Any:
-        """−log sigmoid(β (log π(c) − log π_ref(c) − log π(r) + log π_ref(r))) (Rafailov et al., arXiv 2305.18290), the
-        weighted sum over the pairs of a prompt, the mean over the batch.
+        """−log sigmoid(β (log π(c) − log π_ref(c) − log π(r) + log π_ref(r))) (Rafailov et al., arXiv 2305.18290): the
+        weighted sum over the pairs of a prompt, then the mean over the batch.
         """
         log_probs = next_token(model, inputs)
         base = self.accelerator.unwrap_model(model).disable_adapter()
@@ -67,23 +67,23 @@ class PreferenceTrainer(DPOTrainer):
         rewards = self.beta * (log_probs - reference)
         margins = rewards.gather(1, inputs["chosen"]) - rewards.gather(1, inputs["rejected"])
         weights = inputs["weights"]
-        # Means over rows of what is times these are means over pairs, each by its weight.
+        # Multiplying by these shares turns a row mean into a weighted pair mean.
         shares = weights / weights.sum(dim=1).mean()
-        self._note("rewards/margins", (shares * margins).sum(dim=1))
-        self._note("rewards/accuracies", (shares * (margins > 0)).sum(dim=1))
-        self._note("label_mass", log_probs[:, self.labels].exp().sum(dim=1))
+        self._record("rewards/margins", (shares * margins).sum(dim=1))
+        self._record("rewards/accuracies", (shares * (margins > 0)).sum(dim=1))
+        self._record("label_mass", log_probs[:, self.labels].exp().sum(dim=1))
         loss = -(weights * functional.logsigmoid(margins)).sum(dim=1).mean()
         return (loss, None) if return_outputs else loss
 
-    def _note(self, name: str, values: Tensor) -> None:
-        """Keep the mean of one number a row for the next line of the log, over all processes."""
+    def _record(self, name: str, values: Tensor) -> None:
+        """Record the mean of `values` (N,) over all processes for the next log line."""
         mode = "train" if self.model.training else "eval"
         self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
 
 
 def next_token(model: Any, prompts: dict[str, Tensor]) -> Tensor:
-    """Log-probabilities of what follows each prompt, (N, vocabulary). Only the places where some prompt of the batch
-    ends go through the output layer.
+    """Log-probabilities of the token after each prompt, (N, vocabulary). Only positions at which some prompt of the
+    batch ends go through the output layer.
     """
     places, place = prompts["ends"].unique(return_inverse=True)
     logits = model(input_ids=prompts["input_ids"], use_cache=False, logits_to_keep=places).logits

@@ -1,7 +1,7 @@
-"""How much a checkpoint likes each option number, whatever stands there: see inference/prior.py for the formula.
+"""Measures a checkpoint's label prior, its preference for each option number (formula: inference/prior.py).
 
-Measured on a few training questions for each number of options, each asked in all rotations of its options: every
-option stands once at each number, so what the options are worth adds the same to all numbers and cancels out.
+It uses a few training questions for each number of options, each in all rotations: every option is once at each number,
+so the options' content adds the same to all numbers and cancels out.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from training.stage import Stage
 
 PROMPTS = 64
-"""Prompts for each number of options, about: as many questions as make that many in all their rotations."""
+"""About the number of prompts for each number of options: PROMPTS / K questions, each in its K rotations."""
 LEAST_QUESTIONS = 2
 _BATCH = 16
 Logprobs = Callable[[list[list[int]], list[int]], np.ndarray]
-"""From prompts and labels, as token ids, to the labels' log-probabilities as the next token: (prompts, labels)."""
+"""(prompts, labels) as token ids → log-probabilities of the labels as the next token, (prompts, labels)."""
 
 
 def measure_prior(model: nn.Module, stage: Stage) -> dict[str, Any]:
-    """The content of `label_prior.json`, of a model in training."""
+    """The content of `label_prior.json` for a model in training."""
     return prior_of(stage.source, stage.tokens, stage.limit, partial(label_logprobs, model))
 
 
 def prior_of(source: Source, tokens: Tokens, limit: int, logprobs: Logprobs) -> dict[str, Any]:
-    """b_K by K, and how it was measured. `limit` is the most tokens of a prompt."""
+    """b_K by K, and the parameters of its measurement. `limit` is the most tokens of a prompt."""
     prior = {}
     for options, questions in sorted(questions_by_options(source).items()):
         prompts = rotated_prompts(questions, options, tokens, limit)
@@ -59,7 +59,7 @@ def questions_by_options(source: Source) -> dict[int, list[tuple[str, str]]]:
 
 
 def rotated_prompts(questions: list[tuple[str, str]], options: int, tokens: Tokens, limit: int) -> list[list[int]]:
-    """The questions in all rotations, as token ids; a question that is too long even without history is left out."""
+    """The questions in all rotations, as token ids, without those that are too long even without history."""
     prompts = [
         prompt_ids(tokens, context, Choice.parse(choice).rotated(shift).text, limit)
         for context, choice in questions

@@ -1,10 +1,10 @@
 """Supervised fine-tuning on a reason, then the answer. A teacher that knows the answer explains it; the student learns
-both. At night nobody waits for a reason: the model is asked for the number at once, and the evaluation tells what that
+both. Scoring does not wait for a reason: the model answers with the number at once, and the evaluation shows what that
 costs.
 
-With --teacher VERSION the reasons are those that a model wrote (inference/teacher.py). Without, the teacher is no
-model: `templated_reason` writes a sentence from the user's leading themes and the artwork's true themes
-(`artworks.themes`). It stands in for a large model's explanations on a sample, and its results are to be read as such.
+With --teacher VERSION a model wrote the reasons (inference/teacher.py). By default there is no model:
+`templated_reason` writes a sentence from the user's leading themes and the artwork's true themes (`artworks.themes`).
+It stands in for a large model's explanations on a sample; read its results as such.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.settings import TEMPLATED, Reasoning
 from training.stage import Stage
 
 TABLES = (POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS)
-"""What the recipe reads."""
+"""The tables that the recipe reads."""
 _COLUMNS = [*EXAMPLE, "themes", "context", "choice", "shown", "played", "artwork_ids"]
 
 
@@ -39,7 +39,7 @@ def templated_reason(leading: list[str], themes: list[str]) -> str:
 
 
 def templated_reasons(source: Source) -> Callable[[dict[str, Any]], str | None]:
-    """Gives an example its templated reason."""
+    """The templated reason of an example, as a function."""
     themes = catalogue_themes(source)
 
     def reason(example: dict[str, Any]) -> str:
@@ -55,9 +55,9 @@ def templated_reasons(source: Source) -> Callable[[dict[str, Any]], str | None]:
 
 
 def teacher_reasons(source: Source, teacher: str) -> Callable[[dict[str, Any]], str | None]:
-    """Gives an example the reason that the model version `teacher` wrote for it, if there is one.
+    """The reason that the model version `teacher` wrote for an example, or None, as a function.
 
-    Raises ContractError where it wrote none that day.
+    Raises ContractError if it wrote none for that day.
     """
     found = {}
     if TEACHER_REASONS.name in source.versions:
@@ -72,8 +72,8 @@ def teacher_reasons(source: Source, teacher: str) -> Callable[[dict[str, Any]], 
 
 
 def reasoned_examples(source: Source, teacher: str) -> Iterator[dict[str, Any]]:
-    """Every play with its reason, which is None where the teacher gave none. The choice loses its last line, where the
-    answer would follow at once.
+    """Every play with its reason, or None if the teacher wrote none. The choice loses its last line, `Answer: `, as the
+    reason comes first.
     """
     reason_of = templated_reasons(source) if teacher == TEMPLATED else teacher_reasons(source, teacher)
     for row in source.training(_COLUMNS):
@@ -82,8 +82,8 @@ def reasoned_examples(source: Source, teacher: str) -> Iterator[dict[str, Any]]:
 
 
 def with_short_reasons(examples: Iterable[dict[str, Any]], tokens: Tokens, most: int) -> Iterator[dict[str, Any]]:
-    """The examples that have a reason, of at most `most` tokens. How many are left out is printed at the end; raises
-    ContractError where all are.
+    """The examples with a reason of at most `most` tokens. Reports the number left out at the end; raises ContractError
+    if none is left.
     """
     kept = without = longer = 0
     for example in examples:
@@ -99,7 +99,7 @@ def with_short_reasons(examples: Iterable[dict[str, Any]], tokens: Tokens, most:
         if not kept:
             raise ContractError(
                 f"{POST_TRAINING_EXAMPLES.name}: nothing to learn from: {left_out}, and there are no others; allow "
-                "longer reasons (--reason-tokens) or name another --teacher"
+                "longer reasons (--reason-tokens) or give another --teacher"
             )
         report("reasoning", left_out)
 
@@ -122,7 +122,7 @@ def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, 
 
 def training_rows(stage: Stage, recipe: Reasoning) -> Tokenized:
     tokens = stage.tokens
-    # What a reason takes is kept free, so that the same history is lost as for the longest of them.
+    # Room for the longest reason is kept free, so that history is cut alike whatever the reason's length.
     room = stage.limit - recipe.reason_tokens - len(tokens.ids(ANSWER))
     plays = islice(reasoned_examples(stage.source, recipe.teacher), recipe.limit or None)
     examples = with_short_reasons(plays, tokens, recipe.reason_tokens)

@@ -1,6 +1,6 @@
 """The registry of model versions (MLflow, at MARQUEE_REGISTRY): `marquee models`. `promote` makes a checkpoint the
-champion, which scores from the next night on; `rollback` makes the version that was champion before it the champion
-again, a second one the version before that, and so on; before the first champion the setting `model` scored.
+champion, which scores from the next night on. Each `rollback` goes back one champion; after the first champion there is
+none, and the setting `model` scores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from schemas.contract import ContractError
 from schemas.paths import sqlite_file
 
 EARLIER_TAG = "earlier_champions"
-"""Tag of the registered model: the versions that were champion before the present one, the oldest first: `1,2`."""
+"""Tag of the registered model: the versions that were champion earlier, oldest first: `1,2`."""
 
 
 class Registry:
@@ -28,12 +28,12 @@ class Registry:
                 "MARQUEE_REGISTRY is not set: it names the MLflow registry, such as sqlite:////data/registry.db"
             )
         self._client = client_of(uri)
-        # Beside the database, where it is a file; else where the server keeps them.
+        # Beside the database if it is a file, else where the server keeps artifacts.
         file = sqlite_file(uri)
         self._artifacts = str(Path(file).parent / "runs") if file else None
 
     def keep_run(self, name: str, figures: Mapping[str, float], tags: Mapping[str, str], files: Iterable[Path]) -> str:
-        """Keep a run of post-training with its figures and files; the run's id."""
+        """Store a post-training run with its figures and files; return the run's id."""
         found = self._client.get_experiment_by_name(MODEL_NAME)
         experiment = found.experiment_id if found else self._client.create_experiment(MODEL_NAME, self._artifacts)
         run = self._client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
@@ -47,12 +47,12 @@ class Registry:
     def register(
         self, checkpoint: Checkpoint, run: str | None = None, tags: Mapping[str, str] | None = None
     ) -> ModelVersion:
-        """The registered version of a checkpoint; made where there is none of its version in its folder yet. `tags` are
-        its tags of now: what an earlier judgement said of it is in that judgement's run.
+        """The registered version of a checkpoint, created unless its version is registered from the same folder. `tags`
+        replace earlier ones; an earlier verdict stays in its own run.
         """
         source = str(checkpoint.path.resolve())
         for known in self.versions():
-            # What was moved has a source of its own: a registered one cannot be changed, and nights read it there.
+            # A moved checkpoint is registered anew: a version's source cannot be changed, and nights read it there.
             if (known.tags.get(VERSION_TAG), known.source) == (checkpoint.version, source):
                 for key, value in (tags or {}).items():
                     self._client.set_model_version_tag(MODEL_NAME, known.version, key, value)
@@ -67,7 +67,7 @@ class Registry:
         )
 
     def promote(self, version: ModelVersion) -> None:
-        """Make `version` the champion. Promoting the champion again changes nothing, but for its folder."""
+        """Make `version` the champion. Promoting the champion again changes at most its folder."""
         champion = self.aliased(CHAMPION)
         if champion and champion.version == version.version:
             return
@@ -76,7 +76,10 @@ class Registry:
         self._client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
 
     def rollback(self) -> ModelVersion | None:
-        """The version that is champion afterwards; None where the champion was the first."""
+        """Make the previous champion champion and return it; None if there was none before.
+
+        Raises ContractError without a champion.
+        """
         champion = self.aliased(CHAMPION)
         if not champion:
             raise ContractError("there is no champion to roll back from")
@@ -89,7 +92,7 @@ class Registry:
         return self.aliased(CHAMPION)
 
     def versions(self) -> list[ModelVersion]:
-        """All of them, the oldest first."""
+        """All versions, oldest first."""
         known = registered_model(self._client)
         found = self._client.search_model_versions(f"name='{MODEL_NAME}'") if known else []
         return sorted(found, key=lambda version: int(version.version))
@@ -102,7 +105,7 @@ class Registry:
         model = self._client.get_registered_model(MODEL_NAME)
         tag = model.tags.get(EARLIER_TAG, "")
         versions = tag.split(",") if tag else []
-        # The champion is the last of them where a promotion or a rollback was cut off between its two writes.
+        # The champion itself is the last one if a promotion or rollback was killed between its two writes.
         return versions[:-1] if versions[-1:] == [str(model.aliases.get(CHAMPION))] else versions
 
     def _remember(self, versions: list[str]) -> None:
@@ -113,7 +116,7 @@ class Registry:
         return dict(known.aliases) if known else {}
 
     def describe(self) -> str:
-        """A line per version."""
+        """One line per version, for people."""
         versions = self.versions()
         if not versions:
             return "no version is registered"

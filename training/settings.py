@@ -1,4 +1,4 @@
-"""What decides a checkpoint: one typed object per recipe. Each field is an option of `marquee train`."""
+"""The settings of training: one typed object per recipe. Each field is an option of `marquee train`."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from schemas.preferences import COUNT_LIMIT, NegativeKind
 
 Recipe = TypeVar("Recipe", bound="Common")
 TEMPLATED = "templated"
-"""The teacher that is no model: see training/reasoning.py."""
+"""The teacher that is a template and no model: see training/reasoning.py."""
 
 
 class Common(BaseModel):
-    """What every recipe has. The defaults suit the tiny Llama; `marquee train NAME --help` prints them."""
+    """Settings of every recipe. The defaults suit the tiny Llama; `marquee train NAME --help` prints them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
-    epochs: float = Field(1.0, gt=0, description="times that every example is seen")
-    batch: int = Field(32, ge=1, description="examples in one step of one device")
-    accumulate: int = Field(1, ge=1, description="steps whose gradients are added up before the weights change")
+    epochs: float = Field(1.0, gt=0, description="passes over the examples")
+    batch: int = Field(32, ge=1, description="examples per step and device")
+    accumulate: int = Field(1, ge=1, description="steps whose gradients are accumulated before the weights change")
     rank: int = Field(32, ge=1, description="rank of the adapters")
-    alpha: int = Field(64, ge=1, description="adapters count alpha / rank times")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of an adapter's inputs left out at random")
+    alpha: int = Field(64, ge=1, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of an adapter's inputs dropped at random")
     warm_up: float = Field(0.05, ge=0, le=1, description="share of the steps over which the learning rate rises")
     save_steps: int = Field(
-        200, ge=1, description="steps from one checkpoint to the next; a rerun after a kill goes on from the last"
+        200, ge=1, description="steps between checkpoints; a rerun after a kill resumes from the last one"
     )
-    seed: int = Field(17, description="order of examples and first weights of adapters")
-    limit: int = Field(0, ge=0, description="plays to learn from at most; 0 for all")
+    seed: int = Field(17, description="seed of the examples' order and the adapters' first weights")
+    limit: int = Field(0, ge=0, description="most plays to learn from; 0 for all")
 
 
 class Sft(Common):
     """Supervised fine-tuning on the answer."""
 
-    # The tiny Llama knows the form of an answer, and loses by more: it learns to spread its answers as plays are spread
-    # (docs/evaluation.md).
+    # The tiny Llama already knows the form of an answer; a higher rate makes it worse, because it learns to spread its
+    # answers as plays are spread (docs/evaluation.md).
     learning_rate: float = Field(1e-5, gt=0, description="peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
     not_played: float = Field(
         0.0,
         ge=0,
-        description="weight of impressions that were not played, whose likelihood is lowered, and which --limit then "
-        "counts too; 0 learns from plays alone",
+        description="weight of impressions that were not played, whose likelihood is lowered and which --limit then "
+        "counts too; 0 learns from plays only",
     )
     propensity_clip: float = Field(
         10.0,
         ge=0,
-        description="weigh each example by 1 / propensity, at most this; weights have mean 1. 0 weighs all alike",
+        description="weigh each example by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
     )
 
 
@@ -59,27 +59,27 @@ class Reasoning(Common):
 
     teacher: str = Field(
         TEMPLATED,
-        description=f"whose reasons: `{TEMPLATED}` for sentences made of the artworks' themes, or the version of a "
-        "model whose rows of teacher_reasons to learn from (`marquee train reasons`)",
+        description=f"source of the reasons: `{TEMPLATED}` for sentences made from the artworks' themes, or the "
+        "version of a model with rows in teacher_reasons (`marquee train reasons`)",
     )
     reason_tokens: int = Field(
-        48, ge=1, description="tokens of a reason at most; an example whose reason has more is left out"
+        48, ge=1, description="most tokens of a reason; examples with longer reasons are left out"
     )
 
 
 class Dpo(Common):
     """Direct preference optimisation, after SFT: the played artwork above those that were not."""
 
-    # Few large steps: what a pair weighs varies a hundredfold.
-    batch: int = Field(64, ge=1, description="examples in one step of one device")
+    # Few large steps, because the weights of pairs vary a hundredfold.
+    batch: int = Field(64, ge=1, description="examples per step and device")
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
-    # DPO ends where it has added the log-odds of a play, over beta, to what the model said. What is easily learned
-    # comes there first: at 0.1 the bands of play rates grew to many times their due before themes moved.
-    beta: float = Field(1.0, gt=0, description="how strongly the model is held to where it started")
+    # DPO converges to the model's log-probabilities plus the log-odds of a play over beta. Easy features get there
+    # first: at 0.1 the bands of play rates grew to many times their proper weight before themes moved.
+    beta: float = Field(1.0, gt=0, description="how strongly the model is held to its start")
     propensity_clip: float = Field(
         COUNT_LIMIT,
         ge=0,
-        description="a play counts 1 / propensity, at most this, as what is below it does in preference_pairs",
+        description="a play counts 1 / propensity, clipped at this, like the other side in preference_pairs",
     )
     negatives: tuple[NegativeKind, ...] = Field(
         ("same_user", "like_users"), min_length=1, description="kinds of preference pairs to learn from"
@@ -91,15 +91,15 @@ class Grpo(Common):
 
     learning_rate: float = Field(3e-4, gt=0, description="peak learning rate; about 1e-6 for Llama 3.1 8B")
     group: int = Field(8, ge=2, description="answers drawn for each question")
-    beta: float = Field(0.02, ge=0, description="weight of the divergence from where the model started")
-    propensity_clip: float = Field(10.0, ge=0, description="a play counts 1 / propensity, at most this")
+    beta: float = Field(0.02, ge=0, description="weight of the divergence from the model's start")
+    propensity_clip: float = Field(10.0, ge=0, description="a play counts 1 / propensity, clipped at this")
 
 
 RECIPES: dict[str, type[Common]] = {"sft": Sft, "dpo": Dpo, "grpo": Grpo, "reasoning": Reasoning}
 
 
 def checked(recipe: type[Recipe], values: Mapping[str, Any]) -> Recipe:
-    """A recipe's settings from `values`, by name. Raises ContractError for a value that the recipe cannot take."""
+    """A recipe's settings from `values`, by name. Raises ContractError for an invalid value."""
     try:
         return recipe(**values)
     except ValidationError as error:
@@ -110,7 +110,7 @@ def checked(recipe: type[Recipe], values: Mapping[str, Any]) -> Recipe:
 
 
 def as_record(recipe: Common) -> dict[str, Any]:
-    """The settings as JSON holds them."""
+    """The settings as JSON values."""
     return recipe.model_dump(mode="json")
 
 

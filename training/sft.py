@@ -1,5 +1,5 @@
-"""Supervised fine-tuning on the answer: the option number of the artwork that was played, and nothing else, carries
-loss. With --not-played, impressions that were not played lower the likelihood of what was shown.
+"""Supervised fine-tuning on the answer: only the option number of the artwork that was played has a loss. With
+--not-played, impressions that were not played lower the likelihood of the artwork that was shown.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from training.settings import Common, Sft
 from training.stage import Stage
 
 TABLES = (POST_TRAINING_EXAMPLES,)
-"""What the recipe reads."""
+"""The tables that the recipe reads."""
 _COLUMNS = ["context", "choice", "shown", "played", "propensity"]
 
 
 def weighted_examples(source: Source, recipe: Sft) -> Iterator[dict[str, Any]]:
-    """The examples to learn from, each with its weight: min(1 / propensity, clip), over the mean of that."""
+    """The examples to learn from, each with its weight: min(1 / propensity, clip), divided by its mean."""
     learned_from = (row for row in source.training(_COLUMNS) if row["played"] or recipe.not_played)
     wanted = list(islice(learned_from, recipe.limit or None))
     weights = [counts_of_play(row["propensity"], recipe.propensity_clip) for row in wanted]

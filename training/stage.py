@@ -1,7 +1,7 @@
-"""What every recipe does around its trainer: begin or go on, show the loss, merge, and write a whole checkpoint.
+"""The common part of every recipe around its trainer: begin or resume, report the loss, merge, write the checkpoint.
 
-A stage's folder holds `trainer/` while it is trained (the run's record and the trainer's checkpoints) and, when whole,
-the merged checkpoint. `marquee.json` is written last: its existence means that the stage is done.
+A stage's folder contains `trainer/` (the run's record and the trainer's checkpoints) and, at the end, the merged
+checkpoint. `marquee.json` is written last: its existence means that the stage is done.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Stage:
     recipe: Common
     source: Source
     called: str | None = None
-    """The name that its scores are published under, where it is not the base's with the stage's."""
+    """The name under which its scores are published; by default the base's name with the stage's."""
 
     @property
     def published(self) -> str:
@@ -56,19 +56,19 @@ class Stage:
 
     @cached_property
     def tokens(self) -> Tokens:
-        """Of the base. Kept: a Llama 3's takes a second to read, and the label prior asks for it many times."""
+        """The base's tokenizer. Cached: a Llama 3's takes a second to read, and the label prior uses it many times."""
         return Tokens(self.base)
 
     @property
     def limit(self) -> int:
-        """Tokens of a prompt at most: one more is generated, as in scoring."""
+        """Most tokens of a prompt: one more is generated, as in scoring."""
         return self.base.max_model_len - 1
 
 
 def begin(stage: Stage) -> Stage | None:
-    """The stage to train, with what an earlier try of it read; None where it is done.
+    """The stage to train, with the table versions that an earlier try of it read; None if it is done.
 
-    Raises ContractError where the folder holds another run, or where nothing can be published under the name.
+    Raises ContractError if the folder contains another run, or if the name is invalid.
     """
     check_name(stage.published)
     record = stage.work / RECORD
@@ -82,27 +82,27 @@ def begin(stage: Stage) -> Stage | None:
     }
     if not record.exists():
         if (stage.out / MANIFEST).exists():
-            raise ContractError(f"{stage.out}: holds a checkpoint that this command did not make; give another --out")
+            raise ContractError(f"{stage.out}: has a checkpoint that this command did not make; give another --out")
         return _recorded(stage, wanted)
     found = json.loads(record.read_text())
     # A run that began before ids were noted has none.
     versions, table_ids = found.pop("versions"), found.pop("table_ids", stage.source.table_ids)
     if found != wanted:
         raise ContractError(
-            f"{stage.out}: holds a run that differs in {_differing(found, wanted)} ({record}); give another --out or "
+            f"{stage.out}: has a run that differs in {_differing(found, wanted)} ({record}); give another --out or "
             "remove it"
         )
     if (stage.out / MANIFEST).exists():
         return None
     if last_checkpoint(stage.work) is None:
-        # Nothing learned is kept. A run refused for its examples would be refused forever by those versions of them.
+        # Nothing learned is lost. With the noted versions, a run refused for its examples would be refused forever.
         return _recorded(stage, wanted)
     return replace(stage, source=replace(stage.source, versions=versions, table_ids=table_ids))
 
 
 def _recorded(stage: Stage, wanted: dict[str, Any]) -> Stage:
-    """The stage, with the versions that it reads now put on record."""
-    # Of the processes that accelerate starts, the first keeps the records.
+    """The stage, after recording the versions that it reads."""
+    # Only the first of the processes that accelerate starts writes records.
     if os.environ.get("RANK", "0") == "0":
         stage.work.mkdir(parents=True, exist_ok=True)
         noted = {"versions": stage.source.versions, "table_ids": stage.source.table_ids}
@@ -111,7 +111,7 @@ def _recorded(stage: Stage, wanted: dict[str, Any]) -> Stage:
 
 
 def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What two records differ in, and each one's value; of settings only those that differ."""
+    """The keys and settings in which two records differ, with both values."""
     there, now = (
         {**record, "settings": None, **{f"settings.{name}": value for name, value in record["settings"].items()}}
         for record in (found, wanted)
@@ -121,8 +121,8 @@ def _differing(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 
 def last_checkpoint(work: Path) -> str | None:
-    """The newest whole checkpoint of the trainer. One that was being written when the run was killed is passed over:
-    its state file, which comes last, is missing or cut off.
+    """The newest complete checkpoint of the trainer; None if there is none. A checkpoint that was being written when
+    the run was killed is skipped: its state file, which is written last, is missing or truncated.
     """
     for folder in sorted(work.glob("checkpoint-*"), key=lambda each: -int(each.name.partition("-")[2])):
         try:
@@ -134,14 +134,14 @@ def last_checkpoint(work: Path) -> str | None:
 
 
 def load_base(checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model, in float32 on a CPU and bfloat16 on a GPU, and a tokenizer for the trainer's padding alone."""
+    """The model, in float32 on a CPU and bfloat16 on a GPU, and a tokenizer that the trainer uses only for padding."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=dtype)
     tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.path)
-    # Trainers want both; no prompt or answer has either in it.
+    # Trainers require both tokens; no prompt or answer contains either.
     if tokenizer.eos_token is None:
         ends = model.config.eos_token_id
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0] if isinstance(ends, list) else ends)
@@ -151,7 +151,7 @@ def load_base(checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokeni
 
 
 def adapters(recipe: Common) -> LoraConfig:
-    """LoRA on every linear layer but the output: what the option numbers' rows hold is shared with the embedding."""
+    """LoRA on every linear layer except the output layer, whose rows for the option numbers the embedding shares."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -165,7 +165,7 @@ def adapters(recipe: Common) -> LoraConfig:
 
 
 def trainer_arguments(stage: Stage) -> dict[str, Any]:
-    """What every trainer is told."""
+    """Arguments of every trainer."""
     import torch
 
     recipe = stage.recipe
@@ -180,8 +180,8 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_steps": recipe.save_steps,
         "save_total_limit": 2,
-        # A loss is a mean since the last one was logged, and what was summed up by then is lost with a killed run: so
-        # every checkpoint falls on a step that logs.
+        # A logged loss is a mean since the last log, and a kill loses the sum since then. So every checkpoint falls on
+        # a step that logs.
         "logging_steps": math.gcd(10, recipe.save_steps),
         "seed": recipe.seed,
         "data_seed": recipe.seed,
@@ -192,22 +192,22 @@ def trainer_arguments(stage: Stage) -> dict[str, Any]:
         "gradient_checkpointing": torch.cuda.is_available(),
         "disable_tqdm": True,
         "report_to": "none",
-        # Nothing is cut: prompts were fitted as scoring fits them.
+        # Cut nothing: prompts already fit, as in scoring.
         "max_length": None,
     }
 
 
 def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any]]) -> Checkpoint | None:
-    """Train from the last checkpoint on, merge, and write the checkpoint; `measure` gives its label prior.
+    """Train from the last checkpoint on, merge, and write the checkpoint; `measure` returns its label prior.
 
-    Of the processes that accelerate starts, each with the whole model, the first writes it; the others get None.
+    Of the processes that accelerate starts, each with the whole model, only the first writes it; the others get None.
     """
     from transformers import PrinterCallback
 
-    # `printer` tells what is logged.
+    # `printer` reports the logs instead.
     trainer.remove_callback(PrinterCallback)
     if _steps(trainer) == 1:
-        # The first step of a warm-up has a learning rate of 0: a run of one step would learn nothing.
+        # The first step of a warm-up has learning rate 0: a run of one step would learn nothing.
         trainer.args.warmup_steps = 0
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.work))
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -223,21 +223,21 @@ def run(stage: Stage, trainer: Any, measure: Callable[[nn.Module], dict[str, Any
 
 
 def _steps(trainer: Any) -> int:
-    """How many times the weights will change."""
+    """The number of times that the weights will change."""
     epochs: float = trainer.args.num_train_epochs
     batches, at_once = len(trainer.get_train_dataloader()), int(trainer.args.gradient_accumulation_steps)
     return math.ceil(epochs * math.ceil(batches / at_once))
 
 
 def printer(stage: Stage) -> TrainerCallback:
-    """Reports the step, the loss and the time that is left, whenever the trainer logs."""
+    """A callback that reports step, loss and remaining time whenever the trainer logs."""
     from transformers import TrainerCallback
 
     class Printer(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             self.began, self.first = time.monotonic(), state.global_step
             if self.first:
-                report(stage.name, f"goes on from step {self.first}", step_number=self.first)
+                report(stage.name, f"resuming from step {self.first}", step_number=self.first)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
             if not state.is_world_process_zero or not logs or "loss" not in logs:
@@ -258,7 +258,7 @@ def printer(stage: Stage) -> TrainerCallback:
 
 
 def done_already(stage: Stage) -> None:
-    report(stage.name, f"{stage.out} is done already ({read_checkpoint(stage.out).version})")
+    report(stage.name, f"{stage.out} is already done ({read_checkpoint(stage.out).version})")
 
 
 def _write_whole(file: Path, content: dict[str, Any]) -> None:
