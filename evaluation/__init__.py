@@ -1,1 +1,1 @@
-"""How good choices are."""
+"""Off-policy evaluation: how good a policy's choices are."""

@@ -1,4 +1,4 @@
-"""How a model answers, whatever its choices are worth: by option number, and how its probabilities go with plays."""
+"""A model's behaviour, whatever its value: probabilities by option number, and play rates by probability."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from evaluation.log import of_shown
 from evaluation.models import probabilities_of
 
 MOST_OPTIONS = 12
-"""Option numbers that are shown; few questions have more."""
+"""Number of option numbers in the result; few questions have more."""
 BANDS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Where bands of `times_even` end."""
+"""Upper ends of the bands of `times_even`."""
 
 
 def positions(scores: DataFrame) -> DataFrame:
-    """option, probability, even, questions: by option number as it was asked, the model's mean probability and the mean
-    of 1 / K over the same questions. A model without a liking for numbers gives the two alike.
+    """option, probability, even, questions: per option number in the prompt, the model's mean probability and the mean
+    of 1 / K over the same questions. For a model without a preference for numbers the two are equal.
     """
     each = scores.select(F.size("artwork_ids").alias("options"), F.posexplode("probabilities").alias("place", "p"))
     return (
@@ -32,10 +32,10 @@ def positions(scores: DataFrame) -> DataFrame:
 
 
 def play_rate_by_probability(log: DataFrame, scores: DataFrame) -> DataFrame:
-    """band, times_even, play_rate, impressions: play rates of the artworks that were shown, by the model's probability.
+    """band, times_even, play_rate, impressions: play rates of the shown artworks, by the model's probability.
 
-    The probabilities of a question sum to 1, so that one of 0.2 is much among forty and little among two: `times_even`
-    is K times the probability. Impressions weigh 1 / (K p), as if any artwork had been shown alike.
+    A question's probabilities sum to 1, so 0.2 is much among 40 options and little among 2: `times_even` is K times the
+    probability. Impressions weigh 1 / (K p), as if all artworks had been shown equally often.
     """
     band = F.lit(len(BANDS))
     for number, end in reversed(list(enumerate(BANDS))):

@@ -1,4 +1,4 @@
-"""Intervals by resampling users, to check those of evaluation/estimators.py against."""
+"""Intervals by resampling users, as a check on those of evaluation/estimators.py."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pyspark.sql import functions as F
 from evaluation.log import point
 
 REPLICATES = 200
-_MOST = 8  # a user drawn more often than this has a probability of 1e-6
+_MOST = 8  # the probability that a user is drawn more often is 1e-6
 
 
 def bootstrap(compared: DataFrame, by: Sequence[str], replicates: int = REPLICATES) -> DataFrame:
     """`by`, estimator, low, high, difference_low, difference_high: 2.5 % and 97.5 % points, from rows of `paired`.
 
-    In each replicate a user counts Poisson(1) times (Chamandy et al., 2012), by a hash of user and replicate, so that
-    it needs no state and repeats exactly. Both sums of a ratio are made anew in each.
+    In each replicate a user counts Poisson(1) times (Chamandy et al., 2012), by a hash of user and replicate, which
+    needs no state and repeats exactly. Both sums of a ratio are computed anew in each replicate.
     """
     times = poisson(point(F.col("user_id"), F.col("replicate")))
     drawn = (
@@ -39,7 +39,7 @@ def bootstrap(compared: DataFrame, by: Sequence[str], replicates: int = REPLICAT
 
 
 def poisson(at: Column) -> Column:
-    """How often an event of rate 1 happens, where its cumulative distribution reaches `at`."""
+    """The Poisson(1) quantile at `at`."""
     steps, below = [], 0.0
     for count in range(_MOST):
         below += math.exp(-1) / math.factorial(count)

@@ -1,7 +1,7 @@
-"""Estimators against a known truth: how often their 95 % intervals hold it, over simulated logs of several sizes, and
-how far they are from it. `personal` is estimated, and its difference to `popular` (evaluation/simulated_logs.py). The
-truth is the mean true play probability of what they show over the impressions of all logs. 200 logs tell a share of 95
-% to ± 3 % (two standard errors).
+"""Estimators against a known truth: bias, error and coverage of their 95 % intervals over simulated logs of several
+sizes. They estimate the policy `personal` and its difference to `popular` (evaluation/simulated_logs.py). The truth is
+the mean true play probability of the artworks that a policy shows, over the impressions of all logs. 200 logs measure a
+coverage of 95 % to ± 3 % (two standard errors).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from evaluation.policies import policy_rows
 from evaluation.simulated_logs import TARGETS, simulated_log
 from spark_jobs.session import spark_session
 
-JUDGED, REFERENCE = "personal", "popular"
+EVALUATED, REFERENCE = "personal", "popular"
 _GROUP = ("size", "log", "policy")
 
 
 def write_logs(folder: Path, sizes: list[int], logs: int, seed: int) -> None:
-    """A Parquet file for each size, with `logs` logs."""
+    """Write a Parquet file with `logs` logs for each size."""
     for size in sizes:
         first = simulated_log(size, 0, seed)
         with pq.ParquetWriter(folder / f"{size}.parquet", first.schema) as file:
@@ -35,18 +35,18 @@ def write_logs(folder: Path, sizes: list[int], logs: int, seed: int) -> None:
 
 def covered(logs: DataFrame) -> DataFrame:
     """size, estimator, logs, refused, true_value, true_difference, bias, rmse, holds, difference_bias, difference_rmse,
-    difference_holds: one row each; the last six over the logs that were not refused.
+    difference_holds: one row per size and estimator; the last six over the logs that were not refused.
     """
-    rows = policy_rows(logs, TARGETS, *_GROUP[:2]).where(F.col("policy").isin(JUDGED, REFERENCE))
+    rows = policy_rows(logs, TARGETS, *_GROUP[:2]).where(F.col("policy").isin(EVALUATED, REFERENCE))
     rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
     sums = user_sums(rows, _GROUP, {**ESTIMATORS, truth.__name__: truth}).persist(StorageLevel.MEMORY_AND_DISK)
-    found = estimates(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED)
+    found = estimates(sums, _GROUP, REFERENCE).where(F.col("policy") == EVALUATED)
     return _summed_up(found.where(F.col("estimator") != truth.__name__), _truth(sums))
 
 
 def _truth(sums: DataFrame) -> DataFrame:
-    """One row, true_value and true_difference: over all impressions of all logs."""
-    terms = paired(sums, _GROUP, REFERENCE).where(F.col("policy") == JUDGED)
+    """One row (true_value, true_difference) over all impressions of all logs."""
+    terms = paired(sums, _GROUP, REFERENCE).where(F.col("policy") == EVALUATED)
     ours, theirs = F.sum("a") / F.sum("b"), F.sum("c") / F.sum("d")
     return terms.where(F.col("estimator") == truth.__name__).agg(
         ours.alias("true_value"), (ours - theirs).alias("true_difference")
@@ -83,11 +83,10 @@ def report(found: DataFrame) -> str:
     """The table, as Markdown."""
     rows = found.collect()
     head = [
-        f"True value of `{JUDGED}` {rows[0]['true_value']:.4f}, of its difference to `{REFERENCE}` "
+        f"True value of `{EVALUATED}` {rows[0]['true_value']:.4f}, of its difference to `{REFERENCE}` "
         f"{rows[0]['true_difference']:+.4f}.",
         "",
-        "| impressions | estimator | logs | refused | bias | RMSE | holds the truth "
-        "| bias of difference | RMSE | holds the truth |",
+        "| impressions | estimator | logs | refused | bias | RMSE | coverage | bias of difference | RMSE | coverage |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines = [

@@ -1,13 +1,13 @@
-"""Whether the log can support an answer, asked before any number is given.
+"""Checks whether the log can support an estimate, before any number is given.
 
-What is wrong becomes a sentence with the figures, and a group of rows with such a sentence gets no estimate. Rows are
-those of evaluation/estimators.py, with these columns besides:
+A failed check becomes a sentence with its figures, and a group of rows with such a sentence gets no estimate. Rows are
+those of evaluation/estimators.py, with these additional columns:
 
-    options          how many artworks could have been shown
-    propensity       as it was logged
-    eligible         whether the artwork that was shown is among them
-    uniform_weight   1 / (options · propensity): the weight of the policy that shows any of them alike. Null for the
-                     logging policy, whose value is a plain mean and asks nothing of the propensities
+    options          number of artworks that could have been shown
+    propensity       the logged propensity
+    eligible         whether the artwork that was shown is one of them
+    uniform_weight   1 / (options · propensity): the weight of the uniform policy. Null for the logging policy, whose
+                     value is a plain mean and needs no propensities
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pyspark.sql import functions as F
 
 MIN_IMPRESSIONS = 100
 MIN_USERS = 30
-"""An interval that counts users needs about this many of them to be worth its name."""
+"""An interval clustered by user needs about this many users to be reliable."""
 MIN_EFFECTIVE = 50.0
-"""Impressions that the weights amount to: (Σw)² / Σw²."""
+"""Least effective sample size: (Σw)² / Σw²."""
 MAX_ERRORS = 3.0
-"""Standard errors by which a mean weight may miss 1."""
+"""Most standard errors between a mean weight and 1."""
 TAIL = 0.01
 MAX_TAIL_SHARE = 0.5
-"""Of all weight, what the largest TAIL of the weights may hold."""
+"""Most of the total weight that the largest TAIL of the weights may have."""
 MAX_UNSUPPORTED = 0.01
-"""Of what a policy shows, what may stand where the log shows another artwork for certain."""
+"""Most of a policy's probability that may fall on artworks where the log shows another one for certain."""
 
 _CERTAIN = 1 - 1e-9
 
 
 def check_sums() -> dict[str, Column]:
-    """What a row adds to each sum that the checks are made of; `user_sums` adds them up by user."""
+    """A row's term of each sum that the checks use; `user_sums` sums them by user."""
     weight, uniform, propensity = F.col("target.weight"), F.col("uniform_weight"), F.col("propensity")
     good = propensity.isNotNull() & (propensity > 0) & (propensity <= 1)
     certain = good & (propensity >= _CERTAIN) & (F.col("options") > 1)
@@ -61,16 +61,16 @@ def _number(condition: Column) -> Column:
 
 
 def with_tail(rows: DataFrame, by: Sequence[str]) -> DataFrame:
-    """`rows` with tail_from: the weight above which the largest TAIL of the positive weights of the group lie."""
+    """`rows` with tail_from: the weight above which the largest TAIL of the group's positive weights are."""
     weight = F.col("target.weight")
     limits = rows.where(weight > 0).groupBy(*by).agg(F.percentile_approx(weight, 1 - TAIL).alias("tail_from"))
     return rows.join(F.broadcast(limits), list(by), how="left")
 
 
 def refusals(sums: DataFrame, by: Sequence[str]) -> DataFrame:
-    """`by`, impressions, users, effective_size, refused: one row a group, from `user_sums`.
+    """`by`, impressions, users, effective_size, refused: one row per group, from `user_sums`.
 
-    `refused` is null where nothing is wrong. Mean weights are judged by standard errors that are clustered by user.
+    `refused` is null if all checks pass. Checks of mean weights use standard errors clustered by user.
     """
     totals = sums.groupBy(*by).agg(
         F.count(F.lit(1)).alias("users"),
@@ -89,7 +89,7 @@ def refusals(sums: DataFrame, by: Sequence[str]) -> DataFrame:
 
 
 def _checks() -> list[tuple[Column, Column]]:
-    """Each check: when it fails, and what is then said."""
+    """(condition of failure, sentence) of each check."""
     return [*_checks_of_rows(), *_checks_of_means(), *_checks_of_sizes()]
 
 
@@ -107,8 +107,8 @@ def _checks_of_rows() -> list[tuple[Column, Column]]:
         (
             F.col("bad_propensities") > 0,
             F.format_string(
-                "%,.0f of %,d impressions have a propensity that is missing, 0 or less, or above 1: what was shown "
-                "there was logged wrongly.",
+                "%,.0f of %,d impressions have a propensity that is missing, 0 or less, or above 1: they were logged "
+                "wrongly.",
                 F.col("bad_propensities"),
                 n,
             ),
@@ -124,8 +124,8 @@ def _checks_of_rows() -> list[tuple[Column, Column]]:
         (
             F.col("unsupported") / n > MAX_UNSUPPORTED,
             F.format_string(
-                "The log shows one artwork for certain in %.0f %% of the impressions, and %.0f %% of what the policy "
-                "shows has no probability there: nothing was seen of it.",
+                "The log shows one artwork for certain in %.0f %% of the impressions, and %.0f %% of the policy's "
+                "choices have no probability there: the log has no data on them.",
                 100 * F.col("certain") / n,
                 100 * F.col("unsupported") / n,
             ),
@@ -143,7 +143,7 @@ def _checks_of_means() -> list[tuple[Column, Column]]:
                 F.col("error_weights"),
                 F.when(
                     F.col("mean_weights") < 1,
-                    "it shows artworks that the log never does, or propensities were logged too large",
+                    "it shows artworks that the log never shows, or propensities were logged too large",
                 ).otherwise("propensities were logged too small"),
             ),
         ),
@@ -151,7 +151,7 @@ def _checks_of_means() -> list[tuple[Column, Column]]:
             _off("uniform_weights"),
             F.format_string(
                 f"The propensities do not add up: the mean weight of a uniform policy is %.3f ± %.3f, over "
-                f"{MAX_ERRORS:.0f} standard errors from 1, whatever policy is judged.",
+                f"{MAX_ERRORS:.0f} standard errors from 1. That concerns every policy.",
                 F.col("mean_uniform_weights"),
                 F.col("error_uniform_weights"),
             ),
@@ -173,8 +173,8 @@ def _checks_of_sizes() -> list[tuple[Column, Column]]:
         (
             F.col("uniform_effective_size") < MIN_EFFECTIVE,
             F.format_string(
-                "Whether the propensities add up cannot be told: a few hold nearly all weight of a uniform policy "
-                f"(effective sample size %.1f of %,d impressions, under {MIN_EFFECTIVE:.0f}).",
+                "Whether the propensities add up cannot be checked: a few have nearly all the weight of a uniform "
+                f"policy (effective sample size %.1f of %,d impressions, under {MIN_EFFECTIVE:.0f}).",
                 F.col("uniform_effective_size"),
                 n,
             ),
@@ -182,7 +182,7 @@ def _checks_of_sizes() -> list[tuple[Column, Column]]:
         (
             F.col("tail_share") > MAX_TAIL_SHARE,
             F.format_string(
-                f"The largest {100 * TAIL:.0f} %% of the weights hold %.0f %% of all weight, over "
+                f"The largest {100 * TAIL:.0f} %% of the weights have %.0f %% of the total weight, over "
                 f"{100 * MAX_TAIL_SHARE:.0f} %%.",
                 100 * F.col("tail_share"),
             ),
@@ -191,7 +191,7 @@ def _checks_of_sizes() -> list[tuple[Column, Column]]:
 
 
 def _squares(name: str) -> list[Column]:
-    """What the clustered error of a mean of `name` needs besides the sums: Σ_u S_u², Σ_u S_u n_u and Σ_u n_u²."""
+    """The sums for the clustered error of a mean of `name`: Σ_u S_u², Σ_u S_u n_u and Σ_u n_u²."""
     sum_ = F.coalesce(F.col(name), F.lit(0.0))
     return [
         F.sum(sum_ * sum_).alias(f"{name}_ss"),
@@ -209,22 +209,22 @@ def _mean(name: str) -> dict[str, Column]:
 
 
 def _off(name: str) -> Column:
-    """Whether the mean weight misses 1 by too much; a null one, of the logging policy, does not."""
+    """Whether the mean weight is too far from 1; not if it is null, as for the logging policy."""
     distance = F.abs(F.col(f"mean_{name}") - 1)
-    # Weights that are all the same have no error; rounding alone must not refuse them.
+    # Equal weights have no error; rounding alone must not fail the check.
     return distance > F.greatest(MAX_ERRORS * F.col(f"error_{name}"), F.lit(1e-6))
 
 
 def _effective(weights: str, squares: str) -> Column:
-    """(Σw)² / Σw²; 0 where there is no weight at all, null where weights have no meaning."""
+    """(Σw)² / Σw²; 0 without any weight, null where weights have no meaning."""
     size = F.col(weights) * F.col(weights) / F.nullif(F.col(squares), F.lit(0.0))
     return F.when(F.col(squares) == 0, 0.0).otherwise(size)
 
 
 def _tail_share() -> Column:
-    """The share of all weight that the largest TAIL of the positive weights hold.
+    """The share of the total weight in the largest TAIL of the positive weights.
 
-    Above tail_from may lie fewer rows than that, where many weights are equal; the rest of them weigh tail_from.
+    If many weights are equal, fewer rows than that are above tail_from; the missing ones have weight tail_from.
     """
     missing = F.greatest(TAIL * F.col("positive") - F.col("in_tail"), F.lit(0.0))
     tail_from = F.col("tail_from_sum") / F.col("impressions")

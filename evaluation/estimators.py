@@ -1,15 +1,15 @@
-"""What a policy is worth, estimated from impressions that another policy logged.
+"""Estimators of a policy's value from impressions that another policy logged.
 
-A row is one impression i of user u under one policy: `reward` r (1 if it was played), `q_shown` q̂(x, a) of the artwork
-a that was shown, and the struct `target`, what the policy would have shown:
+A row is one impression i of user u under one policy: `reward` r (1 if it was played), `q_shown` q̂(x, a) of the shown
+artwork a, and the struct `target`, about the artworks that the policy would have shown:
 
-    agrees   π(a | x), the probability with which the policy shows what was shown (1 for the logging policy itself)
+    agrees   π(a | x), the policy's probability of the shown artwork (1 for the logging policy itself)
     weight   w = π(a | x) / p, with p the logged propensity of a
-    q        q̂(x, π), the mean of q̂ over what the policy shows
-    truth    the same of the true play probability; only where it is known
+    q        q̂(x, π), the mean of q̂ under the policy
+    truth    the mean of the true play probability under the policy; only where it is known
 
 Every estimator is a ratio V = Σ a / Σ b of two sums over rows. So one rule gives every interval (`estimates`), and rows
-of different logs, policies or slices are told apart by grouping columns alone.
+of different logs, policies or slices differ only in their grouping columns.
 """
 
 from __future__ import annotations
@@ -23,71 +23,71 @@ from pyspark.sql import functions as F
 from evaluation.diagnostics import check_sums, refusals, with_tail
 
 CLIP = 10.0
-"""clipped_ips cuts weights here, and switch_dr leaves the correction out above it."""
+"""clipped_ips clips weights at this; switch_dr omits the correction above it."""
 
 _Z = 1.959964  # 97.5 % point of the normal distribution
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What one row adds to the numerator and to the denominator of an estimator."""
+    """One row's terms of an estimator's numerator and denominator."""
 
     numerator: Column
     denominator: Column
 
 
 Estimator = Callable[[Column], Terms]
-"""From a policy's struct to the terms of a row."""
+"""Maps a policy's struct to the terms of a row."""
 
 
 def replay(side: Column) -> Terms:
     """V = Σ π(a) r / Σ π(a): the play rate where policy and log agree.
 
-    Li, Chu, Langford and Wang, 2011. Without bias only where every impression had the same number of artworks, each
-    shown with the same probability; elsewhere it leans towards what the logging policy liked.
+    Li, Chu, Langford and Wang, 2011. Unbiased only if every impression had the same number of artworks, each shown with
+    the same probability; otherwise biased towards the logging policy's preferences.
     """
     return Terms(side["agrees"] * F.col("reward"), side["agrees"])
 
 
 def ips(side: Column) -> Terms:
-    """V = (1/n) Σ w r. Horvitz and Thompson, 1952. Without bias if the propensities are right."""
+    """V = (1/n) Σ w r. Horvitz and Thompson, 1952. Unbiased if the propensities are right."""
     return Terms(side["weight"] * F.col("reward"), F.lit(1.0))
 
 
 def clipped_ips(side: Column) -> Terms:
-    """V = (1/n) Σ min(w, c) r, c = CLIP. Ionides, 2008. Biased towards 0 by what is cut."""
+    """V = (1/n) Σ min(w, c) r, c = CLIP. Ionides, 2008. Biased towards 0 by the clipped weight."""
     return Terms(F.least(side["weight"], F.lit(CLIP)) * F.col("reward"), F.lit(1.0))
 
 
 def snips(side: Column) -> Terms:
     """V = Σ w r / Σ w. Swaminathan and Joachims, 2015.
 
-    Its bias vanishes as rows grow, and a constant reward has an interval of no width.
+    Its bias vanishes as the number of rows grows, and a constant reward has an interval of width 0.
     """
     return Terms(side["weight"] * F.col("reward"), side["weight"])
 
 
 def dm(side: Column) -> Terms:
-    """V = (1/n) Σ q̂(x, π), the direct method: as right as q̂ is, and its interval does not know how right that is."""
+    """V = (1/n) Σ q̂(x, π), the direct method: as accurate as q̂, whose error its interval does not include."""
     return Terms(side["q"], F.lit(1.0))
 
 
 def dr(side: Column) -> Terms:
     """V = (1/n) Σ [q̂(x, π) + w (r − q̂(x, a))]. Dudík, Langford and Li, 2011.
 
-    Without bias if the propensities are right, whatever q̂ is; the better q̂, the narrower.
+    Unbiased if the propensities are right, whatever q̂ is; the better q̂, the narrower the interval.
     """
     return Terms(side["q"] + side["weight"] * (F.col("reward") - F.col("q_shown")), F.lit(1.0))
 
 
 def switch_dr(side: Column) -> Terms:
-    """As dr, without the correction where w > CLIP. Wang, Agarwal and Dudík, 2017. As right there as q̂ is."""
+    """As dr, without the correction where w > CLIP, and there as accurate as q̂. Wang, Agarwal and Dudík, 2017."""
     weight = F.when(side["weight"] <= CLIP, side["weight"]).otherwise(0.0)
     return Terms(side["q"] + weight * (F.col("reward") - F.col("q_shown")), F.lit(1.0))
 
 
 def truth(side: Column) -> Terms:
-    """V = (1/n) Σ of the true play probability of what the policy shows: known on a sample service only."""
+    """V = (1/n) Σ of the true play probability under the policy, known only on a sample service."""
     return Terms(side["truth"], F.lit(1.0))
 
 
@@ -95,16 +95,16 @@ ESTIMATORS: Mapping[str, Estimator] = {
     estimator.__name__: estimator for estimator in (replay, ips, clipped_ips, snips, dm, dr, switch_dr)
 }
 PROMISED = ("ips", "snips", "dr")
-"""Those whose 95 % intervals promise to hold the true value."""
+"""The estimators whose 95 % intervals promise to contain the true value."""
 
-# The numerator and denominator of the policy (a, b) and of the one that it is compared with (c, d).
+# Numerator and denominator of the policy (a, b) and of the reference (c, d).
 _TERMS = ("a", "b", "c", "d")
 
 
 def user_sums(rows: DataFrame, by: Sequence[str], estimators: Mapping[str, Estimator] = ESTIMATORS) -> DataFrame:
-    """`by`, user_id, `terms` (array of structs estimator, a, b) and the sums of the diagnostics: one row a user.
+    """`by`, user_id, `terms` (array of structs estimator, a, b) and the sums of the diagnostics: one row per user.
 
-    Impressions of one user are not independent, so a user is what intervals count. `by` holds `policy`.
+    Impressions of one user are not independent, so intervals count users. `by` contains `policy`.
     """
     terms = {name: estimator(F.col("target")) for name, estimator in estimators.items()}
     sums = [
@@ -147,15 +147,14 @@ def paired(sums: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
 
 def estimates(sums: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
     """`by`, estimator, impressions, users, value, low, high, difference, difference_low, difference_high,
-    effective_size and refused, from `user_sums`; `reference` names the policy that differences are to.
+    effective_size and refused, from `user_sums`. Differences are to the policy `reference`.
 
     The variance of a ratio, clustered by user (Liang and Zeger, 1986): with A_u and B_u the sums of user u and U users,
 
         var V = U / (U − 1) · Σ_u (A_u − V B_u)² / (Σ_u B_u)²
 
-    and that of a paired difference takes (A_u − V B_u) / Σ B − (C_u − W D_u) / Σ D in the place of the first term.
-    Intervals use Student's t with U − 1 degrees of freedom. A value that the diagnostics refuse is null, and so is a
-    difference where they refuse either side.
+    and for a paired difference the term is (A_u − V B_u) / Σ B − (C_u − W D_u) / Σ D. Intervals use Student's t with
+    U − 1 degrees of freedom. A value that the diagnostics refuse is null, and so is a difference with a refused side.
     """
     products = [f"{one}{two}" for i, one in enumerate(_TERMS) for two in _TERMS[i:]]
     totals = (
@@ -193,7 +192,7 @@ def estimates(sums: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
 
 
 def with_reference(checked: DataFrame, by: Sequence[str], reference: str) -> DataFrame:
-    """`refusals` with reference_refused: why the log cannot support an answer about the policy compared with."""
+    """`refusals` with reference_refused: why the log cannot support an estimate of the reference."""
     rest = [name for name in by if name != "policy"]
     of_reference = checked.where(F.col("policy") == reference).select(
         *rest, F.col("refused").alias("reference_refused")
@@ -213,7 +212,7 @@ def _ratio(numerator: str, denominator: str) -> Column:
 
 
 def _spread() -> Column:
-    """Σ (A − V B)² / (Σ B)². Rounding can leave less than nothing of a sum of squares that is 0."""
+    """Σ (A − V B)² / (Σ B)². Rounding can make a sum of squares that is 0 negative."""
     squares = F.col("aa") - 2 * F.col("v") * F.col("ab") + F.col("v") * F.col("v") * F.col("bb")
     return F.greatest(squares, F.lit(0.0)) / F.nullif(F.col("b") * F.col("b"), F.lit(0.0))
 

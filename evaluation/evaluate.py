@@ -1,10 +1,11 @@
-"""What policies are worth on the held-out impressions of a run of post-training, written to `policy_estimates`: the
-logging policy, the baselines, and the greedy choice of each model whose scores are in `held_out_scores`. A model is
-named by its version or its checkpoint's folder.
-Differences are to the champion: the model that scores a night now, unless another model or policy is named. On a sample
-service each policy's true value stands beside its estimates. With `beside` a model is a policy too as it was scored in
-another warehouse on the same impressions, named `<version> in <its folder>`: the same model with a signal and without
-tells what the signal is worth.
+"""Estimates the value of policies on the held-out impressions of a post-training run and writes `policy_estimates`: the
+logging policy, the baselines, and the greedy choice of each model with scores in `held_out_scores`. A model is given by
+its version or its checkpoint's folder.
+
+Differences are to the champion: the model that would score a night now, unless another model or policy is given. On a
+sample service each policy's true value is listed with its estimates. With `beside`, a model's scores in another
+warehouse on the same impressions are a policy too, named `<version> in <its folder>`: comparing a model with and
+without a signal gives the value of the signal.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ TruePlay = Callable[[DataFrame], DataFrame]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is judged: `models` are versions whose scores there are, the candidate's and the champion's among them."""
+    """What to evaluate. `models` are versions with scores, including the candidate's and the champion's."""
 
     warehouse: Warehouse
     ds: date
@@ -61,29 +62,29 @@ class Evaluation:
     reference: str
     models: tuple[str, ...]
     true_play: TruePlay | None = None
-    """Adds true_play, the true probability of a play, to (user_id, artwork_id); None where it is not known."""
+    """Adds true_play, the true probability of a play, to (user_id, artwork_id); None if it is unknown."""
     beside: tuple[Beside, ...] = ()
     against: tuple[str, ...] = ()
-    """Policies that differences are printed to, besides `reference`."""
+    """Further policies to print differences to."""
 
     def examples(self) -> DataFrame:
-        """The examples of ds, at most as many of each split as set now, so that it can be asked what fewer would tell.
+        """The examples of ds, in each split at most as many as set now, so that fewer examples can be tried.
 
-        Raises ContractError where none is held out.
+        Raises ContractError if none is held out.
         """
         rows = self.warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(self.ds))
-        # Sorted to find the first ones, and read for nearly everything below.
+        # Persisted because it is sorted to find the first ones and read for nearly everything below.
         rows = first_of_splits(rows, self.warehouse.settings).persist(StorageLevel.MEMORY_AND_DISK)
         if rows.where(F.col("split") == HELD_OUT).isEmpty():
             raise ContractError(
-                f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; make that run's examples first"
+                f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; run the step examples for it first"
             )
         check_learnable(rows, self.ds)
         return rows
 
 
 def check_learnable(examples: DataFrame, ds: date) -> None:
-    """Raise ContractError where a regression would have no row: the bandit's, or q's of either half of the users."""
+    """Raise ContractError if a regression would have no row: the bandit's, or q's for either half of the users."""
     fold = fold_of(F.col("user_id")).alias("fold")
     old = F.col("watched_genres").isNull().alias("old")
     halves = {(row["fold"], row["old"]) for row in held_out(examples).select(fold, old).distinct().collect()}
@@ -94,16 +95,16 @@ def check_learnable(examples: DataFrame, ds: date) -> None:
         )
     lacking = "no training rows" if training(examples).isEmpty() else None
     if lacking is None and len(halves) < FOLDS:
-        lacking = "held-out rows of too few users to halve"
+        lacking = "held-out rows of too few users for two halves"
     if lacking:
         raise ContractError(
-            f"{POST_TRAINING_EXAMPLES.name}: {lacking} for ds={ds}, so no policy can be estimated; have serving log "
-            "more users, or change MARQUEE_HELD_OUT_SHARE, and run the step examples again"
+            f"{POST_TRAINING_EXAMPLES.name}: {lacking} for ds={ds}, so no policy can be evaluated; log more users, or "
+            "change MARQUEE_HELD_OUT_SHARE, and run the step examples again"
         )
 
 
 def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFrame) -> DataFrame:
-    """The held-out `examples` with, as arrays over artwork_ids: q, play_rate, bandit and, on a sample, true_play."""
+    """The held-out `examples` with these arrays over artwork_ids: q, play_rate, bandit and, on a sample, true_play."""
     themes = vocabulary(artworks)
     known = artwork_themes(artworks, themes).join(
         learned_play_rates(training(examples), artworks), "artwork_id", how="inner"
@@ -113,21 +114,21 @@ def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFr
     played = shown_of(past, "user_themes", "reward").join(known, "artwork_id", how="inner")
     learnt = fitted(with_crossed(played, len(themes)))
     log = held_out(examples)
-    asked = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
-    asked = asked.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
-    matched = with_matched(asked)
+    options = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
+    options = options.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
+    matched = with_matched(options)
     scored = cross_fitted(matched.where(F.col("option") == F.col("shown") - 1), matched, "q")
     scored = predicted(learnt, with_crossed(scored, len(themes)), "bandit")
     names = ["q", "play_rate", "bandit"]
     if evaluation.true_play is not None:
         scored = evaluation.true_play(scored)
         names.append("true_play")
-    known_whole = F.size("q") == F.size("artwork_ids")  # not so where an artwork has left the catalogue
-    return log.join(gathered(scored, *names), list(KEY), how="inner").where(known_whole)
+    complete = F.size("q") == F.size("artwork_ids")  # false if an artwork has left the catalogue
+    return log.join(gathered(scored, *names), list(KEY), how="inner").where(complete)
 
 
 def with_targets(log: DataFrame, evaluation: Evaluation) -> DataFrame:
-    """`log` with a column of each policy's target. Impressions that a model did not score are left out, for all."""
+    """`log` with a column for each policy's target, without impressions that some model did not score."""
     for number, model in enumerate(evaluation.models):
         log = probabilities_of(log, model_scores(evaluation.warehouse, model, evaluation.ds))
         log = log.withColumn(f"model_{number}", greedy(F.col("probabilities"))).drop("probabilities")
@@ -151,14 +152,14 @@ def target_columns(evaluation: Evaluation) -> dict[str, str]:
 
 
 def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> None:
-    """Raise ContractError where models left out more of the log than may be rejected."""
-    asked, answered = log.count(), scored.count()
+    """Raise ContractError if models did not score more of the log than may be rejected."""
+    total, complete = log.count(), scored.count()
     limit = evaluation.warehouse.settings.rejected_share_limit
-    report("evaluate", f"{answered:,} of {asked:,} held-out impressions are known to every policy")
-    if asked - answered > limit * asked:
+    report("evaluate", f"{complete:,} of {total:,} held-out impressions have an answer of every policy")
+    if total - complete > limit * total:
         models = ", ".join((*evaluation.models, *(other.policy for other in evaluation.beside)))
         raise ContractError(
-            f"{ARTWORK_SCORES.name}: {asked - answered:,} of {asked:,} held-out impressions lack scores of {models} "
+            f"{ARTWORK_SCORES.name}: {total - complete:,} of {total:,} held-out impressions lack scores of {models} "
             f"or have an artwork that left the catalogue; at most {limit:.0%} may. Score the same ds with each model"
         )
 
@@ -186,7 +187,7 @@ def evaluate(evaluation: Evaluation) -> None:
 
 
 def _report_all(evaluation: Evaluation, sums: DataFrame) -> None:
-    """Report the estimates over the whole log, and the bootstrap's interval of the candidate's difference."""
+    """Report the estimates over the whole log, and the bootstrap interval of the candidate's difference."""
     rows = (
         evaluation.warehouse.read(POLICY_ESTIMATES)
         .where((F.col("ds") == F.lit(evaluation.ds)) & (F.col("candidate") == evaluation.candidate))
@@ -211,18 +212,18 @@ def _report(rows: DataFrame, reference: str) -> None:
 
 
 def lines(rows: Sequence[dict[str, object]], reference: str) -> list[str]:
-    """A table for the terminal."""
-    told = [f"{'estimator':<12} {'policy':<36} {'value':>8} {'95 % interval':>18}  difference to {reference}"]
+    """The estimates as a table for the terminal."""
+    table = [f"{'estimator':<12} {'policy':<36} {'value':>8} {'95 % interval':>18}  difference to {reference}"]
     for row in rows:
         head = f"{row['estimator']:<12} {row['policy']:<36}"
         if row["value"] is None:
-            told.append(f"{head} {'refused':>8} {row['refused']}")
+            table.append(f"{head} {'refused':>8} {row['refused']}")
             continue
         change = "no difference: the reference was refused"
         if row["difference"] is not None:
             change = f"{row['difference']:+.4f} ({row['difference_low']:+.4f} to {row['difference_high']:+.4f})"
-        told.append(f"{head} {row['value']:>8.4f} {row['low']:>8.4f} to {row['high']:.4f}  {change}")
-    return told
+        table.append(f"{head} {row['value']:>8.4f} {row['low']:>8.4f} to {row['high']:.4f}  {change}")
+    return table
 
 
 def evaluate_models(
@@ -235,8 +236,10 @@ def evaluate_models(
     against: Sequence[str] = (),
     true_play: TruePlay | None = None,
 ) -> None:
-    """Evaluate `candidate` beside `models`, with true values where `true_play` knows them. Each is a version or a
-    checkpoint's folder; `beside` are `MODEL in WAREHOUSE`, `against` further policies to print differences to.
+    """Evaluate `candidate` and `models`, each a version or a checkpoint's folder, with true values if `true_play` is
+    given. `beside` are `MODEL in WAREHOUSE`; `against` are further policies to print differences to.
+
+    Raises ContractError if two of `beside` have the same name or one of `against` is not evaluated.
     """
     version = version_of(candidate)
     reference = champion_version(champion, warehouse.settings)
@@ -248,10 +251,10 @@ def evaluate_models(
     )
     if len({other.policy for other in elsewhere}) < len(elsewhere):
         raise ContractError(
-            f"--beside: two of {', '.join(other.policy for other in elsewhere)} have one name; give warehouses whose "
-            "folders' names differ"
+            f"--beside: two of {', '.join(other.policy for other in elsewhere)} have the same name; give warehouses "
+            "whose folders' names differ"
         )
-    # As with --model, a folder stands for the version of the checkpoint in it.
+    # As with --model, a folder means the version of the checkpoint in it.
     named = {
         replace(other, model=model).policy: other.policy for (model, _), other in zip(places, elsewhere, strict=True)
     }
@@ -260,7 +263,7 @@ def evaluate_models(
     evaluation = Evaluation(warehouse, ds, version, reference, all_models, true_play, elsewhere, references)
     if unknown := set(references) - {LOGGING, *target_columns(evaluation)}:
         raise ContractError(
-            f"--against {', '.join(sorted(unknown))}: not among the policies that are evaluated; add --model for it"
+            f"--against {', '.join(sorted(unknown))}: not among the evaluated policies; add it with --model"
         )
     evaluate(evaluation)
 

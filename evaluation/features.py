@@ -1,7 +1,7 @@
-"""What the baselines know of users and artworks: themes, as numbers.
+"""The baselines' features of users and artworks: themes, as numbers.
 
-A user's themes come from the viewings that the context shows: nothing that was not known when the artwork was shown,
-and nothing that a model is not told.
+A user's themes come from the viewings in the context: nothing that was unknown when the artwork was shown, and nothing
+that a model does not see.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evaluation.log import of_shown
 from spark_jobs.play_rates import counted, play_rates
 
 MOST_THEMES = 24
-"""Themes that count: those of the most artworks. Their products are features, so there are at most 24 × 24 of those."""
+"""Number of themes, those of the most artworks. Their products are features, so there are at most 24 × 24 of those."""
 
 
 def vocabulary(artworks: DataFrame) -> list[str]:
@@ -25,7 +25,7 @@ def vocabulary(artworks: DataFrame) -> list[str]:
 
 
 def rare_themes(artworks: DataFrame) -> list[str]:
-    """The third of all themes that the fewest artworks have, ties by name."""
+    """The third of all themes with the fewest artworks, ties by name."""
     counts = [row["theme"] for row in _themes_of(artworks).groupBy("theme").count().orderBy("count", "theme").collect()]
     return counts[: len(counts) // 3]
 
@@ -35,12 +35,12 @@ def _themes_of(artworks: DataFrame) -> DataFrame:
 
 
 def clean(themes: str) -> Column:
-    """An artwork's themes, lower case as in prompts; none where there are none."""
+    """An artwork's themes in lower case, as in prompts; empty for null."""
     return F.transform(F.coalesce(F.col(themes), F.array().cast("array<string>")), lambda theme: F.lower(F.trim(theme)))
 
 
 def with_user_themes(log: DataFrame, themes: list[str]) -> DataFrame:
-    """`log` with user_themes: for each theme, the share of the titles whose `watched_genres` there are that have it."""
+    """`log` with user_themes: for each theme, the share of the titles in `watched_genres` that have it."""
 
     def share(theme: str) -> Column:
         having = F.filter("watched_genres", lambda genres: F.array_contains(genres, theme))
@@ -50,7 +50,7 @@ def with_user_themes(log: DataFrame, themes: list[str]) -> DataFrame:
 
 
 def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
-    """artwork_id, artwork_themes: for each theme 1 / (how many the artwork has), or 0."""
+    """artwork_id, artwork_themes: for each theme 1 / (number of the artwork's themes) if the artwork has it, else 0."""
     own = clean("themes")
     share = 1 / F.greatest(F.size(own), F.lit(1))
     shares = F.array(*(F.when(F.array_contains(own, theme), share).otherwise(0.0) for theme in themes))
@@ -58,7 +58,7 @@ def artwork_themes(artworks: DataFrame, themes: list[str]) -> DataFrame:
 
 
 def learned_play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
-    """artwork_id, play_rate from the training examples, of which each is the first impression of a draw."""
+    """artwork_id, play_rate from the training examples, each the first impression of a draw."""
     shown = training.select(
         "title_id", of_shown(F.col("artwork_ids")).alias("artwork_id"), (F.col("reward") > 0).alias("played")
     )
@@ -68,7 +68,7 @@ def learned_play_rates(training: DataFrame, artworks: DataFrame) -> DataFrame:
 def with_crossed(pairs: DataFrame, themes: int) -> DataFrame:
     """`pairs` with the bandit's `features`: artwork themes, and the product of each user theme with each artwork theme.
 
-    `themes` is how many of each there are. Most products are 0: Spark ML's own stages keep them sparse.
+    `themes` is the number of themes. Most products are 0; Spark ML's own stages keep them sparse.
     """
     for name in ("user_themes", "artwork_themes"):
         each = {f"{name}_{number}": F.get(name, F.lit(number)) for number in range(themes)}

@@ -1,4 +1,4 @@
-"""The held-out log: what was shown, to whom, with which probability, and was it played."""
+"""The held-out log: which artwork was shown, to whom, with which probability, and whether it was played."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from schemas.tables import IMPRESSIONS
 from spark_jobs.splits import HELD_OUT, TRAINING
 
 KEY = IMPRESSIONS.key
-"""What names an impression."""
+"""The columns that identify an impression."""
 
 
 def held_out(examples: DataFrame) -> DataFrame:
-    """The rows of `post_training_examples` that policies are judged on: those where there was a choice to make."""
+    """The rows of `post_training_examples` for evaluating policies: held-out ones with more than one artwork."""
     return _log(examples.where(F.col("split") == HELD_OUT))
 
 
 def training(examples: DataFrame) -> DataFrame:
-    """The rows that the baselines learn from; no user of theirs is held out."""
+    """The rows that the baselines learn from, of users that are not held out."""
     return _log(examples.where(F.col("split") == TRAINING))
 
 
@@ -28,12 +28,12 @@ def _log(examples: DataFrame) -> DataFrame:
 
 
 def options_of(log: DataFrame, *kept: str) -> DataFrame:
-    """KEY, `kept`, option (its number less 1), artwork_id: one row for each eligible artwork of each impression."""
+    """KEY, `kept`, option (its number less 1), artwork_id: one row per eligible artwork of each impression."""
     return log.select(*KEY, *kept, F.posexplode("artwork_ids").alias("option", "artwork_id"))
 
 
 def shown_of(log: DataFrame, *kept: str) -> DataFrame:
-    """KEY, `kept`, artwork_id: the artwork of each impression that was shown."""
+    """KEY, `kept`, artwork_id: the artwork that was shown in each impression."""
     return log.select(*KEY, *kept, of_shown(F.col("artwork_ids")).alias("artwork_id"))
 
 
@@ -46,12 +46,12 @@ def gathered(options: DataFrame, *names: str) -> DataFrame:
 
 
 def of_shown(values: Column) -> Column:
-    """The value of the artwork that was shown; null where its number is not one of the options."""
+    """The value of the shown artwork; null if its number is not one of the options."""
     return F.when(F.col("shown") >= 1, F.get(values, F.col("shown") - 1))
 
 
 def dot(left: Column, right: Column) -> Column:
-    """Σ of the products of two arrays of one length."""
+    """Dot product of two arrays of the same length."""
     return F.aggregate(F.zip_with(left, right, lambda x, y: x * y), F.lit(0.0), lambda sum_, x: sum_ + x)
 
 

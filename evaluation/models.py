@@ -1,4 +1,4 @@
-"""What models answered to the held-out questions."""
+"""Models' answers to the held-out questions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from spark_jobs.warehouse import Warehouse
 
 
 def version_of(model: str) -> str:
-    """The version of a checkpoint in the quantization that is set, where `model` is its folder, and of its `averaged`
-    scores, where `+ordersN` stands behind the folder; a version or the name of a policy is itself.
+    """The version that `model` means. For a checkpoint's folder, its version in the quantization of the settings; for a
+    folder with `+ordersN`, the name of its averaged scores; a version or a policy's name is returned unchanged.
     """
     if Path(model).is_dir():
         return read_checkpoint(model).quantized(settings().quantization).version
@@ -30,19 +30,19 @@ def version_of(model: str) -> str:
 
 
 def champion_version(named: str | None, settings: Settings) -> str:
-    """What differences are to: the model or policy that is named, else the model that scores a night now."""
+    """The reference of differences: the model or policy `named`, or else the model that would score a night now."""
     return version_of(named) if named else model_of_tonight(settings).model.version
 
 
 def is_scored(warehouse: Warehouse, model: str) -> bool:
-    """Whether the warehouse has scores of `model`, of whatever day."""
+    """Whether the warehouse has scores of `model` for any day."""
     if not warehouse.has(HELD_OUT_SCORES):
         return False
     return not warehouse.read(HELD_OUT_SCORES).where(F.col("model_version") == model).isEmpty()
 
 
 def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
-    """A model's rows of `held_out_scores` of ds."""
+    """A model's rows of `held_out_scores` for ds. Raises ContractError if there are none."""
     rows = warehouse.read(HELD_OUT_SCORES).where((F.col("ds") == F.lit(ds)) & (F.col("model_version") == model))
     if rows.isEmpty():
         raise ContractError(
@@ -54,30 +54,30 @@ def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
 
 @dataclass(frozen=True)
 class Beside:
-    """A model scored on the same impressions in another warehouse, say one whose prompts tell other signals."""
+    """A model scored on the same impressions in another warehouse, for example with other signals in its prompts."""
 
     settings: Settings
     model: str
 
     @property
     def policy(self) -> str:
-        """What it is called in `policy_estimates`."""
+        """Its name in `policy_estimates`."""
         return f"{self.model} in {Path(self.settings.warehouse).name}"
 
 
 def with_probabilities_beside(log: DataFrame, beside: Beside, spark: SparkSession, ds: date) -> DataFrame:
-    """`probabilities_of` what the model beside answered to its own texts of the rows of `log`."""
+    """`log` with the probabilities that the model beside gave to its own prompts for the same impressions."""
     there = Warehouse(spark, beside.settings)
     examples = there.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(ds))
-    asked = log.drop("context_key", "choice_key").join(
+    questions = log.drop("context_key", "choice_key").join(
         examples.select(*KEY, "context_key", "choice_key"), list(KEY), how="inner"
     )
-    answered = probabilities_of(asked, model_scores(there, beside.model, ds)).select(*KEY, "probabilities")
+    answered = probabilities_of(questions, model_scores(there, beside.model, ds)).select(*KEY, "probabilities")
     return log.join(answered, list(KEY), how="inner")
 
 
 def probabilities_of(log: DataFrame, scores: DataFrame) -> DataFrame:
-    """The rows of `log` that were scored, with `probabilities` in the order of artwork_ids, whatever that of scores."""
+    """The scored rows of `log`, with `probabilities` aligned with the log's artwork_ids, not the scores' own."""
     scored = scores.select(
         "context_key",
         "choice_key",

@@ -1,4 +1,4 @@
-"""Plots as SVG that stands inside a page: its text takes the page's colour, its marks the page's `--mark-N`."""
+"""Plots as inline SVG: text takes the page's colour, marks the page's `--mark-N`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Stand-ins that no plot would use for itself; `_inline` puts the page's own colours in their place.
+# Placeholder colours; `_inline` replaces them by the page's own.
 _TEXT = "#010203"
 _GRID = "#010204"
 _MARKS = ("#010205", "#010206", "#010207", "#010208", "#010209", "#01020a")
-_WIDTH = 4.6  # inches: narrow, so that letters stay readable where a phone shrinks it
+_WIDTH = 4.6  # inches: narrow, so that text stays readable when a phone shrinks it
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     # Names come from users: keep matplotlib from reading $ as mathematics.
@@ -36,7 +36,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Span:
-    """A value with its interval, on a line of its own; `known` is the true value, where there is one."""
+    """A value with its interval, on its own line; `known` is the true value, if known."""
 
     name: str
     value: float
@@ -47,7 +47,7 @@ class Span:
 
 @mpl.rc_context(_STYLE)
 def spans(title: str, rows: Sequence[Span], unit: str) -> str:
-    """Values with intervals, one below the other, about a line at 0; nothing where there are none."""
+    """Values with intervals, one below the other, around a line at 0; empty without rows."""
     if not rows:
         return ""
     figure, axes = _axes(0.8 + 0.3 * len(rows))
@@ -59,7 +59,7 @@ def spans(title: str, rows: Sequence[Span], unit: str) -> str:
     axes.axvline(0, color=_TEXT, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    # Under the whole drawing: under the axes alone, beside long names, it would be cut off.
+    # A label under the axes would be cut off beside long names, so it goes under the whole figure.
     figure.supxlabel(unit)
     axes.tick_params(axis="y", length=0)
     return _inline(figure, title)
@@ -73,7 +73,7 @@ def curves(
     y: str,
     level: float | None = None,
 ) -> str:
-    """Lines over one axis, nothing where there are none; `level` draws a dotted one across."""
+    """Lines on shared axes, with a dotted horizontal line at `level`; empty without series."""
     if not series:
         return ""
     figure, axes = _axes(2.4 + (0.2 * len(series) if len(series) > 1 else 0))
@@ -108,5 +108,5 @@ def _inline(figure: Figure, title: str) -> str:
         svg = svg.replace(stand_in, colour)
     for number, stand_in in enumerate(_MARKS, start=1):
         svg = svg.replace(stand_in, f"var(--mark-{number})")
-    # References inside the drawing need no namespace in HTML.
+    # References within an SVG need no namespace in HTML.
     return svg.replace("xlink:href", "href")

@@ -1,7 +1,7 @@
-"""The policies that are compared, each as what it would have shown at every impression of the log.
+"""The policies to compare, each as its target: a distribution over the artworks of every impression of the log.
 
-A target is an array of probabilities over `artwork_ids`. All but the random policy are greedy, so that they are
-compared like with like: each shows the artwork that it holds best, and of equal ones the first by id.
+A target is an array of probabilities over `artwork_ids`. All but the random policy are greedy, for a fair comparison:
+each shows its best artwork, ties by id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def greedy(scores: Column) -> Column:
     def target(chosen: Column) -> Column:
         return F.transform(artwork_ids, lambda artwork: (artwork == chosen).cast("double"))
 
-    # Handed over as an element: Spark works out anew for each artwork whatever else stands within a lambda.
+    # Passed as an array element: inside the lambda, Spark would compute it again for each artwork.
     return F.transform(F.array(best), target)[0]
 
 
@@ -40,10 +40,10 @@ def uniform() -> Column:
 
 
 def policy_rows(log: DataFrame, targets: Mapping[str, str], *kept: str) -> DataFrame:
-    """The rows that evaluation/estimators.py reads, one for each impression and policy: `policy`, `kept` and the rest.
+    """The rows for evaluation/estimators.py, one per impression and policy: `policy`, `kept` and the rest.
 
-    `log` has user_id, artwork_ids, shown, propensity, reward, q, for each policy but the logging one the column of its
-    target, and, on a sample, true_play; q and true_play are arrays over artwork_ids.
+    `log` has user_id, artwork_ids, shown, propensity, reward, q, a target column for each policy in `targets` and, on a
+    sample, true_play; q and true_play are arrays over artwork_ids.
     """
     known = "true_play" in log.columns
     sides = {LOGGING: _logging_side(known)} | {name: _side(F.col(column), known) for name, column in targets.items()}
@@ -64,7 +64,7 @@ def policy_rows(log: DataFrame, targets: Mapping[str, str], *kept: str) -> DataF
 
 def _side(target: Column, known: bool) -> Column:
     agrees = of_shown(target)
-    # A propensity that is no probability gives no weight; the diagnostics refuse its log.
+    # An invalid propensity gives a null weight; the diagnostics refuse such a log.
     valid = (F.col("propensity") > 0) & (F.col("propensity") <= 1)
     fields = [
         agrees.alias("agrees"),
@@ -75,6 +75,6 @@ def _side(target: Column, known: bool) -> Column:
 
 
 def _logging_side(known: bool) -> Column:
-    """The log tells one draw of its policy, not the whole distribution; that draw stands for it, with weight 1."""
+    """The logging policy's side. The log has one draw per impression, not the distribution: it counts with weight 1."""
     fields = [F.lit(1.0).alias("agrees"), F.lit(1.0).alias("weight"), of_shown(F.col("q")).alias("q")]
     return F.struct(*fields, *([of_shown(F.col("true_play")).alias("truth")] if known else []))

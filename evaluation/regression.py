@@ -9,11 +9,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 FOLDS = 2
-PENALTY = 1e-3  # of the squares of the coefficients, over features of one deviation
+PENALTY = 1e-3  # L2 penalty on standardized features
 
 
 def fitted(shown: DataFrame) -> LogisticRegressionModel:
-    """A regression of `reward` on `features` over impressions."""
+    """A logistic regression of `reward` on `features` over impressions."""
     regression = LogisticRegression(featuresCol="features", labelCol="reward", regParam=PENALTY, maxIter=50)
     data = shown.select("reward", "features").persist(StorageLevel.MEMORY_AND_DISK)
     model: LogisticRegressionModel = regression.fit(data)
@@ -22,7 +22,7 @@ def fitted(shown: DataFrame) -> LogisticRegressionModel:
 
 
 def predicted(model: LogisticRegressionModel, options: DataFrame, name: str) -> DataFrame:
-    """`options` with the model's probability of a play as `name`, for their `features`."""
+    """`options` with the model's probability of a play, from their `features`, as the column `name`."""
     scored = model.transform(options)
     return scored.withColumn(name, F.get(vector_to_array(F.col("probability")), F.lit(1))).drop(
         "features", "rawPrediction", "probability", "prediction"
@@ -34,10 +34,9 @@ def fold_of(user_id: Column) -> Column:
 
 
 def cross_fitted(shown: DataFrame, options: DataFrame, name: str) -> DataFrame:
-    """`options` with `name`, predicted from their `features` for each user by a regression that saw none of the user's
-    fold.
+    """`options` with the column `name`, predicted from their `features` by a regression on the users of other folds.
 
-    Chernozhukov et al., 2018: a q̂ that had seen the rewards it corrects would make doubly robust intervals too narrow.
+    Chernozhukov et al., 2018: a q̂ fitted to the rewards that it corrects would make doubly robust intervals too narrow.
     """
     parts = []
     for fold in range(FOLDS):

@@ -1,6 +1,5 @@
-"""One HTML page that says what a candidate is worth, from `policy_estimates`, the scores that it was judged by and,
-where its checkpoint's folder is named, its losses (`loss.json`). It needs nothing but itself, fits a phone and follows
-the reader's colours.
+"""The evaluation of a candidate as one HTML page, from `policy_estimates`, the scores behind them and, if its folder is
+given, its losses (`loss.json`). The page is self-contained, fits a phone and follows the reader's colour scheme.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
             f"{POLICY_ESTIMATES.name}: nothing of {candidate} for ds={ds}; run `marquee evaluate` for it first"
         )
     examples = warehouse.read(POST_TRAINING_EXAMPLES).where((F.col("ds") == F.lit(ds)) & (F.col("split") == HELD_OUT))
-    # As many as the estimates are of, so that the page speaks of the same impressions throughout.
+    # As many impressions as in the estimates, so that the whole page is about the same ones.
     log = held_out(first_of_splits(examples, warehouse.settings)).persist(StorageLevel.MEMORY_AND_DISK)
     by_place, by_probability = {}, {}
     for model in sorted({row["policy"] for row in rows} - {LOGGING, *BASELINES}):
         if not is_scored(warehouse, model):
-            continue  # it stood beside, as it answered to another warehouse's prompts
+            continue  # a model beside, which scored another warehouse's prompts
         scores = model_scores(warehouse, model, ds).persist(StorageLevel.MEMORY_AND_DISK)
         at = positions(scores).collect()
         by_place[model] = [float(row["option"]) for row in at], [row["probability"] / row["even"] for row in at]
@@ -57,8 +56,8 @@ def _losses(checkpoint: Path | None) -> dict[str, list[dict[str, float]]]:
 
 
 def write_report(warehouse: Warehouse, ds: date, candidate: str, champion: str | None, out: Path) -> None:
-    """Write the page on a candidate, a version or a checkpoint's folder, as compared with `champion`, or with the model
-    that scores a night now.
+    """Write the page on a candidate (a version or a checkpoint's folder) compared with `champion`, by default the model
+    that would score a night now.
     """
     folder = Path(candidate) if Path(candidate).is_dir() else None
     page = read_page(warehouse, ds, version_of(candidate), champion_version(champion, warehouse.settings), folder)

@@ -1,12 +1,12 @@
-"""Logs whose truth is known: what the estimators are tried on.
+"""Simulated logs with known truth, to test the estimators on.
 
 A user has a level and a taste for each theme; an artwork has a theme and an appeal.
 
     P(play) = sigmoid(LEVEL + 0.6 level + 0.8 taste[theme] + 0.6 appeal)
 
-The logging policy is 0.8 softmax(0.9 appeal + 0.45 noise) + 0.2 / K. Two policies are judged: `popular` shows the
-artwork of most appeal, `personal` that of most appeal and taste as it knows it, with some error. The titles are those
-of the seed, and each log's users and impressions those of (seed, size, log).
+The logging policy is 0.8 softmax(0.9 appeal + 0.45 noise) + 0.2 / K. Two policies are evaluated: `popular` shows the
+artwork with the most appeal, `personal` the one with the most appeal and taste, which it knows with some error. The
+seed determines the titles, and (seed, size, log) each log's users and impressions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _THIRDS = (-0.43, 0.43)  # of the normal distribution
 
 @dataclass(frozen=True)
 class Titles:
-    """Arrays of (TITLES, MOST_ARTWORKS); `real` marks the artworks that there are, at least two a title."""
+    """Arrays of (TITLES, MOST_ARTWORKS); `real` marks the artworks that exist, at least two per title."""
 
     real: np.ndarray
     theme: np.ndarray
@@ -46,9 +46,9 @@ def titles_of(seed: int) -> Titles:
 
 
 def simulated_log(size: int, log: int, seed: int) -> pa.Table:
-    """One log of `size` impressions: size, log, impression and what `policies.judged` reads.
+    """One log of `size` impressions: size, log, impression and the columns for `policies.policy_rows`.
 
-    Users come up IMPRESSIONS_A_USER times each on average.
+    Each user has IMPRESSIONS_A_USER impressions on average.
     """
     titles, rng = titles_of(seed), np.random.default_rng([seed, size, log])
     users = max(1, size // IMPRESSIONS_A_USER)
@@ -85,7 +85,7 @@ def simulated_log(size: int, log: int, seed: int) -> pa.Table:
 
 
 def logging_policy(liked: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """(1 − EXPLORE) softmax(liked) + EXPLORE / K over the artworks that there are."""
+    """(1 − EXPLORE) softmax(liked) + EXPLORE / K over the artworks that exist."""
     weights = np.where(real, np.exp(liked), 0.0)
     mixed: np.ndarray = (1 - EXPLORE) * weights / weights.sum(1, keepdims=True) + EXPLORE * real / real.sum(
         1, keepdims=True
@@ -94,9 +94,9 @@ def logging_policy(liked: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def cross_fitted_rates(fold: np.ndarray, cells: np.ndarray, shown: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """q̂ by thirds of appeal and of taste: the play rate of the cell among the users of the other of two folds.
+    """q̂ by thirds of appeal and of taste: the cell's play rate among the users of the other of two folds.
 
-    Six hundred logistic regressions would take an hour, and an estimator does not ask where q̂ comes from.
+    Six hundred logistic regressions would take an hour, and the estimators do not depend on the source of q̂.
     """
     place = 9 * fold + _of(cells, shown)
     plays, count = np.bincount(place, reward, minlength=18), np.bincount(place, minlength=18)
@@ -106,7 +106,7 @@ def cross_fitted_rates(fold: np.ndarray, cells: np.ndarray, shown: np.ndarray, r
 
 def _drawn(policy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     below = np.cumsum(policy, axis=1) <= rng.random((len(policy), 1))
-    # Where rounding leaves the sum below the point, the last artwork that can be drawn is the one.
+    # If rounding leaves the total below the random point, draw the last possible artwork.
     last: np.ndarray = np.minimum(below.sum(1), (policy > 0).sum(1) - 1)
     return last
 

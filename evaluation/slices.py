@@ -1,7 +1,7 @@
-"""The parts of the log that estimates are also given for.
+"""The slices of the log that get estimates of their own.
 
-Each is told by what was known before the choice: the user, the title and the eligible artworks. A slice by the artwork
-that was shown would be one by the very thing that policies decide, and within it no weight has mean 1.
+Each depends only on facts before the choice: the user, the title and the eligible artworks. A slice by the shown
+artwork would depend on the policies' decision, and within it no weight has mean 1.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ ALL = "all"
 def with_slices(log: DataFrame, examples: DataFrame, artworks: DataFrame, rare: list[str]) -> DataFrame:
     """`log` with `slices`, an array of structs (slice_by, slice):
 
-    artworks     how many are eligible
-    popularity   of the title: titles in the order of their impressions in `examples`, cut so that each third has about
-                 a third of the impressions
-    history      titles that the user had watched
-    niche        whether one of the eligible artworks has a theme of `rare`, the third of all themes that the fewest
-                 artworks have
+    artworks     number of eligible artworks
+    popularity   of the title: titles sorted by their impressions in `examples`, cut into thirds of the impressions
+    history      number of titles that the user had watched
+    niche        whether an eligible artwork has a theme of `rare`, the third of all themes with the fewest artworks
     """
     slices = {
         ALL: F.lit(ALL),
@@ -50,7 +48,7 @@ def banded(number: Column, most: dict[int, str], else_: str) -> Column:
 
 
 def popularity(examples: DataFrame) -> DataFrame:
-    """title_id, popularity: thirds of the impressions, by title."""
+    """title_id, popularity: the title's third of the impressions."""
     counts = examples.groupBy("title_id").count()
     before = F.sum("count").over(Window.orderBy(F.desc("count"), "title_id")) - F.col("count")
     share = before / F.sum("count").over(Window.partitionBy())

@@ -121,9 +121,9 @@ def test_one_row_of_a_millionth(found: Found) -> None:
 
 
 def test_one_row_of_a_millionth_that_the_policy_would_not_show(found: Found) -> None:
-    """Its weight is 0, but whether the propensities add up can no longer be told."""
+    """Its weight is 0, but whether the propensities add up can no longer be checked."""
     reason = refused(found, "a millionth not wanted")
-    assert reason.startswith("Whether the propensities add up cannot be told: a few hold nearly all weight")
+    assert reason.startswith("Whether the propensities add up cannot be checked: a few have nearly all the weight")
 
 
 def test_a_policy_that_shows_what_the_log_never_does(found: Found) -> None:

@@ -79,7 +79,7 @@ NAMES = "expected a JSON list of names among"
         ("MAX_NUM_BATCHED_TOKENS", "1", "MARQUEE_MAX_NUM_BATCHED_TOKENS is '1': expected a whole number, at least 64"),
         ("MAX_NUM_BATCHED_TOKENS", "128", "MARQUEE_MAX_NUM_BATCHED_TOKENS is 128 and MARQUEE_MAX_NUM_SEQS 256: a step"),
         ("EPSILONN", "0.2", "MARQUEE_EPSILONN names no setting: did you mean MARQUEE_EPSILON?"),
-        ("COLOUR", "red", "MARQUEE_COLOUR names no setting: unset it; schemas/settings.py has the settings that"),
+        ("COLOUR", "red", "MARQUEE_COLOUR names no setting: unset it; schemas/settings.py lists the settings"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(
