@@ -1,1 +1,1 @@
-"""The sample services that fill a warehouse, the truth behind them, and the tiny Llama that chooses on them."""
+"""Sample services that fill a warehouse, their true preferences, and the recipe of the tiny Llama that scores them."""

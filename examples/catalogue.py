@@ -1,4 +1,4 @@
-"""Titles and their artworks, made up from a seed. Each title's rows depend on (seed, title) only."""
+"""Titles and their artworks, generated from a seed. Each title's rows depend on (seed, title) only."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from examples.vocabulary import (
 from schemas.tables import MAX_ARTWORKS
 
 LEADING_SHARE = 0.6
-"""An artwork of two themes leans this much on the first, which is its subject, and the rest on its setting's."""
+"""Weight of the first of an artwork's two themes, its subject's; the rest is its setting's."""
 
-_OTHER_THEME = 0.3  # share of artworks that emphasise a theme that is not one of the title's own
-_SECOND_THEME = 0.4  # share of artworks whose setting tells a second theme
-_INACTIVE = 0.06  # share of artworks that are withdrawn early or not yet out on the last day
+_OTHER_THEME = 0.3  # share of artworks whose subject has a theme that is not one of the title's own
+_SECOND_THEME = 0.4  # share of artworks whose setting has a second theme
+_INACTIVE = 0.06  # share of artworks that are withdrawn early or not yet active on the last day
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Title:
 
 @dataclass(frozen=True)
 class Artwork:
-    """One artwork, with what makes users play from it: its themes and style, and an appeal that no caption tells."""
+    """One artwork, with the causes of its plays: themes and style, and an appeal that no caption expresses."""
 
     artwork_id: str
     title_id: str
@@ -57,7 +57,7 @@ class Artwork:
         return self.active_from <= day and (self.active_to is None or day <= self.active_to)
 
     def theme_weights(self) -> np.ndarray:
-        """How much it plays on each theme of THEME_NAMES; they sum to 1."""
+        """Its weight on each theme of THEME_NAMES; they sum to 1."""
         weights = np.zeros(len(THEME_NAMES))
         weights[THEME_INDEX[self.themes[0]]] += LEADING_SHARE
         weights[THEME_INDEX[self.themes[-1]]] += 1 - LEADING_SHARE
@@ -65,12 +65,12 @@ class Artwork:
 
 
 def generator(seed: int, stream: str, key: str) -> np.random.Generator:
-    """Random numbers for one thing, such as ("user", "42"), whatever else is made with the same seed."""
+    """Random numbers for one item, such as ("user", "42"), independent of all others with the same seed."""
     return np.random.default_rng([seed, crc32(stream.encode()), crc32(key.encode())])
 
 
 def make_title(seed: int, title_id: str, flatness: float = 0.5) -> Title:
-    """A title of one to four themes. `flatness` 1 draws them as unevenly as films do, 0 evenly."""
+    """A title of one to four themes. `flatness` 1 draws themes as unevenly as in films, 0 evenly."""
     rng = generator(seed, "title", title_id)
     count = int(rng.choice([1, 2, 3, 4], p=[0.2, 0.4, 0.3, 0.1]))
     weights = CATALOGUE_WEIGHTS**flatness
@@ -156,7 +156,7 @@ _FORMS = (
 
 
 def _name(rng: np.random.Generator) -> str:
-    """A name like a film's: many kinds, with made-up words, so that a model learns not to lean on names."""
+    """A name like a film's, of many kinds with invented words, so that a model learns not to rely on names."""
 
     def pick(words: list[str]) -> str:
         return words[int(rng.integers(len(words)))]
@@ -183,7 +183,7 @@ _TURNS = (
 
 
 def _synopsis(genres: tuple[str, ...], rng: np.random.Generator) -> str:
-    """One short sentence told by the title's first and last themes."""
+    """One short sentence about the title's first and last themes."""
     subjects, settings = THEMES[genres[0]].subjects, THEMES[genres[-1]].settings
     subject = subjects[int(rng.integers(len(subjects)))]
     setting = settings[int(rng.integers(len(settings)))]

@@ -1,10 +1,10 @@
-"""The impressions that a sample service has logged: which artwork was shown, how likely that was, and was it played.
+"""A sample service's logged impressions: which artwork was shown, with which propensity, and whether it was played.
 
-The logging policy is what a service has before it personalises: with probability EXPLORE any active artwork, else one
-drawn from a softmax over how well each did with users at large (its style and appeal, known only up to some noise).
-A draw holds for the user's epoch, as in Marquee's own policy (spark_jobs/policy.py): a title that was not played may
-be shown again on a later day, in the same epoch by the same draw, in a later one by a new draw. Plays do not enter the
-viewing history, which is given.
+The logging policy is that of a service before personalisation: with probability EXPLORE any active artwork, else a draw
+from a softmax over the artworks' general popularity (style and appeal, known with some noise). A draw holds for the
+user's epoch, as in Marquee's own policy (spark_jobs/policy.py): a title that was not played may be shown again on a
+later day, in the same epoch by the same draw, in a later epoch by a new one. Plays do not enter the viewing history,
+which is given.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from schemas.settings import Settings, settings
 
 EXPLORE = 0.2
 SHARPNESS = 1.5  # multiplies the popularity, in log-odds of a play, in the softmax
-POPULARITY_NOISE = 0.3  # deviation of the noise in it
+POPULARITY_NOISE = 0.3  # standard deviation of the noise in the popularity
 DAYS = 14
 TITLES_A_DAY = 10
-SHOWN_AGAIN = 0.3  # share of what was not played that is shown once more, on a later day if there is one
+SHOWN_AGAIN = 0.3  # share of unplayed impressions that are shown once more, on a later day if there is one
 
 
 def log_impressions(service: Service, seed: int) -> list[Impression]:
-    """Impressions of the last DAYS days: TITLES_A_DAY new titles a day for each user, popular ones rather."""
+    """Impressions of the last DAYS days: TITLES_A_DAY new titles per day and user, preferably popular ones."""
     truth = truth_of(service.tastes, service.artworks)
     days = min(DAYS, (service.last_day - service.first_day).days + 1)
     pools = _Pools(service, seed)
@@ -41,7 +41,7 @@ def log_impressions(service: Service, seed: int) -> list[Impression]:
 
 
 class _Pools:
-    """The active artworks of a title on a day, and the logging policy's probabilities of them."""
+    """The active artworks of a title on a day, with the logging policy's probabilities."""
 
     def __init__(self, service: Service, seed: int) -> None:
         self.last_day = service.last_day
@@ -74,7 +74,7 @@ def _user_impressions(
     user_id: str, titles: list[Title], days: int, pools: _Pools, truth: Truth, seed: int
 ) -> Iterator[Impression]:
     rng, later = generator(seed, "impressions", user_id), generator(seed, "shown again", user_id)
-    # The largest Gumbel-perturbed log-weights are a draw without repeats.
+    # Taking the largest Gumbel-perturbed log-weights draws without replacement.
     keys = np.array([title.popularity for title in titles]) + rng.gumbel(size=len(titles))
     wanted = np.argsort(-keys, kind="stable")[: days * TITLES_A_DAY]
     for place, index in enumerate(wanted):
@@ -94,7 +94,7 @@ def _impression(
 
 
 def _shown_again(first: Impression, day: date, pools: _Pools, truth: Truth, rng: np.random.Generator) -> Impression:
-    """The title on a later day: by the same draw while the epoch and the eligible artworks are the same."""
+    """The title on a later day: by the same draw if the epoch and the eligible artworks are the same."""
     user_id, title_id, eligible = first.user_id, first.title_id, first.eligible_artwork_ids
     later = day + timedelta(days=int(rng.integers(1, (pools.last_day - day).days + 1)))
     holds = epoch_of(user_id, later, settings()) == epoch_of(user_id, day, settings())

@@ -1,10 +1,10 @@
-"""Makes the tiny Llama from nothing (`marquee sample tiny-llama`): simulated users with known tastes, the texts that a
+"""Trains the tiny Llama from scratch (`marquee sample tiny-llama`): simulated users with known tastes, the texts that a
 night renders for them (by Spark), a tokenizer, and some thousand steps of training on one core.
 
-The answer alone teaches too little: one number per question, and nothing says why. So more is learned at once, by
-linear heads that are thrown away afterwards: at the end of a context's lines, the user's taste; at the end of each
-option, its number, the themes and the style that its caption tells, and how much the user likes it. The answer is
-learned from the exact distribution of a user with that taste, softmax(liking / SHARPNESS), not from single plays.
+The answer alone is too weak a signal: one number per question, without a reason. So the model also learns from linear
+heads that are discarded afterwards: at the end of a context's lines, the user's taste; at the end of each option, its
+number, the themes and the style of its caption, and how much the user likes it. The target of the answer is the exact
+distribution of a user with that taste, softmax(liking / SHARPNESS), not single plays.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ FOLDER = Path(__file__).resolve().parent / "tiny_llama"
 NAME = "tiny-llama"
 SHARPNESS = 0.4
 MAX_LENGTH = 4096
-"""Tokens; a context of 40 titles and a choice of 40 artworks take about 1,700."""
+"""In tokens; a context of 40 titles and a choice of 40 artworks take about 1,700."""
 
 _PEAK_RATE = 2.5e-3
 _MUON_RATE = 5e-3
 _WARM_UP = 100  # steps
-# Long choices are rare in a catalogue; drawn more often, else the numbers up to 40 go unlearned.
+# Long choices are rare in a catalogue; without drawing them more often, the model does not learn the numbers up to 40.
 _LONG_SHARE = 0.25
-_LONG_FROM = 0.5  # share of the shortest up to which there are none
+_LONG_FROM = 0.5  # long choices begin when this share of the texts is in use
 _THEMES = len(THEME_NAMES)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the checkpoint."""
+    """The parameters that determine the checkpoint."""
 
     steps: int
     users: int
@@ -61,7 +61,7 @@ class Recipe:
 
 
 class Heads(nn.Module):
-    """What is read from hidden states in training only."""
+    """Linear heads on hidden states, for training only."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Heads(nn.Module):
 
 @dataclass(frozen=True)
 class Losses:
-    """Means over a batch. `gained`: the way from a random to the best option, in liking, that the argmax goes."""
+    """Means over a batch. `gained`: the argmax's liking, on a scale from a random option (0) to the best (1)."""
 
     answer: Tensor
     liking: Tensor
@@ -88,9 +88,9 @@ class Losses:
 
 
 def make(to: Path | None, steps: int, users: int, titles: int, seed: int) -> None:
-    """Make the checkpoint in the folder `to`, or in that of the repository."""
+    """Make the checkpoint in the folder `to`, by default the repository's."""
     folder = to or FOLDER
-    # With two threads on a busy machine, a step of matrices this small cost seven times the processor time.
+    # With two threads on a busy machine, a step with matrices this small cost seven times the CPU time.
     torch.set_num_threads(1)
     recipe = Recipe(steps, users, titles, seed)
     console = Console()
@@ -117,7 +117,7 @@ def make_checkpoint(folder: Path, texts: list[Texts], recipe: Recipe, console: C
 
 
 def train(model: LlamaForCausalLM, texts: list[Texts], tokens: Tokens, recipe: Recipe, console: Console) -> None:
-    """Train `model` in place. A copy in bfloat16 does the computing; the weights that are updated stay in float32."""
+    """Train `model` in place. A bfloat16 copy computes; the weights that are updated stay in float32."""
     services = [Batches(each, tokens.ids, tokens.labels) for each in texts]
     labels = torch.tensor(tokens.labels)
     heads = Heads(model.config.hidden_size)
@@ -141,7 +141,7 @@ def train(model: LlamaForCausalLM, texts: list[Texts], tokens: Tokens, recipe: R
 
 
 def _optimizers(model: LlamaForCausalLM, heads: Heads) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, which finds what to attend to in far fewer steps, AdamW for the rest."""
+    """Muon for the matrices inside the layers, which learns attention in far fewer steps, AdamW for the rest."""
     inside = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
     others = [weight for weight in model.parameters() if not any(weight is each for each in inside)]
     return [
@@ -157,7 +157,7 @@ def _move_gradients(worker: nn.Module, model: nn.Module) -> None:
 
 
 def losses(model: LlamaForCausalLM, heads: Heads, batch: Batch, labels: Tensor) -> Losses:
-    """The five losses of a batch. A context is read once for all its choices, as the prefix cache does when scoring."""
+    """The five losses of a batch. A context is read once for all its choices, as with the prefix cache in scoring."""
     context_hidden, choice_hidden = hidden_states(model, batch)
     taste = heads.taste(_at(context_hidden, batch.line_ends).float())
     option_hidden = _at(choice_hidden, batch.option_ends).float()
@@ -177,7 +177,7 @@ def losses(model: LlamaForCausalLM, heads: Heads, batch: Batch, labels: Tensor) 
 
 
 def _number_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """How well an option's end knows the option's number; logits (N, K, 40)."""
+    """Cross-entropy of the option's number at the option's end; logits (N, K, 40)."""
     return functional.cross_entropy(logits[batch.options], batch.numbers[batch.options])
 
 
@@ -202,7 +202,7 @@ def hidden_states(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Torch's attention in float32: its kernel for a CPU takes several times as long over bfloat16 backwards."""
+    """Torch's attention in float32: on a CPU, its backward pass takes several times as long in bfloat16."""
     output, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **options)
     return output.to(query.dtype), None
 
@@ -212,7 +212,7 @@ AttentionMaskInterface.register("float32_sdpa", sdpa_mask)
 
 
 def _at(hidden: Tensor, places: Tensor) -> Tensor:
-    """Hidden (N, S, width) at places (N, K): (N, K, width)."""
+    """Hidden states (N, S, width) at places (N, K): (N, K, width)."""
     return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
 
 
@@ -225,7 +225,7 @@ def _gained(answer: Tensor, batch: Batch) -> float:
 
 
 def _batches(services: list[Batches], recipe: Recipe) -> Iterator[Batch]:
-    """From short to long over three quarters of the steps: short ones cost little and teach the same."""
+    """Batches from short to long texts over three quarters of the steps: short ones cost less and teach the same."""
     rng = np.random.default_rng(recipe.seed)
     for step in range(recipe.steps):
         shortest = min(1.0, 0.25 + step / recipe.steps)
@@ -249,7 +249,7 @@ def _config() -> LlamaConfig:
         num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=4,
-        head_dim=32,  # the narrowest that vLLM's attention takes on a CPU
+        head_dim=32,  # the smallest that vLLM's attention supports on a CPU
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
         initializer_range=0.05,
@@ -260,7 +260,7 @@ def _config() -> LlamaConfig:
 
 
 def _lines(texts: list[Texts]) -> Iterator[str]:
-    """Lines to train the tokenizer on: a part is enough."""
+    """Lines to train the tokenizer on; a part of the texts is enough."""
     for each in texts:
         for text in [*each.contexts[:1500], *(choice.text for choice in each.choices[::4])]:
             yield from text.splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""MovieLens 100K as a sample service: real histories and titles, made-up artworks and plays.
+"""MovieLens 100K as a sample service: real histories and titles, simulated artworks and plays.
 
 The folder is the data set's own (https://grouplens.org/datasets/movielens/100k/): u.item, u.genre, u.data, latin-1.
 """
@@ -47,7 +47,7 @@ def movielens_service(folder: Path, seed: int) -> Service:
 
 
 def tastes_from_histories(viewings: list[Viewing], titles: list[Title]) -> dict[str, np.ndarray]:
-    """Each user's taste: what the whole history spends on each theme, weighted by completion."""
+    """Each user's taste: the whole history's share of each theme, weighted by completion."""
     themes_of = {title.title_id: [THEME_INDEX[genre] for genre in title.genres] for title in titles}
     totals: dict[str, np.ndarray] = {}
     for viewing in viewings:

@@ -13,27 +13,27 @@ from schemas.tables import VIEWING_HISTORY
 
 SEED = 1
 _MARK = ".service"
-"""A file beside the tables: which service they are of."""
+"""File beside the tables with the name of their service."""
 
 
 def make_simulated(
     warehouse: str, users: int = 300, titles: int = 200, days: int = 14, seed: int = SEED, last: date = LAST_DAY
 ) -> None:
-    """Made-up users, titles and histories, in a new warehouse."""
+    """Write simulated users, titles and histories to a new warehouse."""
     new_folder(warehouse)
     _write("simulated", simulated_service(users, titles, days, seed, last), warehouse)
 
 
 def make_movielens(warehouse: str, folder: Path, seed: int = SEED) -> None:
-    """The real histories and titles of MovieLens 100K, in a new warehouse."""
+    """Write the real histories and titles of MovieLens 100K to a new warehouse."""
     new_folder(warehouse)
     _write("movielens", movielens_service(folder, seed), warehouse)
 
 
 def fill_once(warehouse: str, service: str, movielens: Path | None, users: int = 300) -> None:
-    """Make the sample `service` where the folder `warehouse` has no viewings; `users` are of a simulated one.
+    """Make the sample `service` if the folder `warehouse` has no viewings. `users` is for a simulated one.
 
-    Raises ContractError where its tables are another sample's.
+    Raises ContractError if the tables are another sample's.
     """
     if not Path(warehouse, VIEWING_HISTORY.name).is_dir():
         print(f"Filling {warehouse} with the {service} service", flush=True)
@@ -41,17 +41,17 @@ def fill_once(warehouse: str, service: str, movielens: Path | None, users: int =
             make_simulated(warehouse, users)
         elif movielens is None:
             raise ContractError(
-                "the movielens service is made of MovieLens 100K: name its folder (u.data, u.item) with --movielens "
+                "the movielens service needs MovieLens 100K: give its folder (u.data, u.item) with --movielens "
                 "(make: MOVIELENS=…)"
             )
         else:
             make_movielens(warehouse, movielens)
     elif (found := service_of(warehouse)) not in (None, service):
-        raise ContractError(f"{warehouse} holds the {found} service, not the {service} one: name another warehouse")
+        raise ContractError(f"{warehouse} has the {found} service, not the {service} one: give another warehouse")
 
 
 def service_of(warehouse: str) -> str | None:
-    """The sample service whose tables a folder holds; None for tables of one's own."""
+    """The sample service whose tables are in a folder; None for a user's own tables."""
     mark = Path(warehouse, _MARK)
     return mark.read_text().strip() if mark.exists() else None
 

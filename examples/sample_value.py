@@ -1,10 +1,10 @@
-"""How good a night's choices are on a sample service, against its truth: the mean true probability of a play over the
-pairs that were scored for ds, under five ways to choose. Only evaluations may read the truth.
+"""Compares a night's choices on a sample service with its truth: the mean true probability of a play over the pairs
+scored for ds, under five policies. Only evaluations may read the truth.
 
     random        any of the pair's artworks
     most_popular  the title's artwork in `title_defaults`, as the latest night published it
-    rule          counts the themes of the very history that the prompt shows, weighted by completion, and takes the
-                  artwork whose themes have the largest mean count; equal artworks share the choice
+    rule          counts the themes in the history that the prompt shows, weighted by completion, and takes the artwork
+                  whose themes have the largest mean count; equal artworks share the choice
     model         the artwork with the largest probability
     oracle        the artwork with the largest true probability
 """
@@ -28,7 +28,7 @@ from schemas.tables import ARTWORK_SCORES, ARTWORKS, MAX_ARTWORKS, TITLE_DEFAULT
 
 POLICIES = ("random", "most_popular", "rule", "model", "oracle")
 SIZES = ((2, 3), (4, 6), (7, 9), (10, 12), (13, 24), (25, MAX_ARTWORKS))
-"""Numbers of artworks, from and to, that are told apart: a choice among many is the harder one."""
+"""Ranges of the number of artworks, reported separately: a choice among many is harder."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What most_popular and rule go by: titles' defaults, artworks' themes, and users' counts of themes."""
+    """The data of most_popular and rule: titles' defaults, artworks' themes, and users' counts of themes."""
 
     defaults: dict[str, str]
     themes: dict[str, list[str]]
@@ -52,7 +52,7 @@ class Knowledge:
 
 @dataclass
 class Values:
-    """Sums of true play probabilities by user; enough for means and their standard errors."""
+    """Sums of true play probabilities by user, for means and their standard errors."""
 
     pairs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     sums: dict[str, np.ndarray] = field(default_factory=lambda: defaultdict(lambda: np.zeros(len(POLICIES))))
@@ -66,7 +66,7 @@ class Values:
         return total
 
     def standard_errors(self) -> np.ndarray:
-        """Of the means, clustered by user: sqrt(sum over users of (the user's summed deviations)²) / pairs."""
+        """Standard errors of the means, clustered by user: sqrt(Σ over users of (the user's deviations)²) / pairs."""
         counts = np.array(list(self.pairs.values()))[:, None]
         deviations = np.array([self.sums[user_id] for user_id in self.pairs]) - counts * self.means()
         errors: np.ndarray = np.sqrt((deviations**2).sum(axis=0)) / counts.sum()
@@ -74,7 +74,10 @@ class Values:
 
 
 def sample_values(warehouse: Path, ds: date, configured: Settings) -> dict[tuple[int, int], Values]:
-    """The five policies' values over the pairs scored for `ds`, by SIZES; sizes that no pair has are left out."""
+    """The five policies' values over the pairs scored for `ds`, by those of SIZES that have pairs.
+
+    Raises ContractError if there are no pairs.
+    """
     truth = read_truth(warehouse)
     known = knowledge(warehouse, ds, configured)
     found: dict[tuple[int, int], Values] = defaultdict(Values)
@@ -96,7 +99,7 @@ def together(parts: Iterable[Values]) -> Values:
 
 
 def pair_values(pair: Pair, truth: Truth, known: Knowledge) -> np.ndarray:
-    """The true play probability of what each of POLICIES would show."""
+    """The true play probability of each of POLICIES."""
     plays = truth.play_probabilities(pair.user_id, pair.artwork_ids)
     default = np.array([float(each == known.defaults.get(pair.title_id)) for each in pair.artwork_ids])
     rule = rule_scores(known.counts.get(pair.user_id, {}), [known.themes[each] for each in pair.artwork_ids])
@@ -129,8 +132,8 @@ def knowledge(warehouse: Path, ds: date, configured: Settings) -> Knowledge:
 
 
 def shown_theme_counts(warehouse: Path, ds: date, configured: Settings) -> dict[str, dict[str, float]]:
-    """For each user, completion summed by genre over the latest `history_titles` titles, as spark_jobs/prompts.py picks
-    them: each title by its latest viewing, latest first, those that the catalogue has.
+    """For each user, completion summed by genre over the latest `history_titles` titles, selected as by
+    spark_jobs/prompts.py: titles of the catalogue, each by its latest viewing, latest first.
     """
     genres = {row["title_id"]: row["genres"] or [] for row in _rows(warehouse, TITLES, ["title_id", "genres"])}
     latest: dict[str, dict[str, tuple[datetime, float]]] = defaultdict(dict)
@@ -152,7 +155,7 @@ def _counts(viewings: dict[str, tuple[datetime, float]], genres: dict[str, list[
 
 
 def _history(warehouse: Path, ds: date, days: int) -> Iterator[dict[str, Any]]:
-    """The viewings that a night reads: of ds and of the `days` before it (spark_jobs/inputs.py)."""
+    """The viewings that a night reads: of ds and the `days` before it (spark_jobs/inputs.py)."""
     columns = ["user_id", "title_id", "watched_at", "completion"]
     wanted = f"watch_date BETWEEN DATE '{ds - timedelta(days=days)}' AND DATE '{ds}'"
     return _rows(warehouse, VIEWING_HISTORY, columns, wanted)
@@ -165,7 +168,7 @@ def _rows(warehouse: Path, table: Table, columns: list[str], wanted: str = "true
 
 
 def report(config: Settings, ds: date) -> str:
-    """`table` of a sample's night. Raises ContractError where the warehouse is no sample's."""
+    """`table` of a sample's night. Raises ContractError if the warehouse is no sample's."""
     warehouse = Path(config.warehouse)
     if not (warehouse / FOLDER).is_dir():
         raise ContractError(f"{warehouse} has no {FOLDER}/ folder: only a sample service's truth is known")
@@ -173,7 +176,7 @@ def report(config: Settings, ds: date) -> str:
 
 
 def table(found: dict[tuple[int, int], Values]) -> str:
-    """The policies over all pairs, with how far each goes from random to the rule and to the oracle, then by size."""
+    """The policies over all pairs, each on the scales from random to rule and from random to oracle, then by size."""
     values = together(found.values())
     means, errors = values.means(), values.standard_errors()
     lines = [f"{'policy':<12} {'value':>7} {'s.e.':>7} {'to rule':>8} {'to oracle':>10}"]
@@ -194,6 +197,6 @@ def table(found: dict[tuple[int, int], Values]) -> str:
 
 
 def _way(means: np.ndarray, mean: float, goal: str) -> float:
-    """How far `mean` goes from random to `goal`: 0 as random, 1 as good."""
+    """`mean` on a scale from the random policy (0) to `goal` (1)."""
     random, best = means[POLICIES.index("random")], means[POLICIES.index(goal)]
     return float((mean - random) / (best - random))

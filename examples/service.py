@@ -1,4 +1,4 @@
-"""A sample service: its input tables and the truth behind them, and how they are written to a warehouse."""
+"""A sample service: its input tables, its truth, and how they are written to a warehouse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.contract import ContractError, Table
 from schemas.paths import is_uri
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
-# Characters of a folder's name in that of its part, which may be no longer than names can be.
+# Characters of a folder's name that its temporary name keeps, so that the temporary name is not too long.
 _PART_NAME = 50
 
 
@@ -52,7 +52,7 @@ class Impression:
 
 @dataclass(frozen=True)
 class Service:
-    """A service up to the end of its last day. `tastes`: 18 numbers for each user."""
+    """A service up to the end of its last day. `tastes` has 18 numbers for each user."""
 
     titles: list[Title]
     artworks: list[Artwork]
@@ -79,9 +79,9 @@ def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
 
 
 def write_service(service: Service, warehouse: Path) -> dict[str, int]:
-    """Write the input tables and the truth to a new warehouse, whole or not at all; rows per table."""
+    """Write the input tables and the truth to a new warehouse, all or nothing; return the rows per table."""
     new_folder(str(warehouse))
-    # Renamed when whole, so that a run that was killed leaves no half-filled warehouse; the next run removes its part.
+    # Renamed when complete, so that a killed run leaves no half-filled warehouse; the next run removes its part.
     part = warehouse.with_name(f".{warehouse.name[:_PART_NAME]}.marquee-part")
     made = [folder for folder in part.parents if not folder.exists()]
     try:
@@ -103,7 +103,7 @@ def write_service(service: Service, warehouse: Path) -> dict[str, int]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder that threads of delta-rs may still write to, for a moment, after an error."""
+    """Remove a folder that threads of delta-rs may still write to for a moment after an error."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -121,7 +121,7 @@ def _write(service: Service, folder: Path) -> dict[str, int]:
 
 
 def new_folder(warehouse: str) -> Path:
-    """The folder of a warehouse to fill. Raises ContractError where it is none, or holds something already."""
+    """The folder of a warehouse to fill. Raises ContractError if it is no folder or not empty."""
     if is_uri(warehouse):
         raise ContractError(f"{warehouse} is an object store: a sample is written to a folder, give one as --warehouse")
     folder = Path(warehouse)
@@ -129,7 +129,7 @@ def new_folder(warehouse: str) -> Path:
         taken = folder.is_symlink() or (folder.exists() and not folder.is_dir())
         filled = not taken and folder.exists() and any(folder.iterdir())
     except OSError as error:
-        raise ContractError(f"{warehouse} cannot be looked at: {error}; give another --warehouse") from error
+        raise ContractError(f"{warehouse} cannot be read: {error}; give another --warehouse") from error
     if taken:
         raise ContractError(f"{warehouse} is a file or a link: a sample is written to a new folder")
     if filled:

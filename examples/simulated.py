@@ -1,4 +1,4 @@
-"""The simulated service: users with tastes who watch made-up titles."""
+"""The simulated service: users with tastes who watch generated titles."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from examples.vocabulary import CATALOGUE_WEIGHTS, THEME_INDEX, THEME_NAMES
 
 LAST_DAY = date(2026, 1, 14)
 
-_TASTE_CONCENTRATION = 8.0  # of the Dirichlet over 18 themes: most users have three to six that they care for
-_TASTE_PULL = 1.3  # how far taste moves what is watched, against a popularity of deviation 1
+_TASTE_CONCENTRATION = 8.0  # of the Dirichlet over 18 themes: most users like three to six of them
+_TASTE_PULL = 1.3  # weight of taste in what is watched, against a popularity of standard deviation 1
 _NEW_USERS = 0.05  # share of users with one to five viewings
 
 
@@ -38,7 +38,7 @@ def simulated_service(users: int, titles: int, days: int, seed: int, last_day: d
 
 
 def draw_taste(rng: np.random.Generator) -> np.ndarray:
-    """18 numbers, mean 0 and deviation 1; common themes are liked somewhat more often."""
+    """18 numbers with mean 0 and standard deviation 1; common themes are liked somewhat more often."""
     weights = np.sqrt(CATALOGUE_WEIGHTS)
     return taste_from_shares(rng.dirichlet(_TASTE_CONCENTRATION * weights / weights.sum()))
 
@@ -59,14 +59,14 @@ def shelf_of(titles: list[Title]) -> Shelf:
 
 
 def watched(taste: np.ndarray, shelf: Shelf, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of `count` different titles, drawn by popularity and taste."""
-    # The largest Gumbel-perturbed log-weights are a draw without repeats.
+    """Indices of `count` different titles, drawn by popularity and taste."""
+    # Taking the largest Gumbel-perturbed log-weights draws without replacement.
     keys = shelf.popularity + _TASTE_PULL * (shelf.genres @ taste) + rng.gumbel(size=len(shelf.popularity))
     return rng.permutation(np.argsort(-keys, kind="stable")[:count])
 
 
 def completions(match: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shares watched: the better the match, the more; about a quarter leave early."""
+    """Shares watched, larger for a better match; about a quarter leave early."""
     logits = 0.9 + 0.8 * match + rng.normal(size=len(match))
     return np.round(1 / (1 + np.exp(-logits)), 2)
 
@@ -84,7 +84,7 @@ def _history(
     wanted = int(rng.integers(1, 6)) if new else 22 + int(rng.gamma(2, 0.6 * days))
     places = watched(taste, shelf, min(wanted, max(1, len(titles) // 2)), rng)
     completion = completions(shelf.genres[places] @ taste, rng)
-    # One viewing falls in each of equal spans, so that a user is seen throughout and every day has viewings.
+    # One viewing in each of equal intervals, so that a user watches throughout and every day has viewings.
     starts = (np.arange(len(places)) + rng.random(len(places))) / len(places) * days
     for place, share, start in zip(places, completion, starts, strict=True):
         day = first_day + timedelta(days=int(start))

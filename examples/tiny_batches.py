@@ -17,47 +17,47 @@ from schemas.prompt import INSTRUCTION_LINES, option_lines
 CHOICES_PER_CONTEXT = 4
 _MOST_CHOICES = 96
 _LONG_OPTIONS = 12
-# Choices whose options are numbered from somewhere else than 1. In a catalogue numbers over 12 are seldom there to be
-# answered with, and those of 30 and more nearly never: a model that met them only there does not answer with them.
+# Share of choices whose options are numbered from another number than 1. In a catalogue, options over 12 are rare and
+# those from 30 on nearly absent: a model trained only on that does not answer with these numbers.
 _MOVED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class _Packing:
-    """How many choices make a batch: the most tokens, and the run of neighbours in length that they are drawn from."""
+    """Size of a batch: the most tokens, and the number of neighbours in length from which choices are drawn."""
 
     tokens: int
     neighbours: int
 
 
 _USUAL = _Packing(tokens=6_000, neighbours=4 * _MOST_CHOICES)
-# Long choices are few and differ widely in length: a wider run would pad most of them to the longest.
+# Long choices are few and differ widely in length: with more neighbours, most would be padded to the longest.
 _LONG = _Packing(tokens=12_000, neighbours=64)
 
 
 @dataclass(frozen=True)
 class _EncodedContext:
     ids: np.ndarray
-    line_ends: np.ndarray  # the place of each line break after the leading themes
+    line_ends: np.ndarray  # index of each line break after the leading themes
 
 
 @dataclass(frozen=True)
 class _EncodedChoice:
     ids: np.ndarray
-    option_starts: np.ndarray  # the place of each option's number
-    option_ends: np.ndarray  # the place of each option's line break
+    option_starts: np.ndarray  # index of each option's number
+    option_ends: np.ndarray  # index of each option's line break
     captioned: np.ndarray
 
 
 @dataclass(frozen=True)
 class Batch:
-    """C contexts and N = C × CHOICES_PER_CONTEXT choices, N in order of their contexts; K is the most options.
+    """C contexts and N = C × CHOICES_PER_CONTEXT choices, sorted by context; K is the most options.
 
-    contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are before padding. `line_ends` (C, L)
-    are the places where lines of the context end, the last one repeated where there are fewer. `options` (N, K) is
-    true where there is an option, `numbers` (N, K) says which number it has, counted from 0, `option_ends` (N, K) its
-    line break's place, `captioned` (N, K, 19) what its caption tells, `liking` (N, K) what that is worth to the user,
-    and `tastes` (C, 18) what the users like.
+    contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are without padding. `line_ends` (C, L)
+    are the indices where lines of the context end, padded with the last one. `options` (N, K) is true where there is an
+    option, `numbers` (N, K) is its number counted from 0, `option_ends` (N, K) the index of its line break, `captioned`
+    (N, K, 19) the content of its caption, `liking` (N, K) the user's liking for that, and `tastes` (C, 18) the users'
+    tastes.
     """
 
     contexts: Tensor
@@ -74,10 +74,10 @@ class Batch:
 
 
 class Batches:
-    """Draws batches from one service's texts. Contexts of a batch are of like length, and so are its choices.
+    """Draws batches from one service's texts. A batch's contexts have similar lengths, and so have its choices.
 
-    Half of the choices come with their options numbered as in the text, the others from a number drawn evenly from
-    those that leave room for all. `labels` are the token ids of the option numbers.
+    Half of the choices have their options numbered as in the text, the others from a random number that leaves room for
+    all. `labels` are the token ids of the option numbers.
     """
 
     def __init__(self, texts: Texts, encode: Callable[[str], list[int]], labels: list[int]) -> None:
@@ -149,7 +149,7 @@ def _draw_choices(
 
 def _encoded_context(text: str, encode: Callable[[str], list[int]]) -> _EncodedContext:
     lines = [encode(line) for line in text.splitlines(keepends=True)]
-    ends = np.cumsum([len(line) for line in lines])  # the beginning of text moves each by one
+    ends = np.cumsum([len(line) for line in lines])  # beginning of text shifts each by one
     return _EncodedContext(np.array([BEGIN_ID, *(token for line in lines for token in line)]), ends[INSTRUCTION_LINES:])
 
 
@@ -163,9 +163,9 @@ def _encoded(
     starts = ends - [len(line) for line in ids]
     choice = _EncodedChoice(np.concatenate(ids), starts[listed], ends[listed] - 1, captioned)
     if len(choice.option_ends) != len(captioned):
-        raise ValueError(f"{len(choice.option_ends)} options found where there are {len(captioned)}: {text!r}")
+        raise ValueError(f"found {len(choice.option_ends)} options, expected {len(captioned)}: {text!r}")
     if not np.array_equal(choice.ids[choice.option_starts], labels[: len(captioned)]):
-        raise ValueError(f"options that do not begin with the tokens of their numbers: {text!r}")
+        raise ValueError(f"options do not begin with the tokens of their numbers: {text!r}")
     return choice
 
 
@@ -184,7 +184,7 @@ def _padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stacked(rows: list[np.ndarray]) -> np.ndarray:
-    """Rows of different lengths in one array, zeros at their ends."""
+    """Rows of different lengths in one array, padded with zeros."""
     stacked = np.zeros((len(rows), max(len(row) for row in rows), *rows[0].shape[1:]), dtype=rows[0].dtype)
     for place, row in enumerate(rows):
         stacked[place, : len(row)] = row

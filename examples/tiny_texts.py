@@ -1,10 +1,10 @@
-"""What the tiny Llama learns from: users with known tastes, and the very texts that a night would render for them.
+"""The tiny Llama's training data: users with known tastes, and the texts that a night would render for them.
 
-Two kinds of service, neither of them a sample's: `simulated` users, whose taste comes first and their history from it,
-and `collector` users like MovieLens's, with long histories of stars that their taste is then computed from.
+There are two kinds of service, neither of them a sample's: `simulated` users, whose history follows from their taste,
+and `collector` users like MovieLens's, whose taste is computed from a long history of stars.
 
-Half of the titles tell how often each artwork is played (spark_jobs/signals.py): a large model knows what those words
-mean, this one has to be taught.
+Half of the titles have play-rate bands (spark_jobs/signals.py): a large model knows the meaning of their words, this
+one has to learn it.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _START = 1_735_689_600_000_000  # 2025-01-01, in microseconds
 _DAY = date(2025, 1, 1)
 _STARS = np.array([0.06, 0.11, 0.27, 0.34, 0.22])  # of 1 to 5, as people give them
 _LONGEST_HISTORY = 400  # viewings; older ones hardly count towards the leading themes
-# The setting of that name, and the share of contexts rendered with it.
+# Values of the setting `history_titles`, and the share of contexts rendered with each.
 _HISTORY_TITLES = ((6, 0.3), (20, 0.6), (40, 0.1))
 _ARTWORK_COLUMNS = pa.schema([("title_id", "string"), ("artwork_id", "string"), ("caption", "string")])
-_TOLD = 0.5  # share of the titles whose plays are told
+_WITH_BANDS = 0.5  # share of the titles with play-rate bands
 _IMPRESSIONS = (3.0, 1.5)  # mean and deviation of the logarithm of an artwork's impressions
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One title in one of its orderings. `captioned` (options, 19): theme weights, then the effect on all users alike
-    that the text tells of, in units of STYLE: the style's and, where plays are told, the appeal's.
+    """One title in one of its rotations. `captioned` (options, 19): theme weights, then the effect on all users that
+    the text expresses, in units of STYLE: the style's and, with play-rate bands, the appeal's.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Texts:
-    """Contexts with their users' tastes (contexts, 18), and choices to put after any of them."""
+    """Contexts with their users' tastes (contexts, 18), and choices that can follow any of them."""
 
     contexts: list[str]
     tastes: np.ndarray
@@ -62,7 +62,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class _Collected:
-    """Viewings of one kind of user. `places` are titles' places in the catalogue, oldest viewing first."""
+    """One user's taste and viewings. `places` are the titles' indices in the catalogue, oldest viewing first."""
 
     taste: np.ndarray
     places: np.ndarray
@@ -78,13 +78,13 @@ def training_texts(spark: SparkSession, users: int, titles: int, seed: int) -> l
 
 
 def expected_liking(tastes: np.ndarray, captioned: np.ndarray) -> np.ndarray:
-    """What options (…, 19) tell of the log-odds of a play by users of `tastes` (…, 18)."""
+    """The part of a play's log-odds that options `captioned` (…, 19) express, for users of `tastes` (…, 18)."""
     liking: np.ndarray = TASTE * (tastes * captioned[..., :-1]).sum(-1) + STYLE * captioned[..., -1]
     return liking
 
 
 def _service_texts(spark: SparkSession, kind: str, users: int, title_count: int, seed: int) -> Texts:
-    # Collectors watch films as unevenly spread over themes as films are.
+    # Collectors' titles are as unevenly spread over themes as films.
     flatness = 1.0 if kind == "collector" else 0.5
     catalogue = [make_title(seed, f"t{number}", flatness) for number in range(title_count)]
     if kind == "collector":
@@ -103,14 +103,14 @@ def _service_texts(spark: SparkSession, kind: str, users: int, title_count: int,
 
 
 def _bands(artworks: list[Artwork], seed: int) -> dict[str, str]:
-    """The play-rate band of each artwork of the titles that tell it, "" for one never shown.
+    """The play-rate band of each artwork of the titles that have bands; "" for an artwork never shown.
 
-    Its log-odds against its title's are known up to a noise of 2 / √n after n impressions of which half were played,
-    and drawn to 0 as far as n is small, as spark_jobs/signals.py draws them.
+    An artwork's log-odds relative to its title are known up to a noise of 2 / √n after n impressions, half of them
+    played, and shrunk towards 0 for small n, as in spark_jobs/signals.py.
     """
     found = {}
     for title_id, of_title in groupby(artworks, key=lambda artwork: artwork.title_id):
-        if generator(seed, "plays are told", title_id).random() >= _TOLD:
+        if generator(seed, "plays are told", title_id).random() >= _WITH_BANDS:
             continue
         listed = list(of_title)
         effects = np.array([STYLE * STYLE_EFFECT[art.style] + APPEAL * art.appeal for art in listed])
@@ -155,10 +155,10 @@ def _write(
     )
     pq.write_table(history, folder / "history.parquet")
     pq.write_table(_rows(TITLES.arrow_schema(), titles), folder / "titles.parquet")
-    told = _rows(_ARTWORK_COLUMNS, artworks).append_column(
+    with_bands = _rows(_ARTWORK_COLUMNS, artworks).append_column(
         "band", pa.array([bands.get(artwork.artwork_id, "") for artwork in artworks])
     )
-    pq.write_table(told, folder / "artworks.parquet")
+    pq.write_table(with_bands, folder / "artworks.parquet")
 
 
 def _rows(schema: pa.Schema, things: Sequence[Title | Artwork]) -> pa.Table:
@@ -183,7 +183,7 @@ def _contexts(spark: SparkSession, folder: Path, users: int) -> dict[str, str]:
 
 
 def _choices(spark: SparkSession, folder: Path, artworks: list[Artwork], bands: dict[str, str]) -> list[Choice]:
-    """Every title's choices in all orderings; those of one option, where nothing is to be chosen, are left out."""
+    """Every title's choices in all rotations, without those of a single option."""
     captioned = {}
     for art in artworks:
         appeal = APPEAL / STYLE * art.appeal if art.artwork_id in bands else 0.0

@@ -1,4 +1,4 @@
-"""The tiny Llama's tokenizer: byte-level BPE with Llama 3's way of splitting text, so that numbers stand alone."""
+"""The tiny Llama's tokenizer: byte-level BPE that splits text as Llama 3 does, so that numbers are separate tokens."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from schemas.tables import MAX_ARTWORKS
 BEGIN, END, END_OF_TURN = "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"
 BEGIN_ID, END_ID, END_OF_TURN_ID = 0, 1, 2
 VOCABULARY = 2560
-"""Tokens. Nearly every word of the captions is one; names of titles take several."""
+"""Number of tokens. Nearly every word of the captions is one token; names of titles take several."""
 
-# Llama 3's own expression: words with the character before them, digits by threes, punctuation, line breaks.
+# Llama 3's own expression: words with the character before them, groups of three digits, punctuation, line breaks.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_NUMBER_REPEATS = 5_000  # so that each option number is merged into one token, however rare long choices are
+_NUMBER_REPEATS = 5_000  # so that each option number becomes one token, however rare long choices are
 
 
 def train_tokenizer(lines: Iterable[str]) -> Tokenizer:
-    """A tokenizer for texts like `lines`, with begin-of-text put before what is encoded with special tokens."""
+    """A tokenizer for texts like `lines`, which puts begin-of-text first when it encodes with special tokens."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -1,4 +1,4 @@
-"""The truth of a sample service, as Spark reads it. It is handed to evaluations; no other job may read it."""
+"""The truth of a sample service for Spark. Only evaluations may read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from schemas.contract import ContractError
 
 
 def true_play_of(warehouse: str) -> Callable[[DataFrame], DataFrame] | None:
-    """`with_true_play` of a warehouse; None for one that is no sample's."""
+    """`with_true_play` for a warehouse; None if it is no sample's."""
     return partial(with_true_play, warehouse=warehouse) if Path(warehouse, FOLDER).is_dir() else None
 
 
@@ -38,4 +38,4 @@ def _read(spark: SparkSession, path: str) -> DataFrame:
     try:
         return spark.read.parquet(f"{path}.parquet")
     except AnalysisException as error:
-        raise ContractError(f"{path}.parquet: there is no truth here, and only a sample service has one") from error
+        raise ContractError(f"{path}.parquet: there is no truth here; only a sample service has one") from error

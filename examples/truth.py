@@ -1,9 +1,10 @@
-"""What makes a user of a sample service play: the truth that only an evaluation may read.
+"""The truth of a sample service, its users' play probabilities, which only an evaluation may read.
 
     P(play) = sigmoid(BASE + TASTE · taste·themes + STYLE · style + APPEAL · appeal)
 
-taste (18 numbers, mean 0, deviation 1 within the user) meets the artwork's theme weights (18 numbers that sum to 1);
-style and appeal (mean 0, deviation 1 over artworks) move every user alike. Captions tell themes and style, not appeal.
+taste is 18 numbers with mean 0 and standard deviation 1 within the user, themes the artwork's 18 theme weights, which
+sum to 1; style and appeal (mean 0, standard deviation 1 over artworks) affect all users alike. Captions express themes
+and style, but not appeal.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ STYLE = 0.35
 APPEAL = 0.35
 
 FOLDER = "truth"
-"""Beside the tables in the warehouse. No job but an evaluation may read it."""
+"""Folder beside the tables in the warehouse. Only an evaluation may read it."""
 
 _EFFECTS = np.array([STYLES[name].effect for name in STYLE_NAMES])
 STYLE_EFFECT = dict(zip(STYLE_NAMES, (_EFFECTS - _EFFECTS.mean()) / _EFFECTS.std(), strict=True))
 
 
 def taste_from_shares(shares: np.ndarray) -> np.ndarray:
-    """What a user likes, from shares of viewing per theme (…, 18): their square roots, centred and scaled.
+    """A user's taste, from shares of viewing per theme (…, 18): their square roots, centred and scaled.
 
-    Roots, because without them one common theme such as drama would be nearly everyone's whole taste.
+    Without the roots, one common theme such as drama would be nearly everyone's whole taste.
     """
     roots = np.sqrt(shares)
     centred = roots - roots.mean(axis=-1, keepdims=True)
@@ -56,7 +57,7 @@ def play_probability(taste_match: np.ndarray, style: np.ndarray, appeal: np.ndar
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth of one warehouse, as arrays with the rows of each id: tastes (users, 18), themes (artworks, 18)."""
+    """The truth of one warehouse as arrays, with the row of each id: tastes (users, 18), themes (artworks, 18)."""
 
     user_row: dict[str, int]
     tastes: np.ndarray
@@ -66,7 +67,7 @@ class Truth:
     appeal: np.ndarray
 
     def play_probabilities(self, user_id: str, artwork_ids: list[str]) -> np.ndarray:
-        """P(play) of each of `artwork_ids` shown to the user."""
+        """P(play) for each of `artwork_ids` if shown to the user, (artworks,)."""
         rows = [self.artwork_row[artwork_id] for artwork_id in artwork_ids]
         match = self.themes[rows] @ self.tastes[self.user_row[user_id]]
         return play_probability(match, self.style[rows], self.appeal[rows])

@@ -1,7 +1,7 @@
-"""The words that both sample services share: themes, tones and styles, and the captions that tell them.
+"""The vocabulary of both sample services: themes, tones and styles, and the captions that express them.
 
-A caption normally does not name its theme; its subject and its setting tell it ("a lone rider" "on a dusty main
-street": western). Tones are only colour. Styles move every user alike, by their `effect`, and captions tell them too.
+A caption normally does not name its theme; its subject and its setting express it ("a lone rider" "on a dusty main
+street": western). Tones have no effect. Styles affect all users alike, by their `effect`, and captions express them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Theme:
-    """The phrases that tell a theme: who or what is seen, and where."""
+    """The phrases that express a theme: who or what is seen, and where."""
 
     subjects: tuple[str, ...]
     settings: tuple[str, ...]
@@ -21,7 +21,7 @@ class Theme:
 
 @dataclass(frozen=True)
 class Style:
-    """How an artwork is made: the phrases that say so, and what it adds to a play's log-odds (before scaling)."""
+    """An artwork's style: the phrases that express it, and its effect on a play's log-odds (before scaling)."""
 
     phrases: tuple[str, ...]
     effect: float
@@ -286,7 +286,7 @@ THEME_NAMES = tuple(THEMES)
 THEME_INDEX = {name: index for index, name in enumerate(THEME_NAMES)}
 
 CATALOGUE_WEIGHTS = np.array([15, 8, 3, 7, 30, 7, 3, 42, 2, 2, 6, 4, 4, 15, 6, 15, 5, 2], dtype=np.float64)
-"""How common each theme is among films, in per cent of titles, in the order of THEME_NAMES: drama and comedy lead."""
+"""Share of films with each theme, in per cent, in the order of THEME_NAMES; drama and comedy lead."""
 
 TONES = {
     "warm": _phrases("warm and tender; glowing with kindness; in soft golden light"),

@@ -234,7 +234,7 @@ def test_a_night_fills_a_warehouse_once_and_never_one_of_another_sample(tmp_path
     before = open_table(warehouse, VIEWING_HISTORY).count()
     fill_once(warehouse, "simulated", None, users=4)
     assert open_table(warehouse, VIEWING_HISTORY).count() == before
-    with pytest.raises(ContractError, match="holds the simulated service, not the movielens one"):
+    with pytest.raises(ContractError, match="has the simulated service, not the movielens one"):
         fill_once(warehouse, "movielens", None)
     with pytest.raises(ContractError, match="name its folder"):
         fill_once(str(tmp_path / "new"), "movielens", None)

@@ -107,7 +107,7 @@ def test_a_name_that_is_too_long_is_refused(
     tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee(*SAMPLE, "--warehouse", str(tmp_path / ("w" * 300))) == REFUSED
-    assert "cannot be looked at" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
     assert marquee(*SAMPLE, "--warehouse", str(tmp_path / ("w" * 250))) == 0
 
 
