@@ -1,7 +1,7 @@
 """python -m tests.bad_input
 
-Runs nights over kinds of bad input and writes docs/bad-input.md: what became of each, and what was printed.
-`tests/test_bad_input.py` holds the page to what happens.
+Runs nights over kinds of bad input and writes docs/bad-input.md: the outcome of each, and the message.
+`tests/test_bad_input.py` checks that the page is up to date.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _EMOJI, _RIGHT_TO_LEFT = "Dogs 🐕‍🦺", "\u202eשלום"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one kind of bad input."""
+    """The outcome of one kind of bad input, and the message or the text in the prompt."""
 
     given: str
     happened: str
-    said: str
+    printed: str
 
 
 def outcomes(spark: SparkSession, scratch: Path) -> list[Outcome]:
@@ -78,7 +78,7 @@ def outcomes(spark: SparkSession, scratch: Path) -> list[Outcome]:
 
 
 def _stopped_nights(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
-    """What no night can be made of: it stops, and publishes nothing."""
+    """Inputs that stop the night, which publishes nothing."""
     cases: list[tuple[str, Callable[[SmallWarehouse], object]]] = [
         ("missing table", lambda small: shutil.rmtree(small.warehouse.path(ARTWORKS))),
         (
@@ -94,7 +94,7 @@ def _stopped_nights(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
         small = small_warehouse(spark, scratch / str(number), rejected_share_limit=0.4)
         small.write_inputs()
         damage(small)
-        yield Outcome(given, "the night stops", _told(small))
+        yield Outcome(given, "the night stops", _message(small))
 
 
 def _spoil_artworks(small: SmallWarehouse) -> None:
@@ -107,7 +107,7 @@ def _rewrite(small: SmallWarehouse, table: Table, columns: str) -> None:
     rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(path)
 
 
-def _told(small: SmallWarehouse) -> str:
+def _message(small: SmallWarehouse) -> str:
     return _refusal(small.prepare, small.settings.warehouse)
 
 
@@ -121,7 +121,7 @@ def _refusal(work: Callable[[], object], folder: str = "") -> str:
 
 
 def _one_bad_night(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
-    """What a night goes on from: one night of all of it at once, run to its end."""
+    """Inputs that do not stop the night: one whole night with all of them."""
     small = small_warehouse(spark, scratch, rejected_share_limit=1.0)
     small.titles += [
         title("t4", "Hostile"),
@@ -176,7 +176,7 @@ def _impression(
 
 
 def _add_latin_1(small: SmallWarehouse) -> None:
-    """A viewing of a user whose id is `émile` as ISO 8859-1 writes it, which only Spark can write to a table."""
+    """A viewing of a user whose id is `émile` in ISO 8859-1, which only Spark can write to a table."""
     user = "cast(X'E96D696C65' as string)"
     small.spark.sql(
         f"select {user} as user_id, 't1' as title_id, timestamp'{DAY} 20:00:00' as watched_at, 0.9D as completion, "
@@ -185,9 +185,9 @@ def _add_latin_1(small: SmallWarehouse) -> None:
 
 
 def _changed_inputs(small: SmallWarehouse) -> Iterator[Outcome]:
-    """What becomes of the next step where an input changes after the night began."""
+    """Inputs that change after the night began."""
 
-    def told() -> str:
+    def next_step() -> str:
         return _refusal(lambda: contexts(small.night()), small.settings.warehouse)
 
     selections = Selections.of(small.settings.warehouse)
@@ -195,22 +195,22 @@ def _changed_inputs(small: SmallWarehouse) -> Iterator[Outcome]:
     yield Outcome("a lookup of the user `x' OR '1'='1`", "ids are never read as SQL", f"{found} rows")
     small.write(TITLES, [title("t1", "New")])
     DeltaTable(small.warehouse.path(TITLES)).vacuum(0, dry_run=False, enforce_retention_duration=False)
-    yield Outcome("a version that was vacuumed during the night", "the step stops", told())
+    yield Outcome("a version that was vacuumed during the night", "the step stops", next_step())
     shutil.rmtree(small.warehouse.path(TITLES))
     small.write(TITLES, [title("t1", "Of another table")])
-    yield Outcome("an input that was dropped and made anew during the night", "the step stops", told())
+    yield Outcome("an input that was dropped and made anew during the night", "the step stops", next_step())
     small.write(VIEWING_HISTORY, [])
-    yield Outcome("a history that is empty all at once", "the night stops", _told(small))
+    yield Outcome("a history that is suddenly empty", "the night stops", _message(small))
 
 
 def _first_day(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
     small = small_warehouse(spark, scratch)
     small.history, small.wanted = [], []
     small.write_inputs()
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
         small.prepare()
-    lines = [line for line in said.getvalue().splitlines() if "empty" in line or "nobody" in line]
+    lines = [line for line in printed.getvalue().splitlines() if "empty" in line or "nobody" in line]
     yield Outcome("no history at all, on a service's first day", "the night goes on", "; ".join(lines))
 
 
@@ -240,36 +240,36 @@ def _wrong_settings() -> Iterator[Outcome]:
 def _wrong_arguments() -> Iterator[Outcome]:
     for given, ds in (
         ("an empty ds", ""),
-        ("a ds with a space behind it", "2026-01-14 "),
+        ("a ds with a trailing space", "2026-01-14 "),
         ("a ds of 1926", "1926-01-14"),
     ):
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said):
+        printed = io.StringIO()
+        with contextlib.redirect_stderr(printed):
             cli.main(["step", "validate", "--ds", ds])
-        yield Outcome(given, "the step stops", said.getvalue().strip().splitlines()[-1])
+        yield Outcome(given, "the step stops", printed.getvalue().strip().splitlines()[-1])
 
 
 def _checkpoints(scratch: Path) -> Iterator[Outcome]:
-    """What gets no manifest, and so never scores."""
+    """Checkpoints that get no manifest and so cannot score."""
     padding: dict[str, object] = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None}
     padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "<|end_of_text|>"}
     cases: list[tuple[str, Callable[[Path], object]]] = [
         ("another architecture", lambda folder: _edit_json(folder / "config.json", model_type="mistral")),
-        ("layers unlike the weights", lambda folder: _edit_json(folder / "config.json", num_hidden_layers=3)),
+        ("more layers than the weights", lambda folder: _edit_json(folder / "config.json", num_hidden_layers=3)),
         ("a beginning of text outside the vocabulary", lambda f: _edit_json(f / "config.json", bos_token_id=512)),
         (
             "a tokenizer that pads",
             lambda folder: _edit_json(folder / "tokenizer.json", padding=padding),
         ),
         ("a tokenizer in lower case", lambda f: _edit_json(f / "tokenizer.json", normalizer={"type": "Lowercase"})),
-        ("weights that were cut off", lambda folder: _cut(folder / "model.safetensors")),
+        ("truncated weights", lambda folder: _cut(folder / "model.safetensors")),
         ("a label prior that is not JSON", lambda folder: (folder / "label_prior.json").write_text("{")),
     ]
     for number, (given, damage) in enumerate(cases):
         folder = make_checkpoint(scratch / str(number))
         damage(folder)
-        said = _refusal(partial(write_manifest, folder, "tests"), str(folder))
-        yield Outcome(f"a checkpoint with {given}", "no manifest is written", said)
+        printed = _refusal(partial(write_manifest, folder, "tests"), str(folder))
+        yield Outcome(f"a checkpoint with {given}", "no manifest is written", printed)
 
 
 def _edit_json(file: Path, **changes: object) -> None:
@@ -292,12 +292,12 @@ def _features(spark: SparkSession, scratch: Path) -> Iterator[Outcome]:
         frame = spark.createDataFrame([("a1", ["drama"]), ("a2", [])], schema).coalesce(1)
         frame.write.format("delta").options(**options).save(location(warehouse, ARTWORKS))
         found = partial(rows, "SELECT * FROM artworks", artworks=open_table(warehouse, ARTWORKS))
-        said = f"{len(found())} rows" if happened == "read" else _refusal(found, warehouse)
-        yield Outcome(given, happened, said)
+        printed = f"{len(found())} rows" if happened == "read" else _refusal(found, warehouse)
+        yield Outcome(given, happened, printed)
 
 
 def _samples(scratch: Path) -> Iterator[Outcome]:
-    """Where no sample is written."""
+    """Places where no sample is written."""
     scratch.mkdir(parents=True)
     (scratch / "file").write_text("")
     for given, place in (
@@ -309,7 +309,7 @@ def _samples(scratch: Path) -> Iterator[Outcome]:
 
 
 class _BadNight:
-    """What one night made of bad rows."""
+    """The results of one night with bad rows."""
 
     def __init__(self, small: SmallWarehouse) -> None:
         self.small = small
@@ -333,7 +333,7 @@ class _BadNight:
         yield self._row("completion of 7", "completion_out_of_range")
         yield self._row("a play in the future", "watched_at_not_on_watch_date")
         yield self._row("empty caption", "caption_blank")
-        yield self._row("41st artwork", "too_many_artworks", "40 are asked about, the other goes to `rejected_rows`")
+        yield self._row("41st artwork", "too_many_artworks", "40 are in the prompt, the other goes to `rejected_rows`")
         yield self._row("title with no active artwork", "no_active_artwork", "the pair goes to `rejected_rows`")
         yield self._text("caption with a line break and `Answer: 2`", "t4", "Answer: 2")
         yield self._text("caption with `<|eot_id|>`", "t4", "eot_id")
@@ -351,7 +351,7 @@ class _BadNight:
         return Outcome(given, happened, f"`{found[0]['source_table']}` {json.dumps(key)}: rule `{rule}`")
 
     def _text(self, given: str, title_id: str, word: str) -> Outcome:
-        """The line that the model reads; no token of it is a special one."""
+        """The line in the prompt, none of whose tokens is special."""
         choice = self.choices[title_id]
         line = next(line for line in choice["choice"].splitlines() if word in line)
         ids = self.tokens.ids(choice["choice"])
@@ -360,26 +360,26 @@ class _BadNight:
         options = sum(line[:1].isdigit() for line in choice["choice"].splitlines())
         assert options == len(choice["artwork_ids"])
         shown = line if len(line) <= 60 else f"{line[:40]}… ({len(line)} characters)"
-        return Outcome(given, f"asked and published: {options} options, {len(ids)} tokens, none special", f"`{shown}`")
+        return Outcome(given, f"scored and published: {options} options, {len(ids)} tokens, none special", f"`{shown}`")
 
     def _context(self, given: str, user_id: str) -> Outcome:
         assert (user_id, "t1") in self.published
         lines = self.contexts[user_id].splitlines()
-        return Outcome(given, "asked and published", f"`{lines[1]}` … `{lines[-1]}`")
+        return Outcome(given, "scored and published", f"`{lines[1]}` … `{lines[-1]}`")
 
 
 _INTRODUCTION = """# Bad input
 
-Written by `python -m tests.bad_input`, which tries each of these; … stands for a scratch folder. A test holds this page
-to what happens. Where a night is run, its scores are the test's own: the prompts are what is looked at.
+Written by `python -m tests.bad_input`, which tries each of these inputs; … stands for a scratch folder. A test checks
+that the page is up to date. Where a night runs, its scores are made up: the subject is the prompts.
 
-| given | what happened | what was said, or read by the model |
+| input | outcome | message, or text in the prompt |
 | --- | --- | --- |
 """
 
 
 def page(found: list[Outcome]) -> str:
-    return _INTRODUCTION + "".join(f"| {one.given} | {one.happened} | {_cell(one.said)} |\n" for one in found)
+    return _INTRODUCTION + "".join(f"| {one.given} | {one.happened} | {_cell(one.printed)} |\n" for one in found)
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where tests run: an Airflow home and a Spark session of their own, made when a test first asks for one."""
+"""Shared fixtures: an Airflow home and a Spark session for the tests, made at their first use."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 RunMarquee = Callable[..., int]
-"""The fixture `marquee`."""
+"""Type of the fixture `marquee`."""
 
-# Airflow makes its home when it is first imported, in the user's home folder unless told otherwise.
+# Airflow makes its home at its first import, by default in the user's home folder.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="marquee-airflow-")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -33,26 +33,26 @@ os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "conf" / "spark"))
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ["PYSPARK_PYTHON"] = sys.executable
-# Settings of the developer's shell are not those of the tests.
+# Tests do not use the settings of the developer's shell.
 for name in [name for name in os.environ if name.startswith("MARQUEE_")]:
     del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first, so that a mistake shows in seconds; whatever asks for Spark or vLLM is slow. With several
-    processes a file stays in one, and all that ask for the engine, which takes most of a minute to start.
+    """Run quick tests first, so that a mistake shows in seconds; tests that use Spark or vLLM are slow. With several
+    processes, a file stays in one process, and so do all tests with the engine, which takes most of a minute to start.
     """
     for item in items:
-        asked = set(getattr(item, "fixturenames", ()))
-        if {"spark", "engine"} & asked:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"spark", "engine"} & fixtures:
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group("engine" if "engine" in asked else item.path.name))
+        item.add_marker(pytest.mark.xdist_group("engine" if "engine" in fixtures else item.path.name))
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """One session for all tests, with as few tasks as possible: their tables have a handful of rows."""
+    """One session for all tests, with as few tasks as possible, because their tables have a handful of rows."""
     from spark_jobs.session import spark_session
 
     scratch = tmp_path_factory.mktemp("spark")
@@ -64,14 +64,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.default.parallelism": "2",
             "spark.databricks.delta.snapshotPartitions": "1",
             "spark.ui.enabled": "false",
-            # What no page shows would fill the memory of a session that runs a hundred thousand tasks.
+            # Data for a UI that nobody opens would fill the memory of a session that runs a hundred thousand tasks.
             "spark.ui.retainedJobs": "10",
             "spark.ui.retainedStages": "10",
             "spark.ui.retainedTasks": "100",
             "spark.sql.ui.retainedExecutions": "10",
-            # It runs for long enough that the second compiler pays.
+            # It runs long enough that the second compiler pays off.
             "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC",
-            # Over a handful of rows, compiling a plan takes far longer than interpreting it.
+            # For a handful of rows, compiling a plan takes far longer than interpreting it.
             "spark.sql.codegen.wholeStage": "false",
             "spark.sql.codegen.factoryMode": "NO_CODEGEN",
             "spark.local.dir": str(scratch / "local"),
@@ -79,7 +79,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.session.timeZone": "UTC",
         },
     )
-    # At exit it would tell of closed connections to a stream that is closed, after the runner's last line.
+    # At exit it would log closed connections to a closed stream, after pytest's last line.
     logging.getLogger("py4j").setLevel(logging.WARNING)
     yield session
     session.stop()
@@ -87,7 +87,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 @pytest.fixture(autouse=True)
 def _no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test cached or set in the shared session does not reach the next test."""
+    """Clear what a test cached or set in the shared session."""
     yield
     if "spark" in request.fixturenames:
         session = request.getfixturevalue("spark")
@@ -99,7 +99,7 @@ def _no_leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def marquee() -> RunMarquee:
-    """Runs a command in this process; the settings that it makes for itself end with it."""
+    """Runs a command in this process, and undoes its settings afterwards."""
     from marquee.cli import main
     from schemas.settings import settings
 
@@ -121,7 +121,7 @@ def marquee() -> RunMarquee:
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """A Llama of random weights, tiny."""
+    """A tiny Llama with random weights."""
     from inference.checkpoint import write_manifest
     from tests.inference_data import make_checkpoint
 
@@ -130,7 +130,7 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def engine(random_checkpoint: Checkpoint) -> Engine:
-    """One vLLM engine for all tests: starting one takes most of a minute."""
+    """One vLLM engine for all tests, because starting one takes most of a minute."""
     from inference.engine import Engine
     from inference.tokens import Tokens
     from schemas.settings import Settings

@@ -1,4 +1,4 @@
-"""Logs for the evaluation's tests: three users, spelled out, and a simulated one with something broken in it."""
+"""Logs for the evaluation's tests: literal ones, and simulated ones that can be broken."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from evaluation.estimators import estimates, user_sums
 from evaluation.policies import policy_rows
 from evaluation.simulated_logs import TARGETS, simulated_log
 
-type_impression = tuple[str, list[float], int, float, float]
+Impression = tuple[str, list[float], int, float, float]
 """user_id, target, shown (from 1), propensity, reward."""
 
 
-def log_of(spark: SparkSession, impressions: list[type_impression]) -> DataFrame:
+def log_of(spark: SparkSession, impressions: list[Impression]) -> DataFrame:
     """The impressions with a q̂ of 0.5 for every artwork."""
     rows = [
         (user, [f"a{number}" for number in range(len(target))], shown, propensity, reward, target, [0.5] * len(target))
@@ -34,7 +34,7 @@ def simulated(spark: SparkSession, size: int = 2000, seed: int = 1) -> DataFrame
 
 
 def simulated_rows(log: DataFrame, **changed: Column) -> DataFrame:
-    """What the estimators read of a log, with columns of it changed first."""
+    """The estimators' rows of a log, after changing columns of it."""
     return policy_rows(log.withColumns(changed), TARGETS)
 
 

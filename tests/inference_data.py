@@ -1,4 +1,4 @@
-"""A random Llama with a small tokenizer of Llama 3's kind, and nights for it to score, spelled out."""
+"""A random Llama with a small tokenizer like Llama 3's, and literal nights for it to score."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from schemas.tables import (
 
 DS = date(2026, 1, 5)
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
-# Llama 3's: digits stand in runs of up to three, and a space before them is apart.
+# Llama 3's: digits are grouped by up to three, and a space before them is a separate token.
 LLAMA_3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -62,7 +62,7 @@ MODEL = {
 
 
 def tokenizer(words: str = LLAMA_3_WORDS, numbers: int = 40) -> Tokenizer:
-    """A byte-level BPE that has the numbers up to `numbers` as tokens."""
+    """A byte-level BPE with the numbers up to `numbers` as tokens."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -85,7 +85,7 @@ def tokenizer(words: str = LLAMA_3_WORDS, numbers: int = 40) -> Tokenizer:
 
 
 def make_checkpoint(folder: Path, tokens: Tokenizer | None = None, **config: Any) -> Path:
-    """A Llama of random weights, without its manifest."""
+    """A Llama with random weights, without a manifest."""
     folder.mkdir(parents=True)
     shape = {**MODEL, **config}
     (folder / "config.json").write_text(json.dumps(shape))
@@ -113,7 +113,7 @@ def _random_weights(shape: dict[str, Any]) -> dict[str, np.ndarray]:
         ):
             weights[f"{at}.{name}.weight"] = (rows, columns)
         weights[f"{at}.input_layernorm.weight"] = weights[f"{at}.post_attention_layernorm.weight"] = (hidden,)
-    # Large enough for the probabilities to differ from one prompt to the next.
+    # Large enough that the probabilities differ from prompt to prompt.
     return {
         name: np.ones(size, np.float32) if len(size) == 1 else random.normal(0, 0.2, size).astype(np.float32)
         for name, size in weights.items()
@@ -128,11 +128,11 @@ def choice(name: str, options: int) -> str:
     return Choice(name, tuple(Option(f"caption {number} of {name}") for number in range(1, options + 1))).text
 
 
-def choice_row(title_id: str, options: int, ordering: int = 0) -> dict[str, Any]:
+def choice_row(title_id: str, options: int, rotation: int = 0) -> dict[str, Any]:
     artwork_ids = [f"{title_id}-a{number}" for number in range(options)]
-    artwork_ids = artwork_ids[ordering:] + artwork_ids[:ordering]
-    text = choice(f"{title_id} {ordering}", options)
-    row = {"title_id": title_id, "ordering": ordering, "artwork_ids": artwork_ids, "choice": text, "choice_hash": 7}
+    artwork_ids = artwork_ids[rotation:] + artwork_ids[:rotation]
+    text = choice(f"{title_id} {rotation}", options)
+    row = {"title_id": title_id, "ordering": rotation, "artwork_ids": artwork_ids, "choice": text, "choice_hash": 7}
     return {"ds": DS, **row}
 
 
@@ -151,7 +151,7 @@ def make_night(
     choices: list[dict[str, Any]],
     buckets: int = 2,
 ) -> None:
-    """The tables as they are when scoring begins."""
+    """Write the tables that exist when scoring begins."""
     for table in (*MADE, ARTWORK_SELECTIONS):
         create(str(warehouse), table, **buckets_kept(table, buckets))
     append(warehouse, NIGHT_MODELS, [{"ds": DS, "model_version": model.version, "checkpoint": str(model.path)}])
@@ -160,14 +160,14 @@ def make_night(
 
 
 def make_questions(warehouse: Path, contexts: list[dict[str, Any]], choices: list[dict[str, Any]]) -> None:
-    """The held-out questions, in one bucket, of rows as a night has them."""
+    """Write a night's rows as held-out questions, in one bucket."""
     for table in EXAMPLES:
         create(str(warehouse), table, **buckets_kept(table, 1))
-    asked = []
+    questions = []
     for row in contexts:
         pairs = [{"choice_key": pair["title_id"], **pair} for pair in row["pairs"]]
-        asked.append({**row, "bucket": 0, "context_key": row["user_id"], "pairs": pairs})
-    append(warehouse, HELD_OUT_CONTEXTS, asked)
+        questions.append({**row, "bucket": 0, "context_key": row["user_id"], "pairs": pairs})
+    append(warehouse, HELD_OUT_CONTEXTS, questions)
     append(warehouse, HELD_OUT_CHOICES, [{**row, "choice_key": row["title_id"]} for row in choices])
 
 
@@ -188,10 +188,10 @@ def settings_for(warehouse: Path, **values: Any) -> Settings:
 
 
 def running(engine: Any) -> StartEngine:
-    """In place of starting one: an engine that runs already, or a stand-in."""
+    """Returns a running engine, or a stand-in, instead of starting one."""
     return lambda *_: engine
 
 
 def no_engine(*_: object) -> Any:
-    """In place of starting an engine, where none is needed."""
+    """Instead of starting an engine, for tests that need none."""
     pytest.fail("an engine was started for nothing")

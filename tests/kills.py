@@ -43,7 +43,7 @@ class Run:
         return Command(step, arguments, log, {"MARQUEE_WAREHOUSE": str(self.warehouse)})
 
     def kill(self, step: str, after: int) -> int:
-        """Start a step and kill it when it has made `after` commits; those that it has made."""
+        """Start a step and kill it after `after` commits; return the number of its commits."""
         before = self.commits()
         self.command(step).kill(lambda: self.commits() - before >= after)
         return self.commits() - before
@@ -53,7 +53,7 @@ class Run:
         return sum(1 for _ in self.warehouse.glob("*/_delta_log/*.json"))
 
     def published(self) -> tuple[int, int]:
-        """Version and rows of what serving reads."""
+        """Version and number of rows of the table that serving reads."""
         table = DeltaTable(str(self.warehouse / ARTWORK_SELECTIONS.name))
         return table.version(), table.count()
 
@@ -78,7 +78,7 @@ def main() -> int:
         print(f"undisturbed {step}: {seconds:.1f} s, {commits[step]} commits", flush=True)
     for step in _STEPS:
         for quarter in (1, 2, 3) if step in _KILLED else ():
-            # Scoring goes on from the buckets that are done; a Spark step begins again.
+            # Scoring resumes after the finished buckets; a Spark step starts anew.
             wanted = commits[step] // 4 if step == "score" else min(quarter, commits[step] - 1)
             made = disturbed.kill(step, wanted)
             version, rows = disturbed.published()

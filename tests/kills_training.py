@@ -2,7 +2,7 @@
 
 Trains SFT and then DPO on a warehouse's examples twice, as their own processes: once undisturbed, and once killed
 (SIGKILL, whole process group) three times each: before the first checkpoint, while the second is being written, and
-after it. Then compares the checkpoints' versions, which are hashes of their files, and the losses that were kept.
+after it. Then compares the checkpoints' versions, which are hashes of their files, and their losses.
 """
 
 from __future__ import annotations

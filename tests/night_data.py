@@ -1,4 +1,4 @@
-"""A small warehouse, spelled out: what the tests of whole steps start from."""
+"""A small literal warehouse, the start of tests of whole steps."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def artwork(
 
 
 def nullable(table: Table) -> StructType:
-    """The table's columns as a careless owner would have made them: every one may be null."""
+    """The table's columns as a careless owner would define them: all nullable."""
     schema = table.spark_schema()
     for one in schema.fields:
         one.nullable = True
@@ -113,7 +113,7 @@ def default_wanted() -> list[tuple[Any, ...]]:
 
 @dataclass
 class SmallWarehouse:
-    """Inputs as lists of rows, and steps of a night run over them; scores come from `probability`, not from a model."""
+    """Inputs as lists of rows, and the steps of a night on them; scores come from `score`, not from a model."""
 
     spark: SparkSession
     settings: Settings
@@ -131,7 +131,7 @@ class SmallWarehouse:
         return Night(self.warehouse, ds)
 
     def write(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
-        """Write the whole of an input, as a careless owner would: every column may be null."""
+        """Write a whole input as a careless owner would: with all columns nullable."""
         schema = pa.schema([field.with_nullable(True) for field in table.arrow_schema()])
         content = pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema)
         write_deltalake(
@@ -154,9 +154,9 @@ class SmallWarehouse:
         return night
 
     def score(self, ds: date = DAY, favourite: str | None = None) -> None:
-        """Write scores for the pairs that were asked: 0.7 for `favourite` or else the first option, the rest evenly."""
+        """Write scores for the pairs to score: 0.7 for `favourite` or else the first option, the rest evenly."""
         night = self.night(ds)
-        asked = (
+        pairs = (
             night.tonight(USER_CONTEXTS)
             .select("ds", "bucket", "user_id")
             .join(asked_pairs(night.tonight(USER_CONTEXTS)), "user_id", how="inner")
@@ -165,7 +165,7 @@ class SmallWarehouse:
         size = F.size("artwork_ids")
         place = F.array_position("artwork_ids", F.lit(favourite or "")).cast("int")
         best = F.when(place > 0, place - 1).otherwise(0)
-        rows = asked.join(choices, ["title_id", "ordering"], how="inner").withColumn(
+        rows = pairs.join(choices, ["title_id", "ordering"], how="inner").withColumn(
             "probabilities",
             F.transform(
                 "artwork_ids", lambda _, index: F.when(index == best, F.lit(0.7)).otherwise(F.lit(0.3) / (size - 1))
@@ -195,26 +195,26 @@ class SmallWarehouse:
         return self.finish(ds)
 
     def rows(self, table: Table) -> list[Any]:
-        """All rows of a table in one order."""
+        """All rows of a table, sorted."""
         frame: DataFrame = self.warehouse.read(table).select(*table.column_names)
         return sorted(frame.collect(), key=str)
 
 
 def small_checkpoint(folder: Path) -> Path:
-    """A random Llama that no test loads: the Spark steps read its version."""
+    """A random Llama whose version the Spark steps read; no test loads it."""
     write_manifest(make_checkpoint(folder), "tests")
     return folder
 
 
 def small_warehouse(spark: SparkSession, folder: Path, **settings: Any) -> SmallWarehouse:
-    """Inputs not yet written. No exploring slice, so that every pair with a choice is asked."""
+    """Inputs that are not written yet. No exploring slice, so that every pair with a choice is scored."""
     defaults = {
         "warehouse": str(folder / "warehouse"),
         "model": str(small_checkpoint(folder / "checkpoint")),
         "buckets": 2,
         "titles_per_user": 3,
         "uniform_share": 0.0,
-        # One bad row in a table of three is a third.
+        # In a table of three rows, one bad row is a third.
         "rejected_share_limit": 0.5,
     }
     return SmallWarehouse(spark, Settings(**{**defaults, **settings}))

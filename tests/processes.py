@@ -1,4 +1,4 @@
-"""A command of this repository as a process of its own, to be run to its end or killed on the way."""
+"""A command of this repository as its own process, to be run to its end or killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS_BETWEEN_LOOKS = 0.002
 
 @dataclass(frozen=True)
 class Command:
-    """`name` is what messages call it; what it says is appended to `log`, `environment` is added to this process's."""
+    """`name` is its name in messages; its output is appended to `log`, `environment` is added to this process's."""
 
     name: str
     arguments: list[str]
@@ -24,7 +24,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def finish(self) -> float:
-        """Run it to its end; its seconds. Raises SystemExit where it fails."""
+        """Run it to its end and return its seconds. Raises SystemExit if it fails."""
         began = time.monotonic()
         status = self._start().wait()
         if status:
@@ -32,8 +32,8 @@ class Command:
         return time.monotonic() - began
 
     def kill(self, when: Callable[[], bool]) -> None:
-        """Start it and kill it with all its children (SIGKILL) as soon as `when` holds. Raises SystemExit where it
-        ends before.
+        """Start it and kill it with all its children (SIGKILL) as soon as `when` is true. Raises SystemExit if it ends
+        before.
         """
         process = self._start()
         while process.poll() is None and not when():
@@ -52,6 +52,6 @@ class Command:
                 env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,
-                # A process group of its own: a kill of it reaches the JVM below and not who started it.
+                # Its own process group: killing it reaches its JVM, but not this process.
                 start_new_session=True,
             )

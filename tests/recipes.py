@@ -1,4 +1,4 @@
-"""The recipes of docs/reading.md, to be run as they stand there."""
+"""The recipes of docs/reading.md, for running them unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEADING_OR_CODE = re.compile(r"^## ([^\n]+)$|^### ([^\n]+)$|^```python\n(.*?)^`
 
 
 def recipes() -> dict[tuple[str, str], str]:
-    """The code of the page by (engine, task)."""
+    """The page's code by (engine, task)."""
     found = {}
     engine = task = ""
     for match in _HEADING_OR_CODE.finditer(PAGE.read_text()):
@@ -22,14 +22,14 @@ def recipes() -> dict[tuple[str, str], str]:
 
 
 def run_recipe(code: str, name: str, given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that a recipe leaves in `found`; `given` are the names that the page says it is given."""
+    """The rows that a recipe leaves in `found`; `given` are the names that the page says are defined."""
     names = dict(given)
     exec(compile(code, f"{PAGE.name}: {name}", "exec"), names)
     return rows_of(names["found"])
 
 
 def rows_of(found: Any) -> list[dict[str, Any]]:
-    """What a recipe found, whichever engine found it, as dictionaries."""
+    """A recipe's result as dictionaries, for any engine."""
     for way in ("to_pylist", "to_dicts"):
         if hasattr(found, way):
             return list(getattr(found, way)())

@@ -1,4 +1,4 @@
-"""Prints the warehouse, the registry and its arguments, a line each: what a command of the Makefile finds."""
+"""Prints the warehouse, the registry and its arguments, one per line, as a command of the Makefile sees them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the audit finds in scores, beside what was published before."""
+"""The audit's comparison of scores with the choices published before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spark_jobs.policy import explored, ranked, scored_options
 
 
 def test_equally_probable_artworks_have_not_changed_their_order(spark: SparkSession) -> None:
-    """A title whose captions are all alike: the artwork that is asked first is another one for another pair."""
+    """A title whose captions are all equal: which artwork is option 1 differs from pair to pair."""
     ids = [f"a{number:02}" for number in range(40)]
     rotated = [(f"u{shift}", "t1", ids[shift:] + ids[:shift], [1 / 40] * 40) for shift in range(0, 40, 10)]
     scores = spark.createDataFrame(

@@ -1,4 +1,4 @@
-"""Every DAG loads, has the shape that was meant, and works on the night that was meant."""
+"""Every DAG loads, has the expected shape, and works on the expected night."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def nightly(dags: dict[str, DAG]) -> DAG:
     return dags["artwork_nightly"]
 
 
-def test_the_dags_are_those_that_were_meant(dags: dict[str, DAG]) -> None:
+def test_the_dags_are_the_expected_ones(dags: dict[str, DAG]) -> None:
     assert sorted(dags) == ["artwork_maintenance", "artwork_nightly", "artwork_post_training"]
 
 
 @pytest.mark.parametrize("name", ["artwork_maintenance", "artwork_nightly", "artwork_post_training"])
-def test_every_dag_says_whose_it_is_and_what_it_does(name: str, dags: dict[str, DAG]) -> None:
+def test_every_dag_has_an_owner_and_a_description(name: str, dags: dict[str, DAG]) -> None:
     dag = dags[name]
     assert dag.description
     assert dag.doc_md
@@ -57,8 +57,8 @@ def test_every_dag_says_whose_it_is_and_what_it_does(name: str, dags: dict[str, 
 
 def test_the_steps_follow_one_another(nightly: DAG) -> None:
     downstream = {task.task_id: sorted(task.downstream_task_ids) for task in nightly.tasks}
-    order = ["validate", "candidates", "contexts", "score", "audit", "publish"]
-    assert downstream == dict(zip(order, [[step] for step in order[1:]] + [[]], strict=True))
+    steps = ["validate", "candidates", "contexts", "score", "audit", "publish"]
+    assert downstream == dict(zip(steps, [[step] for step in steps[1:]] + [[]], strict=True))
 
 
 def test_no_task_can_turn_a_failed_run_green(nightly: DAG) -> None:
@@ -116,7 +116,7 @@ def test_downstream_dags_can_be_scheduled_on_what_is_published(nightly: DAG) -> 
         "title_defaults",
         "catalogue_names",
     ]
-    # The same in every warehouse, else a second one in the same Airflow cannot publish.
+    # The same in every warehouse, or a second one in the same Airflow could not publish.
     assert publish.outlets[0].uri == "marquee://tables/artwork_selections"
 
 
@@ -135,7 +135,7 @@ def test_the_night_is_the_date_of_the_logical_date(nightly: DAG) -> None:
 
 @pytest.mark.parametrize("name", ["artwork_nightly", "artwork_post_training"])
 def test_a_scheduled_run_is_of_the_day_before_it(name: str, dags: dict[str, DAG]) -> None:
-    """A cron's own interval ends when the run begins; that of a week would leave a week of impressions unread."""
+    """A cron's own interval ends when the run begins; one of a week would leave a week of impressions unread."""
     timetable = coerce_to_core_timetable(dags[name].timetable)
     since = TimeRestriction(earliest=pendulum.datetime(2026, 1, 7), latest=None, catchup=True)
     run = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=since)
@@ -184,7 +184,7 @@ def test_every_command_is_given_the_night(nightly: DAG) -> None:
         ("Bash command failed. The command returned a non-zero exit code -9.", RetryAction.DEFAULT),
     ],
 )
-def test_a_step_that_refuses_its_input_is_not_tried_again(message: str, action: RetryAction, nightly: DAG) -> None:
+def test_a_step_that_refuses_its_input_is_not_retried(message: str, action: RetryAction, nightly: DAG) -> None:
     for name in ("validate", "score"):
         task: Any = nightly.get_task(name)
         policy = task.retry_policy if name == "validate" else task.partial_kwargs["retry_policy"]
@@ -193,11 +193,11 @@ def test_a_step_that_refuses_its_input_is_not_tried_again(message: str, action: 
 
 def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dict[str, DAG]) -> None:
     tasks: dict[str, Any] = {task.task_id: task for task in dags["artwork_post_training"].tasks}
-    order = ["check", "examples", "sft", "dpo", "score", "evaluate", "report", "judge"]
+    steps = ["check", "examples", "sft", "dpo", "score", "evaluate", "report", "judge"]
     downstream = {name: sorted(task.downstream_task_ids) for name, task in tasks.items()}
-    assert downstream == dict(zip(order, [[step] for step in order[1:]] + [[]], strict=True))
+    assert downstream == dict(zip(steps, [[step] for step in steps[1:]] + [[]], strict=True))
     assert {task.pool for name, task in tasks.items() if name in ("sft", "dpo", "score")} == {"gpu"}
-    # What is judged is the last stage, and every stage begins where the one before ended.
+    # The candidate is the last stage, and every stage starts from the one before.
     made = tasks["dpo"].bash_command.partition("--out ")[2]
     assert tasks["sft"].bash_command.partition("--out ")[2] in tasks["dpo"].bash_command
     assert f" judge {made} " in tasks["judge"].bash_command

@@ -1,4 +1,4 @@
-"""One process, one GPU: real processes and real locks, on a machine whose list of GPUs is given."""
+"""One GPU per process: real processes and real locks, with a given list of GPUs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ sys.stdin.read()
 
 
 class Taker:
-    """A process that takes a GPU of `visible` and holds it until it is stopped."""
+    """A process that takes a GPU of `visible` and keeps it until it is stopped."""
 
     def __init__(self, visible: str, folder: Path) -> None:
         self.log = folder / "takers.log"
@@ -40,7 +40,7 @@ class Taker:
             )
 
     def took(self) -> str:
-        """What it took, once it has."""
+        """Wait until it has taken a GPU and return its line."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 

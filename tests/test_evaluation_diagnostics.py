@@ -1,4 +1,4 @@
-"""What no estimate is given for, and the sentence that says why: one broken log a case, all estimated at once."""
+"""Logs that get no estimate, and the sentence that says why: one broken log per case, all estimated at once."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def scaled(factor: float) -> dict[str, Column]:
 
 
 def favourite() -> dict[str, Column]:
-    """A logger that always shows what it likes best."""
+    """A logging policy that always shows its favourite."""
     place = F.array_position("logged", F.array_max("logged")).cast("int")
     return {"shown": place, "propensity": F.lit(1.0)}
 
 
 def never_shown() -> dict[str, Column]:
-    """Nothing but the first two artworks of a title was ever shown, and the policy wants the last of all."""
+    """The log only has the first two artworks of each title, and the policy shows the last one."""
     first = F.when(F.col("shown") % 2 == 0, F.lit(1)).otherwise(F.lit(2))
     return {"shown": first, "propensity": F.lit(0.5), "personal": one_hot(F.size("artwork_ids"))}
 
 
-# Each: how many impressions the log has, and what is changed in it.
+# Each case: the number of impressions, and the changed columns.
 CASES: dict[str, tuple[int, type_change]] = {
     "good": (3000, dict),
     "zero": (3000, lambda: once("propensity", F.lit(0.0))),
@@ -76,7 +76,7 @@ def found(spark: SparkSession) -> Found:
 
 
 def refused(found: Found, case: str, policy: str = "personal") -> str:
-    """The one reason that every estimator gives; no number with it."""
+    """The reason, the same for every estimator and without any number beside it."""
     rows = [found[case, policy, name] for name in ESTIMATORS]
     assert all(row["value"] is None and row["difference"] is None and row["low"] is None for row in rows)
     (reason,) = {row["refused"] for row in rows}
@@ -92,10 +92,10 @@ def test_a_good_log_is_not_refused(found: Found) -> None:
 
 @pytest.mark.parametrize("case", ["zero", "above one", "missing", "negative"])
 def test_a_propensity_that_is_no_probability(found: Found, case: str) -> None:
-    told = "1 of 3,000 impressions have a propensity that is missing, 0 or less, or above 1"
-    assert told in refused(found, case)
-    # The log is broken, whoever asks.
-    assert told in refused(found, case, LOGGING)
+    reason = "1 of 3,000 impressions have a propensity that is missing, 0 or less, or above 1"
+    assert reason in refused(found, case)
+    # The log is broken for every policy.
+    assert reason in refused(found, case, LOGGING)
 
 
 @pytest.mark.parametrize("case", ["number 0", "number 99", "no number"])
@@ -103,12 +103,12 @@ def test_an_eligible_set_without_the_artwork_that_was_shown(found: Found, case: 
     assert "1 of 3,000 impressions show an artwork that is not among the eligible ones" in refused(found, case)
 
 
-@pytest.mark.parametrize(("case", "told"), [("halved", "logged too small"), ("raised", "logged too large")])
-def test_propensities_logged_wrongly_by_a_factor(found: Found, case: str, told: str) -> None:
-    """Snips would hide it: both of its sums are off alike."""
+@pytest.mark.parametrize(("case", "cause"), [("halved", "logged too small"), ("raised", "logged too large")])
+def test_propensities_logged_wrongly_by_a_factor(found: Found, case: str, cause: str) -> None:
+    """Snips would hide it, because both of its sums are wrong by the same factor."""
     reason = refused(found, case)
     assert "The policy's mean weight is" in reason
-    assert told in reason
+    assert cause in reason
     assert "The propensities do not add up: the mean weight of a uniform policy is" in reason
     # The mean of the log needs no propensities.
     assert found[case, LOGGING, "ips"]["value"] is not None
@@ -126,14 +126,14 @@ def test_one_row_of_a_millionth_that_the_policy_would_not_show(found: Found) -> 
     assert reason.startswith("Whether the propensities add up cannot be checked: a few have nearly all the weight")
 
 
-def test_a_policy_that_shows_what_the_log_never_does(found: Found) -> None:
+def test_a_policy_that_shows_artworks_that_the_log_never_shows(found: Found) -> None:
     assert "it shows artworks that the log never does" in refused(found, "never shown")
 
 
 def test_a_logger_that_always_shows_its_favourite(found: Found) -> None:
     reason = refused(found, "a favourite")
     assert "The log shows one artwork for certain in 100 % of the impressions" in reason
-    assert "of what the policy shows has no probability there" in reason
+    assert "of the policy's choices have no probability there" in reason
     assert found["a favourite", LOGGING, "ips"]["value"] is not None
 
 
@@ -142,8 +142,8 @@ def test_ten_rows(found: Found) -> None:
     assert reason.startswith("There are 10 impressions of 2 users; an interval needs at least 100 of 30.")
 
 
-def test_a_difference_to_a_policy_that_is_refused_is_not_given(found: Found) -> None:
-    """Only the reference fails; the candidate's own value stands."""
+def test_there_is_no_difference_to_a_refused_policy(found: Found) -> None:
+    """Only the reference is refused; the candidate's own value remains."""
     row = found["bad reference", "personal", "dr"]
     assert row["value"] is not None
     assert row["refused"] is None

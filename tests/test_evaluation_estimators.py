@@ -1,4 +1,4 @@
-"""What holds of every estimator: against sums made by hand and by numpy, and as rules."""
+"""The estimators: against sums by hand and by numpy, and properties of all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from evaluation.bootstrap import bootstrap, poisson
 from evaluation.estimators import CLIP, ESTIMATORS, PROMISED, estimates, paired, user_sums
 from evaluation.policies import LOGGING, greedy, policy_rows, uniform
-from tests.evaluation_data import estimated, log_of, simulated, simulated_rows, type_impression
+from tests.evaluation_data import Impression, estimated, log_of, simulated, simulated_rows
 
 NAMES = tuple(ESTIMATORS)
 CASE = ("case", "policy")
@@ -26,7 +26,7 @@ Found = dict[tuple[str, str, str], Any]
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_least_size() -> Iterator[None]:
-    """Frames spelled out are small; what is refused is in test_evaluation_diagnostics.py."""
+    """Literal frames are small; refusals are tested in test_evaluation_diagnostics.py."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MIN_IMPRESSIONS", "MIN_USERS", "MIN_EFFECTIVE"):
             patch.setattr(f"evaluation.diagnostics.{name}", 0)
@@ -37,7 +37,7 @@ def _no_least_size() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def rows(spark: SparkSession) -> DataFrame:
-    """Simulated logs, told apart by `case`."""
+    """Simulated logs, with the column `case`."""
     logs = {size: simulated(spark, size) for size in (500, 2000, 4000)}
     ones = {"reward": F.lit(1.0), "q": F.transform("q", lambda _: F.lit(1.0))}
     cases = {
@@ -119,7 +119,7 @@ def test_rewards_of_one_give_one(found: Found) -> None:
 
 
 def test_a_constant_reward_has_no_width(found: Found, sums: DataFrame) -> None:
-    """Where both sums of a ratio are made anew; with a fixed denominator it would have one."""
+    """Both sums of a ratio are computed anew; with a fixed denominator the interval would have a width."""
     row = found["constant", "personal", "snips"]
     assert (row["low"], row["high"]) == pytest.approx((0.3, 0.3), abs=1e-6)
     again = bootstrap(paired(sums, CASE, "popular").where("case = 'constant' and policy = 'personal'"), CASE, 20)
@@ -147,24 +147,24 @@ def test_more_rows_are_tighter(found: Found) -> None:
 
 
 def test_rows_repeated_within_users_are_not_tighter(found: Found) -> None:
-    """Ten copies of each impression tell nothing new; only other users would."""
+    """Ten copies of each impression add no information; only other users would."""
     assert widths(found, "copies") == pytest.approx(widths(found, "small"))
 
 
-def test_parts_merge_to_one_pass_whatever_stands_beside(rows: DataFrame, found: Found) -> None:
-    """One group alone, from sums of two parts of its users, is as it was among the others."""
+def test_merged_parts_equal_one_pass(rows: DataFrame, found: Found) -> None:
+    """A group's estimate from sums of two parts of its users equals that from one pass with all groups."""
     small = rows.where("case = 'small'").persist()
     first = F.pmod(F.xxhash64("user_id"), F.lit(2)) == 0
     parts = [user_sums(small.where(part), CASE) for part in (first, ~first)]
-    # The tail of the weights is the one thing that is not a sum.
+    # The tail of the weights is the only part that is not a sum.
     for row in estimates(parts[0].unionByName(parts[1]), CASE, "popular").collect():
         expected = found["small", row["policy"], row["estimator"]]
         for column in ("value", "low", "high", "difference_low", "effective_size"):
             assert row[column] == pytest.approx(expected[column]), column
 
 
-def a_log() -> st.SearchStrategy[list[type_impression]]:
-    def impression(user: int, best: int, shown: int, propensity: float, played: bool) -> type_impression:
+def a_log() -> st.SearchStrategy[list[Impression]]:
+    def impression(user: int, best: int, shown: int, propensity: float, played: bool) -> Impression:
         return (f"u{user}", [float(place == best) for place in range(3)], shown, propensity, float(played))
 
     one = st.builds(
@@ -173,10 +173,10 @@ def a_log() -> st.SearchStrategy[list[type_impression]]:
     return st.lists(one, min_size=1, max_size=30)
 
 
-# Many logs to an example, as a grouping column tells them apart: each Spark query takes seconds.
+# Many logs per example, with a grouping column, because each Spark query takes seconds.
 @settings(max_examples=2, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(logs=st.lists(a_log(), min_size=20, max_size=20))
-def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, logs: list[list[type_impression]]) -> None:
+def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, logs: list[list[Impression]]) -> None:
     parts = [log_of(spark, rows).withColumn("log", F.lit(number)) for number, rows in enumerate(logs)]
     log = reduce(DataFrame.unionByName, parts).localCheckpoint()
     by = ("log", "policy")
@@ -189,8 +189,8 @@ def test_ips_and_its_interval_are_those_of_numpy(spark: SparkSession, logs: list
         assert row["high"] == (None if half is None else pytest.approx(value + half, abs=1e-4))
 
 
-def numpy_ips(rows: list[type_impression]) -> tuple[float, float | None]:
-    """IPS and half its interval, users' deviations added up one by one; none for one user."""
+def numpy_ips(rows: list[Impression]) -> tuple[float, float | None]:
+    """IPS and half its interval, with users' deviations summed one by one; None for a single user."""
     users = np.array([row[0] for row in rows])
     weighted = np.array([target[shown - 1] / p * reward for _, target, shown, p, reward in rows])
     value = float(weighted.mean())
@@ -208,7 +208,7 @@ def test_the_bootstrap_agrees_with_the_formula(found: Found, sums: DataFrame) ->
     for row in bootstrap(paired(sums, CASE, "popular").where("case = 'plain' and policy = 'personal'"), CASE).collect():
         expected = found["plain", "personal", row["estimator"]]
         for of, low, high in (("value", "low", "high"), ("difference", "difference_low", "difference_high")):
-            # 200 replicates tell a width to about a tenth.
+            # 200 replicates measure a width to about a tenth.
             assert row[high] - row[low] == pytest.approx(expected[high] - expected[low], rel=0.3)
             assert row[low] < expected[of] < row[high]
 

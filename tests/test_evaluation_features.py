@@ -1,4 +1,4 @@
-"""What the baselines know of users and artworks, and the parts that the log is split into."""
+"""The baselines' features of users and artworks, and the slices of the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AT = datetime(2026, 1, 10, 12)
 
 
 def artworks(spark: SparkSession, *rows: tuple[str, list[str] | None]) -> DataFrame:
-    """Artworks (id, themes), the title being the id up to the dash."""
+    """Artworks (id, themes); the title is the id up to the dash."""
     full = [(i, i.partition("-")[0], f"caption {i}", themes, None, False, DAY, None) for i, themes in rows]
     return spark.createDataFrame(full, nullable(ARTWORKS))
 
@@ -144,7 +144,7 @@ def test_impressions_without_a_choice_are_left_out(spark: SparkSession) -> None:
 
 
 def test_q_is_predicted_by_the_other_folds(spark: SparkSession) -> None:
-    """A reward that is the user's fold can't be learnt from the other fold: there, it is never seen."""
+    """A reward equal to the user's fold cannot be learned from the other fold, which never has it."""
     users = spark.range(60).select(F.concat(F.lit("u"), "id").alias("user_id"))
     fold = fold_of(F.col("user_id"))
     features = array_to_vector(F.array(fold.cast("double"), F.lit(1.0)))

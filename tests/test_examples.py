@@ -1,4 +1,4 @@
-"""The sample services: what they hold, and that they depend on their seed only."""
+"""The sample services: their content, and that they depend on their seed only."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_titles_have_1_to_40_artworks_and_an_active_default() -> None:
 
 
 @pytest.mark.parametrize("theme", THEME_NAMES)
-def test_captions_tell_a_theme_without_naming_it_in_many_ways(theme: str) -> None:
+def test_captions_express_a_theme_in_many_ways_without_naming_it(theme: str) -> None:
     rng = np.random.default_rng(0)
     captions = {caption((theme,), "calm", "portrait", rng) for _ in range(500)}
     assert len(captions) > 250
@@ -98,7 +98,7 @@ def test_captions_tell_a_theme_without_naming_it_in_many_ways(theme: str) -> Non
     assert max(map(len, captions)) <= 140
 
 
-def test_no_phrase_tells_two_themes() -> None:
+def test_no_phrase_expresses_two_themes() -> None:
     phrases = [phrase for theme in THEMES.values() for phrase in theme.subjects + theme.settings]
     assert len(phrases) == len(set(phrases))
     assert all(len(theme.subjects) >= 12 for theme in THEMES.values())
@@ -160,7 +160,7 @@ def test_propensities_are_those_of_the_logging_policy() -> None:
 def test_inverse_propensities_recover_the_value_of_uniform_choices() -> None:
     service = simulated_service(120, 60, 14, seed=5)
     truth = truth_of(service.tastes, service.artworks)
-    # Of the first impressions of a title. One shown again by the same draw was not played before: its draw is not free.
+    # First impressions of a title only: one shown again by the same draw was not played before, so it is not random.
     rows = [pair[0] for pair in by_pair(service.impressions)]
     weights = np.array([1 / len(row.eligible_artwork_ids) / row.propensity for row in rows])
     values = np.array([truth.play_probabilities(row.user_id, row.eligible_artwork_ids).mean() for row in rows])
@@ -169,7 +169,7 @@ def test_inverse_propensities_recover_the_value_of_uniform_choices() -> None:
     assert abs(weights.mean() - 1) < 4 * weights.std() / np.sqrt(len(rows))
 
 
-def test_a_taste_is_centred_scaled_and_ordered_by_share() -> None:
+def test_a_taste_is_centred_scaled_and_sorted_by_share() -> None:
     shares = np.array([[0.7, 0.2, 0.1], [1 / 3, 1 / 3, 1 / 3]])
     tastes = taste_from_shares(shares)
     assert tastes.mean(axis=1) == pytest.approx(0)
@@ -222,7 +222,7 @@ def test_the_command_fills_a_new_warehouse_alone(
     printed = capsys.readouterr().out
     assert "titles                   8 rows" in printed
     assert f"last day {LAST_DAY}" in printed
-    # A URI too, as of an object store.
+    # Also a URI of an object store.
     assert last_day(str(warehouse)) == last_day(warehouse.as_uri()) == LAST_DAY
     assert marquee(*command) == REFUSED
     assert "give another --warehouse" in capsys.readouterr().err
@@ -236,7 +236,7 @@ def test_a_night_fills_a_warehouse_once_and_never_one_of_another_sample(tmp_path
     assert open_table(warehouse, VIEWING_HISTORY).count() == before
     with pytest.raises(ContractError, match="has the simulated service, not the movielens one"):
         fill_once(warehouse, "movielens", None)
-    with pytest.raises(ContractError, match="name its folder"):
+    with pytest.raises(ContractError, match="give its folder"):
         fill_once(str(tmp_path / "new"), "movielens", None)
 
 

@@ -1,4 +1,4 @@
-"""The examples of post-training, on a small log spelled out."""
+"""The examples of post-training, on a small literal log."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def impression(
 
 
 def warehouse(spark: SparkSession, folder: Path, impressions: list[Any], **settings: Any) -> SmallWarehouse:
-    # One epoch has all days of these tests in it, and nobody is held out unless a test says so.
+    # All days of these tests are in one epoch, and nobody is held out by default.
     made = small_warehouse(spark, folder, **{"epoch_days": 10_000, "held_out_share": 0.001, **settings})
     made.impressions = impressions
     made.write_inputs()
@@ -60,7 +60,7 @@ def warehouse(spark: SparkSession, folder: Path, impressions: list[Any], **setti
 
 
 def made_examples(made: SmallWarehouse) -> list[Any]:
-    """The rows that the step would write, by user, title and time."""
+    """The rows that the step would write, sorted by user, title and time."""
     night = made.night()
     night.read_as_of_now()
     rows = make_examples(night).rows.select(*POST_TRAINING_EXAMPLES.column_names)
@@ -98,7 +98,7 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, si
         assert any(words in row[column] for row in before) == bool(signals)
     assert {tuple(row["signals"]) for row in before} == {signals}
     if signals:
-        # As if the groups were found only now, when more is known.
+        # As if the groups were computed only now, from more data.
         made.warehouse.delta(TASTE_GROUPS).delete()
     made.history = [
         *made.history,
@@ -112,7 +112,7 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, si
     made.impressions = [
         *earlier,
         *log,
-        # Of one artwork, so that they make no example, but on the day itself and later.
+        # Of a title with one artwork, so that they make no example, on the day itself and later.
         *(impression(f"u{number}", "a11", on, eligible=["a11"]) for number in range(40) for on in (DAY, day(1))),
         # The same draws once more, and later ones.
         impression("u1", "a12", hour=21, played=False),
@@ -125,18 +125,18 @@ def test_no_later_data_change_an_example(spark: SparkSession, tmp_path: Path, si
     assert len(before) == 13
 
 
-def test_a_choice_tells_the_bands_of_its_impressions_day(spark: SparkSession, tmp_path: Path) -> None:
-    asked = [impression("u1", "a11", on, propensity=0.01 * on.day) for on in (day(-3), day(-1), DAY)]
-    # From day(-1) on it is known that a12 is played and a13 is not.
+def test_a_choice_has_the_bands_of_its_impressions_day(spark: SparkSession, tmp_path: Path) -> None:
+    logged = [impression("u1", "a11", on, propensity=0.01 * on.day) for on in (day(-3), day(-1), DAY)]
+    # From day(-1) on the log shows that a12 is played and a13 is not.
     earlier = [
         impression(f"{shown} {number}", shown, day(-2), played=shown == "a12")
         for number in range(20)
         for shown in ("a12", "a13")
     ]
-    made = warehouse(spark, tmp_path, [*asked, *earlier], signals=("play_rate",))
+    made = warehouse(spark, tmp_path, [*logged, *earlier], signals=("play_rate",))
     rows = [row for row in made_examples(made) if row["user_id"] == "u1"]
-    told = [row["choice"].splitlines()[row["artwork_ids"].index("a12") - 4] for row in rows]
-    assert [line.partition("; ")[2] for line in told] == ["", "played very often", "played very often"]
+    options = [row["choice"].splitlines()[row["artwork_ids"].index("a12") - 4] for row in rows]
+    assert [line.partition("; ")[2] for line in options] == ["", "played very often", "played very often"]
     # Which artwork comes first depends on user and set, as without the signal.
     key = F.concat(F.lit("t1@"), F.hex(F.xxhash64(F.array(*map(F.lit, THREE)))))
     first = F.pmod(F.xxhash64(F.lit("u1"), key), F.lit(3))
@@ -180,7 +180,7 @@ def test_the_sample_services_epochs_are_those_of_the_policy(spark: SparkSession)
     assert all(row["epoch"] == epoch_of(row["user"], row["day"], configured) for row in found)
 
 
-def test_what_is_no_choice_or_cannot_be_asked_makes_no_example(spark: SparkSession, tmp_path: Path) -> None:
+def test_single_artworks_and_unusable_questions_make_no_example(spark: SparkSession, tmp_path: Path) -> None:
     log = [
         impression("u1", "a31"),
         impression("u1", "a21", eligible=["a21", "a gone"]),
@@ -231,7 +231,7 @@ def test_a_cap_keeps_the_impressions_of_a_pair_together(spark: SparkSession, tmp
 
 
 def pairs(made: SmallWarehouse) -> dict[str, list[tuple[str, str, str, float]]]:
-    """user, chosen artwork, rejected artwork, weight by kind of negative."""
+    """(user, chosen artwork, rejected artwork, weight) by kind of negative."""
     night = made.night()
     night.read_as_of_now()
     rows = make_examples(night).rows
@@ -244,13 +244,13 @@ def pairs(made: SmallWarehouse) -> dict[str, list[tuple[str, str, str, float]]]:
     return {kind: sorted(entries) for kind, entries in found.items()}
 
 
-def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_path: Path) -> None:
+def test_preference_pairs_have_the_reason_of_their_ranking(spark: SparkSession, tmp_path: Path) -> None:
     log = [
         impression("u1", "a11", day(-1), played=False),
         impression("u1", "a12", DAY),
         impression("u2", "a21", DAY),
         impression("u3", "a22", DAY, played=False),
-        # Of another leading theme than the others.
+        # A user with another leading theme than the others.
         impression("u4", "a21", DAY, played=True),
     ]
     made = warehouse(spark, tmp_path, log)
@@ -265,9 +265,9 @@ def test_preference_pairs_tell_why_the_other_is_below(spark: SparkSession, tmp_p
     assert found["never_shown"] == never
 
 
-def test_an_artwork_weighs_as_the_impressions_that_put_it_below(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_artworks_weight_is_its_share_of_the_impressions(spark: SparkSession, tmp_path: Path) -> None:
     log = [impression("u1", "a11", DAY)]
-    # One shows the very artwork that was played: that puts nothing below, but the shares are of all.
+    # One shows the artwork that was played: it makes no pair, but counts in the shares.
     below = (("a12", 0.5), ("a12", 0.5), ("a12", 0.5), ("a13", 0.2), ("a13", 0.01), ("a11", 0.2))
     log += [impression(f"v{n}", shown, DAY, played=False, propensity=p) for n, (shown, p) in enumerate(below)]
     made = warehouse(spark, tmp_path, log)
@@ -278,7 +278,7 @@ def test_an_artwork_weighs_as_the_impressions_that_put_it_below(spark: SparkSess
 
 
 def test_preference_pairs_are_those_of_every_two_impressions(spark: SparkSession) -> None:
-    """Impressions of one artwork are added up before they are joined; here each meets each."""
+    """The step sums impressions of one artwork before it joins them; here every two impressions are joined."""
     drawing = random.Random(11)
     ids = ["a", "b", "c"]
     rows = [
@@ -334,8 +334,8 @@ def test_one_users_log_makes_examples_of_one_split(spark: SparkSession, tmp_path
     assert made.rows(HELD_OUT_CONTEXTS) == made.rows(HELD_OUT_CHOICES) == []
 
 
-def test_what_is_often_shown_does_not_win_for_that(spark: SparkSession) -> None:
-    """Three artworks with one play rate, one of them shown ten times as often: what is above and below is even."""
+def test_artworks_that_are_shown_often_have_no_advantage(spark: SparkSession) -> None:
+    """Three artworks with the same play rate, one shown ten times as often: the pairs' weights are balanced."""
     shown = {1: 10, 2: 1, 3: 1}
     found = [
         (f"user {above}", "t", number, above, below, 1.0)
@@ -376,7 +376,7 @@ def test_held_out_questions_have_tables_of_their_own_and_no_night_is_touched(
     assert not {row["context_key"] for row in held_out} ^ set(contexts)
 
 
-def test_a_log_that_is_not_there_or_is_bad_is_told(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_missing_or_bad_log_is_an_error(spark: SparkSession, tmp_path: Path) -> None:
     made = small_warehouse(spark, tmp_path / "none")
     made.write_inputs()
     with pytest.raises(ContractError, match="impressions: there is no Delta table"):

@@ -1,4 +1,4 @@
-"""The tiny Llama: its recipe on a handful of made-up texts, and the checkpoint that is in the repository."""
+"""The tiny Llama: its recipe on a handful of literal texts, and the repository's checkpoint."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_context_read_once_gives_what_whole_prompts_give(made: Path, model: Ll
         torch.testing.assert_close(choice_hidden[row, : len(choice_ids)], whole, atol=2e-4, rtol=1e-3)
 
 
-def test_losses_are_near_those_of_knowing_nothing_before_training(made: Path, model: LlamaForCausalLM) -> None:
+def test_losses_before_training_are_near_those_of_chance(made: Path, model: LlamaForCausalLM) -> None:
     tokens = Tokens(read_checkpoint(made))
     batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(1), 1)
     found = losses(model, Heads(model.config.hidden_size), batch, torch.tensor(tokens.labels))
@@ -90,19 +90,19 @@ def test_option_ends_are_line_breaks_and_padding_is_no_option(made: Path) -> Non
     assert (batch.captioned[~batch.options] == 0).all()
 
 
-def test_options_that_are_not_found_in_the_text_are_told() -> None:
+def test_options_missing_in_the_text_are_an_error() -> None:
     texts = made_up_texts(titles=1)
     texts = replace(texts, choices=[replace(texts.choices[0], captioned=np.zeros((30, _COLUMNS)))])
     with pytest.raises(ValueError, match=r"found \d+ options, expected 30"):
         Batches(texts, lambda text: [ord(letter) for letter in text], list(range(MAX_ARTWORKS)))
 
 
-def test_numbers_that_are_no_single_tokens_are_told() -> None:
+def test_numbers_that_are_no_single_tokens_are_an_error() -> None:
     with pytest.raises(ValueError, match="do not begin with the tokens of their numbers"):
         Batches(made_up_texts(), lambda text: [ord(letter) for letter in text], list(range(MAX_ARTWORKS)))
 
 
-def test_every_number_is_met_and_options_bear_the_numbers_that_are_told(made: Path) -> None:
+def test_every_number_occurs_and_options_have_the_numbers_in_the_batch(made: Path) -> None:
     tokens = Tokens(read_checkpoint(made))
     labels = torch.tensor(tokens.labels)
     batches, rng = Batches(made_up_texts(), tokens.ids, tokens.labels), np.random.default_rng(3)
@@ -112,8 +112,8 @@ def test_every_number_is_met_and_options_bear_the_numbers_that_are_told(made: Pa
         batch = batches.draw(rng, 1)
         after_another = batch.options[:, 1:]
         # A number follows the line break of the option before it.
-        told = batch.choices.gather(1, batch.option_ends[:, :-1] + 1)
-        assert (told == labels[batch.numbers[:, 1:]])[after_another].all()
+        written = batch.choices.gather(1, batch.option_ends[:, :-1] + 1)
+        assert (written == labels[batch.numbers[:, 1:]])[after_another].all()
         assert (batch.numbers.diff(dim=1)[batch.options[:, 1:]] == 1).all()
         met.update(batch.numbers[batch.options].tolist())
         from_one += int((batch.numbers[:, 0] == 0).sum())
@@ -122,7 +122,7 @@ def test_every_number_is_met_and_options_bear_the_numbers_that_are_told(made: Pa
     assert 0.4 < from_one / choices < 0.65
 
 
-def test_the_answer_is_learned_under_the_numbers_that_are_told(made: Path, model: LlamaForCausalLM) -> None:
+def test_the_answer_is_learned_under_the_numbers_in_the_batch(made: Path, model: LlamaForCausalLM) -> None:
     tokens = Tokens(read_checkpoint(made))
     batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(4), 1)
     sure = replace(batch, liking=100.0 * (torch.arange(batch.liking.shape[1]) == 1).expand_as(batch.liking))

@@ -1,4 +1,4 @@
-"""What a command's end says to the scheduler and to who reads its log."""
+"""A command's exit status and last line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_a_full_disk_is_worth_another_try_and_the_last_line_says_so(capsys: pyte
     in_java = RuntimeError("An error occurred\n: java.io.IOException: No space left on device\n\tat java.lang.Thread")
     for error in (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), in_java):
         assert raising(error) == 1
-        said = capsys.readouterr().err.splitlines()
-        assert said[0].startswith("Traceback")
-        assert said[-1].startswith("publish: a disk is full, that of the tables")
+        printed = capsys.readouterr().err.splitlines()
+        assert printed[0].startswith("Traceback")
+        assert printed[-1].startswith("publish: a disk is full, that of the tables")
 
 
 def test_a_refusal_is_one_sentence_and_any_other_error_is_raised(capsys: pytest.CaptureFixture[str]) -> None:

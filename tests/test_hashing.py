@@ -1,4 +1,4 @@
-"""A hash that stands for content tells what Spark's own passes over."""
+"""Hashes of content distinguish values that Spark's own hash does not, such as nulls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_two_lists_have_one_hash_only_if_they_are_equal(
 
 
 def test_a_list_without_nulls_keeps_the_hash_that_it_always_had(spark: SparkSession) -> None:
-    """It is part of names and of prompt hashes that are stored: a new one would have every pair scored again."""
+    """It is part of stored names and prompt hashes: if it changed, every pair would be scored again."""
     rows = spark.createDataFrame([(["a", "b"],), (["ä"],), ([],)], "texts array<string>")
     for row in rows.select(list_hash(F.col("texts")).alias("ours"), F.xxhash64("texts").alias("theirs")).collect():
         assert row["ours"] == row["theirs"]

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: which model scored, and whether it may."""
+"""The manifest of a checkpoint: the model's version, and whether it may score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import RunMarquee
 from tests.inference_data import LLAMA_3_WORDS, make_checkpoint, tokenizer
 
 MISSING = object()
-"""In a change: the key is taken out."""
+"""In a change: remove the key."""
 LLAMA_3_ROPE = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def edit(file: Path, **change: Any) -> None:
-    """Change keys of a JSON file; a key `model.dropout` stands in the object `model`."""
+    """Change keys of a JSON file; the key `model.dropout` is in the object `model`."""
     content = json.loads(file.read_text()) if file.exists() else {}
     for path, value in change.items():
         *above, key = path.split(".")
@@ -74,17 +74,17 @@ def shard(folder: Path, **moved: str) -> None:
 
 
 def refused(folder: Path, message: str) -> None:
-    """No manifest is written, and one sentence says why and what to do."""
+    """Check that no manifest is written, and that one sentence says why and what to do."""
     with pytest.raises(ContractError) as raised:
         write_manifest(folder, "tiny")
-    said = str(raised.value)
-    assert message in said
-    assert said.startswith(str(folder))
-    assert re.fullmatch(r"[^\n]+; [^\n]+[^.]", said)
+    printed = str(raised.value)
+    assert message in printed
+    assert printed.startswith(str(folder))
+    assert re.fullmatch(r"[^\n]+; [^\n]+[^.]", printed)
     assert not (folder / "marquee.json").exists()
 
 
-def test_what_was_written_is_read(folder: Path) -> None:
+def test_a_written_manifest_is_read_back(folder: Path) -> None:
     written = write_manifest(folder, "tiny")
     assert read_checkpoint(folder) == written
     assert (written.name, written.max_model_len, written.vocab_size, written.bos_token_id) == ("tiny", 1024, 512, 0)
@@ -108,7 +108,7 @@ def test_a_name_that_cannot_stand_in_a_version_is_refused(folder: Path, name: st
         write_manifest(folder, name)
 
 
-def test_a_folder_stands_for_its_version_also_where_the_scores_are_means_over_orders(folder: Path) -> None:
+def test_a_folder_means_its_version_also_for_scores_averaged_over_rotations(folder: Path) -> None:
     version = write_manifest(folder, "tiny").version
     assert version_of(str(folder)) == version
     assert version_of(f"{folder}+orders4") == averaged(version, 4)
@@ -124,13 +124,13 @@ def test_files_that_changed_since_are_named(folder: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_the_command_that_is_told_keeps_the_signals(folder: Path, marquee: RunMarquee) -> None:
-    """Without them a night would score prompts that lack what the model was trained with, and say nothing."""
+def test_the_command_in_the_error_keeps_the_signals(folder: Path, marquee: RunMarquee) -> None:
+    """Without them a night would silently score prompts that lack signals the model was trained with."""
     write_manifest(folder, "tiny", ["play_rate", "taste_group"])
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
-    with pytest.raises(ContractError) as told:
+    with pytest.raises(ContractError) as raised:
         read_checkpoint(folder)
-    _, _, command = str(told.value).partition("`marquee ")
+    _, _, command = str(raised.value).partition("`marquee ")
     assert marquee(*command.rstrip("`").split()) == 0
     assert read_checkpoint(folder).signals == ("play_rate", "taste_group")
 
@@ -140,7 +140,7 @@ def test_a_signal_that_no_setting_knows_is_refused(folder: Path, marquee: RunMar
     assert not (folder / "marquee.json").exists()
 
 
-def test_what_is_missing_is_named_with_what_to_do(folder: Path, tmp_path: Path) -> None:
+def test_errors_name_missing_files_and_the_remedy(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="set MARQUEE_MODEL"):
         read_checkpoint(tmp_path / "nowhere")
     with pytest.raises(ContractError, match=r"`marquee models manifest .*llama --name"):
@@ -153,7 +153,7 @@ def test_what_is_missing_is_named_with_what_to_do(folder: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("version", ["tiny", "tiny@1", "x' OR '1'='1@0123456789ab", "../tiny@0123456789ab"])
 def test_a_version_that_was_edited_by_hand_does_not_score(folder: Path, version: str) -> None:
-    """Versions name folders, and stand in SQL."""
+    """Versions are names of folders and appear in SQL."""
     write_manifest(folder, "tiny")
     manifest = json.loads((folder / "marquee.json").read_text())
     (folder / "marquee.json").write_text(json.dumps({**manifest, "version": version}))
@@ -186,7 +186,7 @@ def test_a_model_of_another_prompt_format_does_not_score(folder: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_the_command_says_the_version_or_what_is_wrong(
+def test_the_command_prints_the_version_or_the_error(
     folder: Path, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marquee("models", "manifest", str(folder), "--name", "tiny") == 0
@@ -195,7 +195,7 @@ def test_the_command_says_the_version_or_what_is_wrong(
     assert "no checkpoint folder" in capsys.readouterr().err
 
 
-# What is changed in config.json, and what is said of it.
+# Changes of config.json, and the messages.
 CONFIG_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"model_type": "mistral"}, "model_type is 'mistral', expected 'llama'; Marquee scores with Llamas only"),
     ({"architectures": ["MistralForCausalLM"]}, "architectures is ['MistralForCausalLM'], expected ['LlamaFor"),
@@ -290,7 +290,7 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": Tru
 FIXED = {"strategy": {"Fixed": 8}, "direction": "Right", "pad_id": 1, "pad_type_id": 0, "pad_token": "<|end_of_text|>"}
 PADDING = {**FIXED, "pad_to_multiple_of": None}
 TRUNCATION = {"direction": "Right", "max_length": 512, "strategy": "LongestFirst", "stride": 0}
-# What is changed in tokenizer.json, and what is said of it.
+# Changes of tokenizer.json, and the messages.
 TOKENIZER_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"padding": PADDING}, 'which lengthens short lines, expected null; set "padding" in the file to null'),
     ({"truncation": TRUNCATION}, 'which cuts long lines, expected null; set "truncation" in the file to null'),
@@ -330,13 +330,13 @@ def test_a_tokenizer_that_loses_text_gets_no_manifest(folder: Path, change: dict
 def test_the_first_option_number_that_is_not_one_token_is_named(tmp_path: Path) -> None:
     nine = make_checkpoint(tmp_path / "nine", tokenizer(numbers=9))
     refused(nine, "option number 10 is not a single token")
-    # GPT-2 glues the space to the number, so that what follows `Answer: ` is another token.
+    # GPT-2 joins the space to the number, so another token follows `Answer: `.
     glued = tokenizer(words=LLAMA_3_WORDS.replace(r"\p{N}{1,3}", r" ?\p{N}{1,3}"))
     refused(make_checkpoint(tmp_path / "glued", glued), "option number 1 is not a single token")
 
 
 def test_two_tokens_of_one_id_are_refused(folder: Path) -> None:
-    """Else two options would share a probability."""
+    """Otherwise two options would share a probability."""
     edit(folder / "tokenizer.json", **{"model.vocab.13": tokenizer().token_to_id("12")})
     refused(folder, "expected one token of each id")
 
@@ -497,7 +497,7 @@ PRIOR_FAULTS = [
 
 
 @pytest.mark.parametrize(("content", "message"), PRIOR_FAULTS)
-def test_a_label_prior_that_cannot_be_taken_off_gets_no_manifest(folder: Path, content: str, message: str) -> None:
+def test_a_malformed_label_prior_gets_no_manifest(folder: Path, content: str, message: str) -> None:
     (folder / "label_prior.json").write_text(content)
     refused(folder, f"label_prior.json: {message}")
 
@@ -509,7 +509,7 @@ def test_a_label_prior_that_cannot_be_taken_off_gets_no_manifest(folder: Path, c
         ("label_prior.json", "{}", "prior is None"),
     ],
 )
-def test_what_a_manifest_older_than_the_checks_let_pass_does_not_score(
+def test_an_old_manifest_does_not_exempt_files_from_new_checks(
     folder: Path, file: str, content: str, message: str
 ) -> None:
     write_manifest(folder, "tiny")
@@ -526,7 +526,7 @@ def edit_files(folder: Path, files: dict[str, Any]) -> None:
 
 
 def test_an_adapter_that_came_after_the_manifest_is_refused(folder: Path) -> None:
-    """Training would load it, and scoring would not."""
+    """Training would load it, but scoring would not."""
     write_manifest(folder, "tiny")
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(ContractError, match=r"adapter_config\.json found"):
@@ -551,7 +551,7 @@ def test_a_refusal_leaves_the_manifest_that_was_there(folder: Path) -> None:
 
 
 def llama_3_tokenizer() -> Tokenizer:
-    """128,000 tokens of text (most of them never met) and 256 special ones, the first of which a template adds."""
+    """128,000 tokens of text (most of them unused) and 256 special ones, the first of which a template adds."""
     content = json.loads(tokenizer().to_str())
     words = [word for word in content["model"]["vocab"] if not word.startswith("<|")]
     words += [f"filler {number}" for number in range(128_000 - len(words))]
@@ -575,7 +575,7 @@ def llama_3_tokenizer() -> Tokenizer:
     ],
 )
 def test_a_llama_3_passes(tmp_path: Path, tied: bool, rope: dict[str, Any]) -> None:
-    """In small: its vocabulary, special tokens at the end of it, ends as a list, its rope, bfloat16, two shards."""
+    """A small copy: its vocabulary with special tokens at the end, ends as a list, its rope, bfloat16, two shards."""
     of_llama_3 = {"bos_token_id": 128000, "eos_token_id": [128001, 128008, 128009], "max_position_embeddings": 131072}
     shape = {"vocab_size": 128256, "hidden_size": 8, "head_dim": 4, "dtype": "bfloat16", "tie_word_embeddings": tied}
     folder = make_checkpoint(tmp_path / "llama", llama_3_tokenizer(), **of_llama_3, **shape)
@@ -600,7 +600,7 @@ FP8 = {"quant_method": "compressed-tensors", "format": "float-quantized"}
 
 @pytest.mark.parametrize(("scales", "message"), [(True, None), (False, "proj.weight_scale")])
 def test_weights_in_fp8_have_their_scales(folder: Path, scales: bool, message: str | None) -> None:
-    """As docs/scaling.md has them made."""
+    """As made by the commands in docs/scaling.md."""
 
     def quantize(weights: Weights) -> None:
         for name in [name for name in weights if "proj" in name]:

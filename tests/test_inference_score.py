@@ -1,4 +1,4 @@
-"""Scoring a shard, on a real vLLM engine with a random Llama."""
+"""Scoring a shard with a real vLLM engine and a random Llama."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.inference_data import (
 )
 
 OPTIONS = {"two": 2, "five": 5, "forty": 40}
-# A context of some 1,100 tokens, more than the model's 1,024.
+# A context of about 1,100 tokens, more than the model's 1,024.
 LONG = context("drama", *(f"Film {number} of the long night (1999): drama" for number in range(60)))
 
 
@@ -94,7 +94,7 @@ def test_probabilities_are_those_of_transformers(night: Path, score_night: Any, 
             softmax(expected_logprobs(random_checkpoint, tokens, prompt, options)), abs=1e-5
         )
         assert sum(row["probabilities"]) == pytest.approx(1, abs=1e-12)
-        # Not a model that says the same of all, for which any order would do.
+        # The model must not answer all alike, or the sequence of options would not matter.
         assert len(set(row["probabilities"])) == options
 
 
@@ -106,7 +106,7 @@ def test_a_model_that_the_night_did_not_note_scores_into_another_warehouse(
     copy = read_checkpoint(shutil.copytree(random_checkpoint.path, tmp_path / "copy"))
 
     def score_copy() -> dict[str, int]:
-        # A job keeps the versions that it has read.
+        # A job keeps reading the versions of its first reads.
         job = ScoringJob(str(night), DS, str(elsewhere))
         return score_shard(job, settings_for(night), model=copy, start=start)
 
@@ -195,15 +195,15 @@ def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_rejected(
     assert (row["user_id"], row["title_id"], row["limit"]) == ("long", "endless", 1023)
     assert row["tokens"] > 1023
     assert (unknown["rule"], json.loads(unknown["row"])["title_id"]) == ("choice_missing", "unknown")
-    # The shortened prompt is the one that a shorter history would have made.
+    # The shortened prompt equals the prompt of a shorter history.
     tokens = Tokens(random_checkpoint)
-    asked = tokens.ids(choice("two 0", 2))
-    kept = tokens.context(LONG).within(1023 - len(asked)) or []
-    assert 1023 - 30 < len(kept) + len(asked) <= 1023
+    choice_ids = tokens.ids(choice("two 0", 2))
+    kept = tokens.context(LONG).within(1023 - len(choice_ids)) or []
+    assert 1023 - 30 < len(kept) + len(choice_ids) <= 1023
     assert scores(tmp_path)[0]["probabilities"] == pytest.approx(
-        softmax(expected_logprobs(random_checkpoint, tokens, kept + asked, 2)), abs=1e-5
+        softmax(expected_logprobs(random_checkpoint, tokens, kept + choice_ids, 2)), abs=1e-5
     )
-    # Rejected rows of an earlier try do not stay.
+    # Rejected rows of an earlier try are replaced.
     write_deltalake(str(tmp_path / USER_CONTEXTS.name), _batch(USER_CONTEXTS, users[1:]), mode="overwrite")
     score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path), start=start)
     assert stored(tmp_path, REJECTED_ROWS) == []
@@ -215,23 +215,23 @@ def test_a_users_context_is_computed_once(random_checkpoint: Checkpoint, engine:
     prompts = [tokens.context(text).ids + tokens.ids(choice(f"title {number}", 3)) for number in range(20)]
     answers = dict(engine.answers(Prompt(number, prompt, 3) for number, prompt in enumerate(prompts)))
     cached = [answer.cached_tokens for answer in answers.values() if isinstance(answer, Answer)]
-    # Whole blocks of 32 tokens of what all prompts begin with, in all prompts but the first.
+    # Whole blocks of 32 tokens of the common beginning, in all prompts but the first.
     shared = len(tokens.context(text).ids) // 32 * 32
     assert sum(cached) >= 19 * shared > 0
 
 
-def test_what_goes_first_overtakes_what_waits_and_the_rest_keep_their_order(engine: Engine) -> None:
+def test_a_first_prompt_overtakes_those_waiting_and_the_rest_keep_their_order(engine: Engine) -> None:
     # A step holds 16 of them.
-    asked = [Prompt(number, [0, 5 + number], 2, first=number == 25) for number in range(30)]
-    given = [number for number, _ in engine.answers(asked)]
+    prompts = [Prompt(number, [0, 5 + number], 2, first=number == 25) for number in range(30)]
+    given = [number for number, _ in engine.answers(prompts)]
     assert given.index(25) < 16
     given.remove(25)
     assert given == sorted(given)
 
 
 def test_one_bad_request_does_not_end_the_others(engine: Engine) -> None:
-    asked = [("good", [0, 5, 6], 2), ("empty", [], 2), ("long", [5] * 1100, 2), ("best", [0, 7], 3)]
-    answers = dict(engine.answers(Prompt(*each) for each in asked))
+    prompts = [("good", [0, 5, 6], 2), ("empty", [], 2), ("long", [5] * 1100, 2), ("best", [0, 7], 3)]
+    answers = dict(engine.answers(Prompt(*each) for each in prompts))
     scored = {key: len(answer.logprobs) for key, answer in answers.items() if isinstance(answer, Answer)}
     refused = {key: answer.reason for key, answer in answers.items() if isinstance(answer, Refusal)}
     assert scored == {"good": 2, "best": 3}
@@ -239,19 +239,19 @@ def test_one_bad_request_does_not_end_the_others(engine: Engine) -> None:
     assert "1100" in refused["long"]
 
 
-def test_the_death_of_the_engine_is_told_and_leaves_no_half_bucket(
+def test_the_death_of_the_engine_is_an_error_and_leaves_no_half_bucket(
     night: Path, score_night: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, steps = engine._engine.step, iter(range(1000))
 
     def dies() -> Any:
-        # After the first bucket, which takes two steps or so.
+        # After the first bucket, which takes about two steps.
         if next(steps) >= 3:
             raise RuntimeError("out of memory")
         return step()
 
     monkeypatch.setattr(engine._engine, "step", dies)
-    with pytest.raises(EngineError, match="died at its work: out of memory"):
+    with pytest.raises(EngineError, match="died while scoring: out of memory"):
         score_night()
     done = {run["bucket"] for run in stored(night, SCORING_RUNS, "bucket")}
     assert {row["bucket"] for row in scores(night)} == done
@@ -269,7 +269,7 @@ class EqualEngine:
             yield prompt.key, Answer([-math.log(prompt.options)] * prompt.options, 0)
 
 
-def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_another_writer_changed_is_scored_again(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace, conflicts = ScoringJob.replace, iter([CommitFailedError("another writer was faster")])
 
     def first_conflicts(self: ScoringJob, table: Table, batches: Iterable[Any], **partition: object) -> None:
@@ -285,7 +285,7 @@ def test_a_bucket_that_someone_else_wrote_to_is_scored_again(night: Path, monkey
     assert len(stored(night, SCORING_RUNS, "bucket")) == 2
 
 
-def test_what_is_missing_is_told(
+def test_errors_name_what_is_missing(
     tmp_path: Path, random_checkpoint: Checkpoint, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings_for(tmp_path)
@@ -316,13 +316,13 @@ def test_a_night_with_nothing_to_score_starts_no_engine(tmp_path: Path, random_c
     assert score_shard(ScoringJob(str(tmp_path), DS), settings_for(tmp_path), start=start)["buckets_skipped"] == 2
 
 
-def test_a_fingerprint_is_of_the_pairs_in_any_order() -> None:
+def test_a_fingerprint_does_not_depend_on_row_order() -> None:
     rows = contexts()
     turned = [{**row, "pairs": row["pairs"][::-1]} for row in rows[::-1]]
     assert fingerprint(rows, "a model") == fingerprint(turned, "a model")
     assert fingerprint(rows, "a model")[0] == 36
     changed = [{**rows[0], "pairs": [{**rows[0]["pairs"][0], "prompt_hash": -1}]}, *rows[1:]]
-    # The last user's prompts are others.
+    # The last user's prompts differ.
     swapped = [{**rows[0], "user_id": rows[-1]["user_id"]}, *rows[1:-1], {**rows[-1], "user_id": rows[0]["user_id"]}]
     hashes = {fingerprint(each, "a model")[1] for each in (rows, changed, swapped, rows[1:], [*rows, rows[0]])}
     assert len({*hashes, fingerprint(rows, "another")[1]}) == 6
@@ -331,8 +331,8 @@ def test_a_fingerprint_is_of_the_pairs_in_any_order() -> None:
 def test_questions_keep_a_users_pairs_side_by_side(random_checkpoint: Checkpoint) -> None:
     tokens = Tokens(random_checkpoint)
     choices = Choices([choice_row(title, options) for title, options in OPTIONS.items()], tokens)
-    asked = [item for group in questions(contexts(), choices, tokens, 1023) for item in group]
-    assert [tuple(item.pair.values()) for item in asked if isinstance(item, Question)] == [
+    items = [item for group in questions(contexts(), choices, tokens, 1023) for item in group]
+    assert [tuple(item.pair.values()) for item in items if isinstance(item, Question)] == [
         (row["user_id"], pair["title_id"]) for row in contexts() for pair in row["pairs"]
     ]
     none = list(questions(contexts()[:1], Choices([], tokens), tokens, 1023))
@@ -342,7 +342,7 @@ def test_questions_keep_a_users_pairs_side_by_side(random_checkpoint: Checkpoint
 def test_softmax_sums_to_one() -> None:
     assert softmax([-1000.0, -1000.0]) == [0.5, 0.5]
     assert math.fsum(softmax([-0.1, -3.0, -80.0])) == pytest.approx(1, abs=1e-15)
-    # Among the options alone, whatever the rest of the vocabulary has.
+    # Only over the options, whatever the probability of the rest of the vocabulary.
     assert softmax([math.log(0.02), math.log(0.06)]) == pytest.approx([0.25, 0.75])
 
 

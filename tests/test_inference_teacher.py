@@ -1,4 +1,4 @@
-"""The teacher: what it is asked, what becomes of what it writes, and that a student learns from it."""
+"""The teacher: its prompt, its text as a reason, and a student that learns from it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def warehouse(tmp_path: Path) -> Path:
 
 
 class WritingEngine:
-    """Goes on from the prompts in turn with `texts`; refuses where it has None."""
+    """Continues the prompts with `texts` in turn; None is a refusal."""
 
     def __init__(self, tokens: Tokens, *texts: str | None) -> None:
         self.tokens, self.texts_in_turn = tokens, texts
@@ -66,7 +66,7 @@ def reasons(warehouse: Path) -> list[dict[str, Any]]:
     return stored(warehouse, TEACHER_REASONS, "user_id", "model_version")
 
 
-def test_a_teacher_is_told_the_true_answer_and_asked_why(tokens: Tokens) -> None:
+def test_a_teachers_prompt_has_the_true_answer_and_the_request(tokens: Tokens) -> None:
     of = example(1, options=2)
     prompt = teacher_prompt(tokens, of, ROOM)
     assert prompt is not None
@@ -85,7 +85,7 @@ def test_a_teacher_is_told_the_true_answer_and_asked_why(tokens: Tokens) -> None
     )
 
 
-def test_too_long_a_prompt_loses_its_oldest_history_or_is_not_asked(tokens: Tokens) -> None:
+def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_left_out(tokens: Tokens) -> None:
     whole = teacher_prompt(tokens, example(2), ROOM)
     assert whole is not None
     shorter = teacher_prompt(tokens, example(2), len(whole) - 1)
@@ -111,7 +111,7 @@ def test_a_line_ends_at_a_line_break_and_at_a_special_token(tokens: Tokens) -> N
     ends = tokens.ends_of_line()
     assert tokens.special_ids < ends
     assert all("\n" in tokens.text([each]) for each in ends - tokens.special_ids)
-    # What a title says is not the end of a text.
+    # A title's text does not end the line.
     written = tokens.ids("Because of <|eot_id|>.\n")
     assert [each in ends for each in written] == [False] * (len(written) - 1) + [True]
 
@@ -143,7 +143,7 @@ def test_every_play_has_a_reason_or_is_counted(
     for row in rows:
         assert (row["ds"], row["model_version"]) == (DS, random_checkpoint.version)
         assert (row["title_id"], row["shown_at"]) == ("t1", of[row["user_id"]]["shown_at"])
-        # With its line break it has as many tokens as were asked for at most.
+        # With its line break it has at most as many tokens as the limit.
         assert len(tokens.ids(row["reason"] + "\n")) <= 24
 
 
@@ -179,15 +179,24 @@ def test_an_engine_that_dies_leaves_what_was_there(
     assert reasons(warehouse) == before != []
 
 
-def test_what_is_missing_is_told(
+def test_errors_name_what_is_missing(
     tmp_path: Path, random_checkpoint: Checkpoint, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = settings_for(tmp_path)
-    asked = ["train", "reasons", "--warehouse", str(tmp_path), "--ds", str(DS), "--model", str(random_checkpoint.path)]
-    assert marquee(*asked) == REFUSED
+    command = [
+        "train",
+        "reasons",
+        "--warehouse",
+        str(tmp_path),
+        "--ds",
+        str(DS),
+        "--model",
+        str(random_checkpoint.path),
+    ]
+    assert marquee(*command) == REFUSED
     assert "post_training_examples: there is no Delta table" in capsys.readouterr().err
     make_source(tmp_path, [example(1, played=False)])
-    assert marquee(*asked) == REFUSED
+    assert marquee(*command) == REFUSED
     assert "no training example that was played for ds=2026-01-05; run the step examples" in capsys.readouterr().err
     with pytest.raises(ContractError, match="--reason-tokens is 1"):
         teach(DS, random_checkpoint, config, reason_tokens=1)
@@ -237,7 +246,7 @@ def test_a_student_learns_what_a_real_engine_wrote(
     assert reasons(warehouse) == rows
 
     source = open_source(str(warehouse), DS, [POST_TRAINING_EXAMPLES, TEACHER_REASONS])
-    # A random model writes what is no text: read again, it may have more tokens than were written.
+    # A random model writes gibberish, which may have more tokens when it is encoded again.
     recipe = Reasoning(teacher=random_checkpoint.version, reason_tokens=200)
     learned = reasoning.training_rows(Stage("reasoning", random_checkpoint, warehouse, recipe, source), recipe)
     expected = {

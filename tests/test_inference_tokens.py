@@ -1,4 +1,4 @@
-"""From texts to token ids: tokenizing by line, fitting a prompt, and the option numbers."""
+"""Text to token ids: tokenizing by line, cutting a prompt, and the option numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A candidate is judged by its run's estimates: promoted or refused, and kept either way."""
+"""A candidate is promoted or refused by its estimates, and registered either way."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_candidate_is_promoted_or_refused_and_kept_with_its_figures_and_page(
     assert client.get_experiment_by_name(MODEL_NAME) is not None
 
 
-def test_a_candidate_that_nobody_evaluated_is_told(folder: Path, settings: Settings) -> None:
+def test_a_candidate_that_was_not_evaluated_is_an_error(folder: Path, settings: Settings) -> None:
     with pytest.raises(ContractError, match="there is no Delta table"):
         judge(folder, DS, settings)
     write_estimate(settings, "another@1", 0.1)

@@ -1,4 +1,4 @@
-"""Who may import what, so that the scheduler needs neither Spark nor vLLM and each stage may run where it likes."""
+"""Rules of imports, so that the scheduler needs neither Spark nor vLLM and each stage can run anywhere."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def imported_anywhere(path: Path) -> set[str]:
 
 
 def imported_at_import(path: Path) -> set[str]:
-    """What importing the module imports: not what stands in functions or under `if TYPE_CHECKING`."""
+    """Packages that importing the module imports, without those in functions or under `if TYPE_CHECKING`."""
     found: set[str] = set()
     for node in ast.parse(path.read_text()).body:
         typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
@@ -66,7 +66,7 @@ def test_dags_import_airflow_and_schemas_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
 def test_no_dag_file_hides_a_package(path: Path) -> None:
-    """Airflow puts dags/ on sys.path: a dags/training.py would be imported in the place of the package."""
+    """Airflow puts dags/ on sys.path: a dags/training.py would be imported instead of the package."""
     assert path.stem not in OURS | HEAVY
 
 
@@ -88,7 +88,7 @@ def test_only_the_engine_and_its_rivals_import_vllm_and_inside_a_function() -> N
 
 
 def test_only_spark_jobs_evaluation_and_examples_need_spark() -> None:
-    """The samples render their training texts as a night does, so with Spark. What measures Spark says so by name."""
+    """The samples render their training texts like a night, with Spark. Measurements of Spark have it in their name."""
     measuring = {path for path in modules("benchmarks") if path.name.startswith("spark_")}
     importers = {path for path in modules(*OURS) if "pyspark" in imported_at_import(path)} - measuring
     assert {path.relative_to(ROOT).parts[0] for path in importers} <= {"spark_jobs", "evaluation", "examples"}
@@ -102,20 +102,20 @@ STEPS = {"validate", "candidates", "contexts", "audit", "publish", "examples", "
     "path", modules("spark_jobs", "evaluation"), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 def test_steps_are_imported_by_no_other_part(path: Path) -> None:
-    """What several share has a module of its own, named for what it holds."""
+    """Shared code has its own module, named for its content."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
     assert not {f"spark_jobs.{step}" for step in STEPS} & {str(node.module) for node in nodes}
 
 
 @pytest.mark.parametrize("path", modules(*PRODUCT), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_the_product_imports_no_samples_measurements_or_commands(path: Path) -> None:
-    """A sample's truth is handed to an evaluation; commands call the product, not the other way round."""
+    """A sample's truth is passed to an evaluation; commands call the product, not the reverse."""
     assert not imported_anywhere(path) & {"examples", "benchmarks", "marquee", "tests"}
 
 
 @pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
 def test_a_dag_file_parses_without_spark_and_vllm(path: Path) -> None:
-    """In a Python of its own, where importing any of the heavy packages raises ImportError."""
+    """In a separate Python where importing any of the heavy packages raises ImportError."""
     missing = ["pyspark", "delta", "deltalake", "vllm", "torch", "transformers"]
     code = (
         f"import runpy, sys; sys.modules.update(dict.fromkeys({missing!r})); sys.path.insert(0, {str(ROOT)!r}); "
@@ -133,7 +133,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_tracked_file_names_a_package_registry() -> None:
-    """Packages come from whatever registry the machine is set up for; uv.lock, which names it, is not tracked."""
+    """Packages come from the machine's configured registry; uv.lock, which names it, is not tracked."""
     lock = ROOT / "uv.lock"
     hosts = set(re.findall(r'registry = "https?://(?:[^@"/]*@)?([^/"]+)', lock.read_text())) if lock.exists() else set()
     hosts |= {"py" + "pi.org", "python" + "hosted.org", "--index" + "-url", "--extra-index" + "-url"}

@@ -1,4 +1,4 @@
-"""Airflow on this machine: what a person sees of a run, and what is said where it fails. `airflow` is a script here."""
+"""Airflow on this machine: the output of a run, and the message if it fails. `airflow` is a script here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DS = date(2026, 1, 14)
 
 
 def install(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put `script` in the place of Airflow's command, with a home in `folder`."""
+    """Replace Airflow's command by `script`, with a home in `folder`."""
     command = folder / "bin" / "airflow"
     command.parent.mkdir()
     command.write_text(f"#!/usr/bin/env bash\n{script}\n")
@@ -44,7 +44,7 @@ RUN = (
 
 
 def run_of(end: str) -> str:
-    """A run of `airflow dags test` with these events; anything else that Airflow is asked for succeeds."""
+    """A script whose `airflow dags test` emits these events; every other Airflow command succeeds."""
     return f"[ \"$1 $2\" = 'dags test' ] || exit 0\necho \"$@\"; echo 'in Airflow log'\n{RUN}{end}"
 
 
@@ -88,11 +88,11 @@ def test_an_airflow_that_ignores_the_request_to_end_is_killed(monkeypatch: pytes
 
 
 def test_airflows_home_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, 'echo "$@" >> "$AIRFLOW_HOME/asked"', monkeypatch)
+    install(tmp_path, 'echo "$@" >> "$AIRFLOW_HOME/commands"', monkeypatch)
     for _ in range(2):
         local.airflow_home()
-    asked = (tmp_path / "home/asked").read_text().splitlines()
-    assert [line.split()[:3] for line in asked] == [
+    commands = (tmp_path / "home/commands").read_text().splitlines()
+    assert [line.split()[:3] for line in commands] == [
         ["db", "migrate"],
         ["pools", "set", "gpu"],
         ["pools", "set", "publish"],
@@ -106,18 +106,18 @@ def test_a_home_that_cannot_be_made_is_no_home(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / "home/.ready").exists()
 
 
-def test_a_backfill_asks_for_its_last_night_by_its_end_and_waits_for_sqlite(
+def test_a_backfill_includes_its_last_night_and_waits_for_sqlite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = """
         [ "$1" = backfill ] || exit 0
-        echo "$@" >> "$AIRFLOW_HOME/asked"
-        [ $(wc -l < "$AIRFLOW_HOME/asked") -gt 1 ] || { echo 'database is locked'; exit 1; }
+        echo "$@" >> "$AIRFLOW_HOME/commands"
+        [ $(wc -l < "$AIRFLOW_HOME/commands") -gt 1 ] || { echo 'database is locked'; exit 1; }
     """
     install(tmp_path, script, monkeypatch)
     monkeypatch.setattr("scheduling.local.time.sleep", lambda _: None)
     local.backfill(date(2026, 1, 5), date(2026, 1, 9), again=True, at_once=2)
-    first, second = (tmp_path / "home/asked").read_text().splitlines()
+    first, second = (tmp_path / "home/commands").read_text().splitlines()
     assert first == second
     assert "--from-date 2026-01-05 --to-date 2026-01-09T23:59:59 --reprocess-behavior completed" in first
     with pytest.raises(ContractError, match="is before the first"):

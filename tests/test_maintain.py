@@ -1,4 +1,4 @@
-"""What the weekly maintenance leaves of a warehouse."""
+"""A warehouse after the weekly maintenance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_small_files_become_one_and_versions_are_kept_for_as_long_as_is_set_now(
         kept = deltalake.DeltaTable(made.path(name)).metadata().configuration
         assert kept["delta.deletedFileRetentionDuration"] == "interval 8 days"
         assert kept["delta.logRetentionDuration"] == "interval 8 days"
-    # The files of an hour ago are still there to be read.
+    # The files of an hour ago are still readable.
     assert made.read_as_noted(TITLE_CHOICES, before, date(2026, 1, 1)).count() == 3
     after = table.version()
     maintain(Warehouse(spark, made.settings.model_copy(update={"retention_days": 8})))

@@ -1,4 +1,4 @@
-"""The command line: one way in, whose errors are one sentence and whose exit status a scheduler understands."""
+"""The command line: errors are one sentence, with an exit status for the scheduler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAVY = {"airflow", "mlflow", "pyspark", "torch", "transformers", "vllm"}
 
 
 def commands() -> list[str]:
-    """Every command, as it is typed."""
+    """Every command, as typed."""
 
     def below(path: str, command: object) -> list[str]:
         inner = getattr(command, "commands", None)
@@ -89,10 +89,8 @@ def test_the_benchmarks_are_listed_and_run(marquee: RunMarquee, capsys: pytest.C
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == benchmarks()
 
 
-def test_relative_places_are_absolute_for_the_processes_that_follow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The tasks of a DAG run in folders of their own."""
+def test_relative_paths_are_absolute_for_child_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task of a DAG runs in its own folder."""
     from marquee.options import configured
     from schemas.settings import settings
 
@@ -108,7 +106,7 @@ def test_relative_places_are_absolute_for_the_processes_that_follow(
         settings.cache_clear()
 
 
-def test_what_is_reported_is_an_event_too(
+def test_reports_are_events_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report("publish", "no file is named yet")
@@ -138,7 +136,7 @@ def test_a_command_emits_that_it_began_and_why_it_ended(
     assert ended["message"].startswith("night_steps: there is no Delta table")
 
 
-def test_an_event_that_cannot_be_written_ends_nothing(
+def test_an_event_that_cannot_be_written_does_not_fail_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(EVENTS, "/nowhere/events")
@@ -146,8 +144,6 @@ def test_an_event_that_cannot_be_written_ends_nothing(
     assert "'/nowhere/events' and cannot be written" in capsys.readouterr().err
 
 
-def test_a_cluster_is_not_started_for_a_command_that_is_not_there(
-    marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_cluster_is_started_for_a_missing_command(marquee: RunMarquee, capsys: pytest.CaptureFixture[str]) -> None:
     assert marquee("spark-cluster", "no-such-command", "--option") == REFUSED
     assert "there is no command 'no-such-command' on this machine" in capsys.readouterr().err

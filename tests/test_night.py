@@ -1,4 +1,4 @@
-"""Whole nights over a small warehouse, judged by the tables they leave. Scores are the test's own."""
+"""Whole nights on a small warehouse, checked by their tables. The tests make the scores."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def selections(small: SmallWarehouse) -> dict[tuple[str, str], Any]:
     return {(row["user_id"], row["title_id"]): row for row in small.rows(ARTWORK_SELECTIONS)}
 
 
-def asked(small: SmallWarehouse, offset: int = 0) -> set[tuple[str, str]]:
+def scored_pairs(small: SmallWarehouse, offset: int = 0) -> set[tuple[str, str]]:
     rows = small.night(day(offset)).tonight(USER_CONTEXTS).collect()
     return {(row["user_id"], pair["title_id"]) for row in rows for pair in row["pairs"]}
 
@@ -67,7 +67,7 @@ WITH_A_CHOICE = {pair for pair in ALL_PAIRS if pair[1] != "t3"}
 def test_a_night_publishes_every_wanted_pair_and_a_second_run_changes_nothing(small: SmallWarehouse) -> None:
     small.write_inputs()
     small.run()
-    assert asked(small) == WITH_A_CHOICE
+    assert scored_pairs(small) == WITH_A_CHOICE
     found = selections(small)
     assert set(found) == ALL_PAIRS
     assert {row["source"] for pair, row in found.items() if pair in WITH_A_CHOICE} == {"model"}
@@ -87,17 +87,17 @@ def test_a_night_publishes_every_wanted_pair_and_a_second_run_changes_nothing(sm
     assert steps(small, "publish") == {"inserted": 0, "updated": 0, "deleted": 0, "unchanged": 9}
 
 
-def test_a_night_asks_only_about_what_changed_and_a_backfill_leaves_newer_choices(small: SmallWarehouse) -> None:
+def test_a_night_scores_only_changed_pairs_and_a_backfill_leaves_newer_choices(small: SmallWarehouse) -> None:
     small.history += [viewing("u1", "t3", day(1)), viewing("u2", "t2", day(2))]
     small.write_inputs()
     small.run()
     first = snapshot(small)
     small.run(day(1), favourite="a12")
-    assert asked(small, 1) == {("u1", "t1"), ("u1", "t2")}
-    assert {pair for pair, row in selections(small).items() if row["ds"] == day(1)} == asked(small, 1)
-    assert {(r["user_id"], r["title_id"]) for r in small.rows(ARTWORK_SELECTION_LOG) if r["ds"] == day(1)} == asked(
-        small, 1
-    )
+    assert scored_pairs(small, 1) == {("u1", "t1"), ("u1", "t2")}
+    assert {pair for pair, row in selections(small).items() if row["ds"] == day(1)} == scored_pairs(small, 1)
+    assert {
+        (r["user_id"], r["title_id"]) for r in small.rows(ARTWORK_SELECTION_LOG) if r["ds"] == day(1)
+    } == scored_pairs(small, 1)
 
     newest = selections(small)
     small.run(DAY)
@@ -105,10 +105,10 @@ def test_a_night_asks_only_about_what_changed_and_a_backfill_leaves_newer_choice
     assert [row for row in small.rows(ARTWORK_SELECTION_LOG) if row["ds"] == DAY] == [
         row for row in first["artwork_selection_log"] if row["ds"] == DAY
     ]
-    assert asked(small) == WITH_A_CHOICE
+    assert scored_pairs(small) == WITH_A_CHOICE
 
 
-def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wants_it(small: SmallWarehouse) -> None:
+def test_a_choice_whose_artwork_ends_is_replaced_or_removed_even_if_unwanted(small: SmallWarehouse) -> None:
     small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t3", 2), (day(1), "u2", "t2", 1)]
     small.history += [viewing("u3", "t3", day(1))]
     small.artworks = [artwork("a11", "t1"), artwork("a12", "t1", active_to=DAY), artwork("a13", "t1", active_to=DAY)]
@@ -131,7 +131,7 @@ def test_a_choice_whose_artwork_ends_is_replaced_or_removed_also_where_nobody_wa
 
 
 def test_a_night_removes_a_user_whose_id_is_not_utf8(small: SmallWarehouse) -> None:
-    """An earlier version of Marquee published such rows, and no reader by Arrow gets past them."""
+    """An earlier version of Marquee published such rows, and no Arrow reader can read them."""
     small.write_inputs()
     small.run()
     published = small.warehouse.read(ARTWORK_SELECTIONS)
@@ -146,8 +146,8 @@ def test_a_night_removes_a_user_whose_id_is_not_utf8(small: SmallWarehouse) -> N
 
 
 def test_a_second_run_of_a_night_that_only_removed_logs_the_removal_again(spark: SparkSession, tmp_path: Path) -> None:
-    """Nothing in `artwork_selections` tells that the first run was; with no row in the log the pair would come back."""
-    # Without exploration no epoch's end draws another artwork.
+    """`artwork_selections` has no trace of the first run; without a row in the log the pair would come back."""
+    # Without exploration, the end of an epoch draws the same artwork.
     small = small_warehouse(spark, tmp_path, epsilon=0.0)
     small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u1", "t3", 2), (day(1), "u1", "t1", 1)]
     small.artworks = [a for a in small.artworks if a[0] != "a31"] + [artwork("a31", "t3", active_to=DAY)]
@@ -176,13 +176,13 @@ def test_a_backfill_serves_no_artwork_that_has_ended_since(small: SmallWarehouse
     small.write_inputs()
     small.run(day(1))
     small.run(DAY, favourite="a11")
-    # The night itself chose the artwork that was active then; serving sees only what may be shown now.
+    # The night chose the artwork that was active then; serving sees only artworks that may be shown now.
     logged = {(r["user_id"], r["title_id"]): r["artwork_id"] for r in small.rows(ARTWORK_SELECTION_LOG)}
     assert logged["u1", "t1"] == "a11"
     assert set(selections(small)) == {("u1", "t2"), ("u2", "t2")}
 
 
-def test_the_end_of_an_epoch_draws_again_without_asking_the_model(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_end_of_an_epoch_draws_again_without_scoring(spark: SparkSession, tmp_path: Path) -> None:
     small = small_warehouse(spark, tmp_path, epoch_days=1, epsilon=1.0)
     small.history = [viewing(f"u{i}", "t1") for i in range(40)] + [viewing("other", "t1", day(1))]
     small.wanted = [(DAY, f"u{i}", "t1", 1) for i in range(40)] + [(day(1), "other", "t1", 1)]
@@ -191,7 +191,7 @@ def test_the_end_of_an_epoch_draws_again_without_asking_the_model(spark: SparkSe
     before = selections(small)
     small.run(day(1))
     after = selections(small)
-    assert asked(small, 1) == {("other", "t1")}
+    assert scored_pairs(small, 1) == {("other", "t1")}
     moved = {pair for pair in before if before[pair]["artwork_id"] != after[pair]["artwork_id"]}
     # With ε = 1 a new draw of three artworks moves two in three.
     assert len(moved) == pytest.approx(40 * 2 / 3, abs=12)
@@ -203,13 +203,13 @@ def test_the_exploring_slice_is_uniform_and_costs_no_scoring(spark: SparkSession
     small = small_warehouse(spark, tmp_path, uniform_share=1.0)
     small.write_inputs()
     small.run()
-    assert asked(small) == set()
+    assert scored_pairs(small) == set()
     assert {(row["source"], row["propensity"]) for pair, row in selections(small).items() if pair[1] == "t1"} == {
         ("uniform", 1 / 3)
     }
 
 
-def test_a_corrected_rerun_takes_back_what_the_first_run_published(small: SmallWarehouse) -> None:
+def test_a_corrected_rerun_reverts_what_the_first_run_published(small: SmallWarehouse) -> None:
     small.wanted = [(DAY, "u1", "t1", 1), (DAY, "u2", "t1", 1)]
     small.write_inputs()
     small.run()
@@ -245,12 +245,12 @@ def test_a_failed_audit_publishes_nothing(small: SmallWarehouse) -> None:
         ),
     }
     null = F.transform("probabilities", lambda p, place: F.when(place > 0, p))
-    for told, scores in [
+    for message, scores in [
         *damaged.items(),
         ("scores that are no probabilities: 6", whole.withColumn("probabilities", null)),
     ]:
         night.replace(ARTWORK_SCORES, scores)
-        with pytest.raises(ContractError, match=told):
+        with pytest.raises(ContractError, match=message):
             audit(night)
     assert small.rows(ARTWORK_SELECTIONS) == []
 
@@ -278,14 +278,14 @@ def test_without_candidates_als_recommends_from_the_history_noted_when_the_night
     validate(small.night())
     small.write(VIEWING_HISTORY, [viewing("a late user", "t1")])
     candidates(small.night())
-    # Every user of the history, and only titles that have an artwork to show.
+    # Every user of the history, and only titles with an artwork to show.
     assert [
         (row["user_id"], sorted(row["title_ids"]))
         for row in sorted(small.rows(WANTED_PAIRS), key=itemgetter("user_id"))
     ] == [(user, ["t1", "t3"]) for user in ("u1", "u2", "u3")]
 
 
-def test_too_many_rejects_stop_the_night_and_stay_to_be_looked_at(spark: SparkSession, tmp_path: Path) -> None:
+def test_too_many_rejects_stop_the_night_and_are_kept(spark: SparkSession, tmp_path: Path) -> None:
     small = small_warehouse(spark, tmp_path, rejected_share_limit=0.01)
     small.artworks[0] = artwork("a11", "t1", " ")
     small.write_inputs()
@@ -294,12 +294,12 @@ def test_too_many_rejects_stop_the_night_and_stay_to_be_looked_at(spark: SparkSe
     assert [row["rule"] for row in small.rows(REJECTED_ROWS)] == ["caption_blank"]
 
 
-def test_missing_inputs_are_told_all_at_once(small: SmallWarehouse) -> None:
+def test_all_missing_inputs_are_named_at_once(small: SmallWarehouse) -> None:
     with pytest.raises(ContractError, match=r"viewing_history: .*; titles: .*; artworks: .*marquee sample"):
         validate(small.night())
 
 
-def test_a_day_without_history_is_told(small: SmallWarehouse) -> None:
+def test_a_day_without_history_is_an_error(small: SmallWarehouse) -> None:
     small.write_inputs()
     with pytest.raises(ContractError, match=r"no rows with watch_date=2026-01-13.*newest is 2026-01-10"):
         validate(small.night(day(3)))
@@ -315,26 +315,26 @@ def test_numbers_are_distinct_and_the_same_for_the_same_ids(spark: SparkSession)
     assert len(set(first.values())) == 3000
 
 
-def test_a_service_on_its_first_day_publishes_what_it_can_and_says_so(
+def test_a_service_on_its_first_day_publishes_what_it_can_and_reports_it(
     small: SmallWarehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small.history, small.wanted = [], []
     small.write_inputs()
     small.run()
-    assert "viewing_history is empty, as it is before anybody" in (said := capsys.readouterr().out)
-    assert "nobody has watched a title with an active artwork" in said
+    assert "viewing_history is empty, as it is before anybody" in (printed := capsys.readouterr().out)
+    assert "nobody has watched a title with an active artwork" in printed
     assert small.rows(ARTWORK_SELECTIONS) == []
     assert {row["title_id"] for row in small.rows(TITLE_DEFAULTS)} == {"t1", "t2", "t3"}
 
 
-def test_a_first_day_with_wanted_pairs_asks_about_them(small: SmallWarehouse) -> None:
+def test_a_first_day_scores_its_wanted_pairs(small: SmallWarehouse) -> None:
     small.history = []
     small.write_inputs()
     small.prepare()
-    assert asked(small) == WITH_A_CHOICE
+    assert scored_pairs(small) == WITH_A_CHOICE
 
 
-def test_nobody_having_watched_what_has_an_artwork_ends_no_night(small: SmallWarehouse) -> None:
+def test_a_night_ends_well_if_nobody_watched_a_title_with_artwork(small: SmallWarehouse) -> None:
     small.history, small.wanted = [viewing("u1", "gone")], []
     small.write_inputs()
     small.prepare()

@@ -1,4 +1,4 @@
-"""A night reads its inputs as they were when it began, or says in one sentence that it can't."""
+"""A night reads its inputs as they were when it began, or stops with one sentence."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def prepared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> S
 
 @pytest.fixture
 def begun(prepared: SmallWarehouse, tmp_path: Path) -> SmallWarehouse:
-    """A copy of it, to be spoiled."""
+    """A copy of it, for damaging."""
     copy = str(shutil.copytree(prepared.settings.warehouse, tmp_path / "warehouse"))
     return replace(prepared, settings=prepared.settings.model_copy(update={"warehouse": copy}))
 
 
 def made_anew(small: SmallWarehouse) -> None:
-    """The same version of another table."""
+    """Replace the table by another one with the same version."""
     shutil.rmtree(small.warehouse.path(TITLES))
     small.write(TITLES, [title("t1", "Another catalogue"), title("t2"), title("t3")])
 
@@ -83,27 +83,27 @@ def test_a_deletion_vector_that_was_vacuumed_stops_the_step(begun: SmallWarehous
     spark.sql(f"DELETE FROM {table} WHERE title_id = 't3'")
     for step in (validate, candidates):
         step(begun.night())
-    # What a VACUUM does, once a later version no longer needs it.
+    # A VACUUM does this once no later version needs the file.
     (vector,) = Path(begun.warehouse.path(TITLES)).glob("**/deletion_vector_*.bin")
     vector.unlink()
     with pytest.raises(ContractError, match=rf"^titles: files of .* were removed \(VACUUM\) {AGAIN}"):
         contexts(begun.night())
 
 
-def test_a_night_that_is_begun_again_reads_what_is_there_now(begun: SmallWarehouse) -> None:
+def test_a_night_that_is_begun_again_reads_the_present_inputs(begun: SmallWarehouse) -> None:
     made_anew(begun)
     begun.prepare()
     texts = begun.night().tonight(TITLE_CHOICES).where("title_id = 't1'").collect()
     assert all("Another catalogue" in row["choice"] for row in texts)
 
 
-def test_rows_that_are_added_meanwhile_stop_nothing(begun: SmallWarehouse) -> None:
+def test_rows_added_meanwhile_do_not_stop_the_night(begun: SmallWarehouse) -> None:
     begun.write(TITLES, [title("t1", "Renamed"), title("t2"), title("t3")])
     contexts(begun.night())
 
 
 def test_a_night_that_noted_no_ids_is_read_by_its_versions(begun: SmallWarehouse, spark: SparkSession) -> None:
-    """One that began before ids were noted."""
+    """A night that began before ids were noted."""
     path = begun.warehouse.path(NIGHT_INPUTS)
     noted = spark.read.format("delta").load(path).drop("table_id").localCheckpoint()
     noted.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(path)

@@ -1,4 +1,4 @@
-"""A path that a person names is one place, for every process and every reader."""
+"""A path means the same place for every process and every reader."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_a_place_is_the_same_from_every_folder(
 @pytest.mark.parametrize(
     "written", ["", "s3:/bucket/w", "dbfs:/w", "~nobody-here/w", "file://host/w", "file:w", "file:///a#b", "s3://"]
 )
-def test_what_is_neither_a_path_nor_a_uri_is_refused(written: str) -> None:
+def test_text_that_is_neither_a_path_nor_a_uri_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match=r"path|URI"):
         warehouse_place(written)
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a#b", "a?b", "50%", "a{b,c}", "é", "a:b", "$HOME", "a,b"])
-def test_a_sample_is_written_where_it_was_asked_for_and_found_there(
+def test_a_sample_is_written_to_the_given_place_and_found_there(
     name: str, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warehouse = tmp_path / name
@@ -144,6 +144,6 @@ def test_a_path_may_begin_with_the_home_folder_that_no_shell_expanded(monkeypatc
 
 
 @pytest.mark.parametrize("written", ["", " ", "~nobody-here/x"])
-def test_what_is_no_path_is_refused(written: str) -> None:
+def test_text_that_is_no_path_is_refused(written: str) -> None:
     with pytest.raises(typer.BadParameter, match=r"path|no such user"):
         options.folder(written)

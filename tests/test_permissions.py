@@ -1,4 +1,4 @@
-"""Tables of a user who keeps them to himself (umask 077), read by another: one sentence that names what is closed."""
+"""Tables that only their owner may read (umask 077), read by another user: one sentence names the closed file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def made_warehouse(folder: Path) -> Path:
         ("catalogue_names", 0o700),
     ],
 )
-def test_what_another_user_may_not_read_is_named(warehouse: Path, closed: str, mode: int) -> None:
+def test_an_error_names_what_another_user_may_not_read(warehouse: Path, closed: str, mode: int) -> None:
     places = [warehouse] if closed == "." else sorted(warehouse.glob(closed))
     for place in places:
         place.chmod(mode)
@@ -76,8 +76,8 @@ def test_what_another_user_may_not_read_is_named(warehouse: Path, closed: str, m
 
 
 @pytest.mark.parametrize("closed", [".", TITLE_DEFAULTS.name])
-def test_a_table_that_may_not_be_read_is_not_taken_for_one_that_is_not_there(warehouse: Path, closed: str) -> None:
-    """An optional input would be passed over in silence."""
+def test_a_table_that_may_not_be_read_does_not_count_as_missing(warehouse: Path, closed: str) -> None:
+    """An optional input would be skipped silently."""
     assert has_table(str(warehouse), TITLE_DEFAULTS)
     assert not has_table(str(warehouse / "nowhere"), TITLE_DEFAULTS)
     (warehouse / closed).chmod(0o700)
@@ -92,14 +92,14 @@ def test_a_table_that_may_not_be_read_is_not_taken_for_one_that_is_not_there(war
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", ["titles", "impressions/ds=2026-01-13"])
 def test_a_spark_step_names_the_file_that_it_may_not_read(tmp_path: Path, closed: str) -> None:
-    """`titles` is read before the step notes its inputs; impressions only afterwards, when a file that Java does not
-    find has been vacuumed.
+    """`titles` is read before the step notes its inputs, impressions only afterwards, when a file that Java cannot find
+    counts as vacuumed.
     """
     warehouse = tmp_path / "warehouse"
     make_simulated(str(warehouse), users=3, titles=4, days=3)
     file = next((warehouse / closed).glob("*.parquet"))
     file.chmod(0o000)
-    # Root without the right to pass over the modes of files: another user could not enter the interpreter's folder.
+    # Root without the capability to ignore file modes, as another user could not enter the interpreter's folder.
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
     ended = subprocess.run(
         [*bound, sys.executable, "-m", "marquee", "step", "validate", "--ds", "2026-01-14"],

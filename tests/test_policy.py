@@ -1,4 +1,4 @@
-"""The policy and its draw, over many users at once."""
+"""The policy and its draws, for many users at once."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_draw_holds_for_the_epoch_and_epochs_are_staggered(spark: SparkSession
         )
     )
     totals = ends.agg(*(F.sum(column) for column in ends.columns)).collect()[0]
-    # Each user's epoch ends once in fourteen days, and about as many users' on each of them.
+    # Each user's epoch ends once in fourteen days, and about equally many on each day.
     assert sum(totals) == USERS
     assert min(totals) > USERS / 14 * 0.85
 

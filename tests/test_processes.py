@@ -1,4 +1,4 @@
-"""The command that drives kills: what it starts is run to its end, or killed with its children."""
+"""The command of the kill tests: it runs to its end, or is killed with its children."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def test_a_killed_command_leaves_no_child_that_goes_on(tmp_path: Path) -> None:
     assert not beats.exists()
 
 
-def test_what_ends_before_it_can_be_killed_is_told(tmp_path: Path) -> None:
+def test_a_command_that_ends_before_the_kill_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="step ended with 0 before it could be killed"):
         python("", tmp_path).kill(lambda: False)

@@ -1,4 +1,4 @@
-"""The prompt's grammar: what is rendered is parsed back, and Spark renders what Python does."""
+"""The prompt's grammar: rendered text is parsed back, and Spark and Python render the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from schemas.prompt import Choice, Context, Option, Viewing, choice_text, context_text, history_begins, option_lines
 
-# As spark_jobs.prompts.one_line leaves a catalogue's text: one line, and no `;`.
+# Catalogue text after spark_jobs.prompts.one_line: one line, without `;`.
 texts = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=";"), min_size=1, max_size=12).map(
     lambda text: f"{text} ({len(text)})"
 )
@@ -22,7 +22,7 @@ contexts = st.builds(Context, themes, histories, st.none() | texts)
 choices = st.builds(Choice, texts, options, st.none() | texts)
 
 
-def test_a_context_is_written_so() -> None:
+def test_the_text_of_a_context() -> None:
     context = Context(("comedy", "drama"), (Viewing("Big (1988): comedy"), Viewing("Heat", True)), "viewers of war")
     assert context.text == (
         "Choose the artwork that the user is most likely to play.\n"
@@ -35,7 +35,7 @@ def test_a_context_is_written_so() -> None:
     assert Context().text.endswith("Leading themes: not known yet\nWatched, latest first:\n- nothing yet\n")
 
 
-def test_a_choice_is_written_so() -> None:
+def test_the_text_of_a_choice() -> None:
     choice = Choice("Alien (1979): horror", (Option("an egg", "played often"), Option("a cat")), "In space.")
     assert choice.text == ("Title: Alien (1979): horror\nAbout: In space.\n1. an egg; played often\n2. a cat\nAnswer: ")
 

@@ -1,4 +1,4 @@
-"""The texts that the model is asked."""
+"""The texts of the model's prompts."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def test_a_context_names_the_leading_themes_and_lists_the_history_latest_first(s
     )
 
 
-def test_a_context_tells_the_users_taste_group_where_it_has_one(spark: SparkSession) -> None:
+def test_a_context_has_the_users_taste_group_if_there_is_one(spark: SparkSession) -> None:
     words = "viewers of crime and sci-fi, such as Heat and Alien"
     users = spark.createDataFrame([("u", words), ("v", None)], "user_id string, taste_group string")
     history, titles = (
         spark.createDataFrame(rows, nullable(table))
         for rows, table in (([*HISTORY, viewing("v", "t2")], VIEWING_HISTORY), (TITLES_, TITLES))
     )
-    told = {row["user_id"]: row["context"] for row in user_context_texts(users, history, titles, Settings()).collect()}
-    assert told["u"].splitlines()[2] == f"Taste group: {words}"
+    found = {row["user_id"]: row["context"] for row in user_context_texts(users, history, titles, Settings()).collect()}
+    assert found["u"].splitlines()[2] == f"Taste group: {words}"
     without = {user: context(spark, [*HISTORY, viewing("v", "t2")], TITLES_, user) for user in "uv"}
-    assert {user: text.replace(f"Taste group: {words}\n", "") for user, text in told.items()} == without
-    assert told["v"] == without["v"]
+    assert {user: text.replace(f"Taste group: {words}\n", "") for user, text in found.items()} == without
+    assert found["v"] == without["v"]
 
 
 def test_a_context_shows_as_many_titles_as_set_and_still_counts_the_older_ones(spark: SparkSession) -> None:
@@ -106,7 +106,7 @@ def test_a_choice_describes_the_title_and_numbers_its_artworks(spark: SparkSessi
 
 
 @pytest.mark.parametrize(("artworks", "orderings", "expected"), [(1, 4, 1), (3, 4, 3), (40, 4, 4), (5, 1, 1)])
-def test_orderings_put_each_artwork_at_different_places(
+def test_rotations_put_each_artwork_at_different_places(
     spark: SparkSession, artworks: int, orderings: int, expected: int
 ) -> None:
     rows = choices(spark, [title("t")], [artwork(f"a{i}", "t") for i in range(artworks)], orderings=orderings)

@@ -1,4 +1,4 @@
-"""FP8 is another model, from its version to its label prior: all that can be tested without a GPU."""
+"""FP8 makes another model, from its version to its label prior: all that can be tested without a GPU."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from training.registry import Registry
 
 
 class FirstEngine:
-    """Gives the first option of every question e² times the probability of each other one."""
+    """Gives the first option of every question e² times the probability of any other."""
 
     def answers(self, prompts: Iterable[Prompt[Any]]) -> Iterator[tuple[Any, Answer]]:
         for prompt in prompts:
@@ -54,7 +54,7 @@ class FirstEngine:
 
 @pytest.fixture
 def folder(random_checkpoint: Checkpoint, tmp_path: Path) -> Path:
-    """A checkpoint whose label prior was measured as training does it."""
+    """A checkpoint with the label prior that training measures."""
     made = Path(shutil.copytree(random_checkpoint.path, tmp_path / "checkpoint"))
     (made / PRIOR_FILES["none"]).write_text(json.dumps({"prior": {"2": [0.1, -0.1]}}))
     write_manifest(made, "tests")
@@ -63,7 +63,7 @@ def folder(random_checkpoint: Checkpoint, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def with_prior(folder: Path) -> Path:
-    """The same with the label prior of FP8: the engine above likes the first of two numbers by just so much."""
+    """The same with a label prior for FP8, which equals the preference of FirstEngine for two options."""
     (folder / PRIOR_FILES["fp8"]).write_text(json.dumps({"prior": {"2": [1.0, -1.0]}}))
     write_manifest(folder, "tests")
     return folder
@@ -109,7 +109,7 @@ def test_a_label_prior_of_another_number_type_is_not_taken(folder: Path, fp8: Se
 def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(with_prior: Path, tmp_path: Path) -> None:
     model = read_checkpoint(with_prior).quantized("fp8")
     night_of(model, tmp_path / "warehouse")
-    # Whatever is set in the task's own environment.
+    # Regardless of the settings in the task's own environment.
     config = settings_for(tmp_path / "warehouse")
     assert config.quantization == "none"
     started: list[Checkpoint] = []
@@ -125,7 +125,7 @@ def test_a_night_that_began_in_fp8_scores_in_fp8_with_its_own_prior(with_prior: 
     rows = stored(tmp_path / "warehouse", ARTWORK_SCORES, "user_id")
     assert {row["model_version"] for row in rows} == {model.version}
     assert [row["probabilities"] for row in rows] == [pytest.approx([0.5, 0.5])] * 4
-    # What was scored in FP8 is not what the plain model would say.
+    # The FP8 scores differ from those of the unquantized model.
     plain = Shard(ScoringJob(config.warehouse, DS, str(tmp_path / "plain")), config, read_checkpoint(with_prior), 0, 1)
     assert plain.prior.subtracted([-1.0, -3.0]) == pytest.approx([-1.1, -2.9])
 
@@ -145,7 +145,7 @@ def test_held_out_scores_evaluation_and_gate_know_it_by_its_version(
     model = read_checkpoint(with_prior).quantized("fp8")
     make_questions(Path(fp8.warehouse), *questions())
     start = running(FirstEngine())
-    # The champion's quantization is its own, whatever is set.
+    # The champion keeps its own quantization, regardless of the settings.
     score_held_out(DS, model, fp8.model_copy(update={"quantization": "none"}), start=start)
     rows = stored(Path(fp8.warehouse), HELD_OUT_SCORES, "context_key")
     assert {row["model_version"] for row in rows} == {model.version}
@@ -163,7 +163,7 @@ def test_held_out_scores_evaluation_and_gate_know_it_by_its_version(
     registered = champion(str(fp8.registry))
     assert registered is not None
     assert registered.tags[VERSION_TAG] == model.version
-    # A champion scores as it was registered; the plain one is another version of the same folder.
+    # A champion scores as it was registered; unquantized, the same folder is another version.
     plain = fp8.model_copy(update={"quantization": "none"})
     assert model_of_tonight(plain).model == model
     registry = Registry(fp8.registry)
@@ -204,12 +204,12 @@ def test_training_refuses_a_quantization(
     monkeypatch.setenv("MARQUEE_QUANTIZATION", "fp8")
     arguments = ["--ds", str(DS), "--base", str(folder), "--out", str(tmp_path / "out")]
     assert marquee("train", "sft", *arguments, "--warehouse", str(tmp_path)) == REFUSED
-    assert "MARQUEE_QUANTIZATION is fp8, and training makes checkpoints of plain weights" in capsys.readouterr().err
+    assert "MARQUEE_QUANTIZATION is fp8, but training makes unquantized checkpoints" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_the_engines_prior_is_the_trainers(engine: Engine, random_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """Two ways to the same numbers: vLLM's log-probabilities, and those of the model as it is trained."""
+    """VLLM's log-probabilities and the training model's give the same numbers."""
     from training.engine_prior import engine_logprobs
     from training.prior import label_logprobs, prior_of
     from training.stage import load_base

@@ -51,7 +51,7 @@ HOSTILE = {
     "hexadecimal digits": "6f27",
     "nothing but its length": "x" * 5000,
 }
-"""Ids that mean something else to one query language or another. Each is a user and a title."""
+"""Ids with special meanings in some query language. Each is a user and a title."""
 ABSENT = {
     "SQL that is always true": "nobody' OR '1'='1",
     "SQL that is always true after an escape": "nobody\\' OR 1=1 --",
@@ -61,10 +61,10 @@ ABSENT = {
     "two spaces": "  ",
     "an accent of its own": "e\u0301",
     "up to a NUL": "a",
-    "what a known id begins with": "x" * 4999,
-    "what begins with a known id": "x" * 5001,
+    "a prefix of a known id": "x" * 4999,
+    "a known id with a suffix": "x" * 5001,
 }
-"""Ids that nobody has, each near to one that somebody has."""
+"""Ids that do not exist, each similar to one that does."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def changed_artwork(title_id: str) -> str:
 
 
 def titles(user_id: str) -> list[str]:
-    """The titles of a hostile user: the others', and one of the same id."""
+    """The titles of a hostile user: those of the others, and one with the same id."""
     return [*TITLES, user_id]
 
 
@@ -111,7 +111,7 @@ CHANGED_USER, REMOVED_USER, NEW_USER = USERS[0], USERS[1], "999"
 
 @pytest.fixture(scope="module")
 def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """Two nights, the second by MERGE: one user changed, one removed, one new."""
+    """Two nights, the second by MERGE with one user changed, one removed and one new."""
     folder = tmp_path_factory.mktemp("reading") / "warehouse"
     warehouse = Warehouse(spark, Settings(warehouse=str(folder), buckets=BUCKETS))
     warehouse.create_missing(SERVED)
@@ -119,7 +119,7 @@ def published(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     night_1, night_2 = date(2026, 1, 5), date(2026, 1, 6)
     first = [choice(user, title, first_artwork(title), night_1) for user in USERS for title in TITLES]
     first += [choice(user, title, first_artwork(title), night_1) for user in HOSTILE.values() for title in titles(user)]
-    # One file a bucket, so that a change leaves most of its file standing and takes a deletion vector.
+    # One file per bucket, so that a change leaves most of a file unchanged and writes a deletion vector.
     spark.createDataFrame(first, schema).repartition(1).write.format("delta").mode("append").save(
         warehouse.path(ARTWORK_SELECTIONS)
     )
@@ -240,7 +240,7 @@ def test_a_hostile_id_that_nobody_has_finds_nothing(
 def readme_prints(
     user_id: str, published: Published, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """What README's snippet prints in the folder that holds the warehouse, with `user_id` in place of 42."""
+    """The output of README's snippet in the warehouse's parent folder, with `user_id` instead of 42."""
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     assert snippet.count('"42"') == 1
     monkeypatch.chdir(Path(published.warehouse).parent)
@@ -317,7 +317,7 @@ def test_a_user_without_a_choice_gets_the_titles_default(published: Published) -
 
 
 def test_a_lookup_reads_one_bucket_only(published: Published, tmp_path: Path) -> None:
-    """With the files of every other bucket gone, a lookup still works."""
+    """A lookup still works when the files of every other bucket are gone."""
     warehouse = tmp_path / "w"
     shutil.copytree(published.warehouse, warehouse)
     bucket = bucket_of(USERS[5], BUCKETS)

@@ -1,4 +1,4 @@
-"""The value of a night's choices against a sample's truth, on scores made up here."""
+"""The value of a night's choices against a sample's truth, with scores made here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write_scores(warehouse: Path, service: Service, scorer: Scorer) -> None:
         for scores in [scorer(truth, user_id, ids)]
     ]
     write(warehouse, ARTWORK_SCORES, rows)
-    # What most users would play.
+    # The artwork that most users would play.
     users = list(service.tastes)
     liked = {title_id: sum(truth.play_probabilities(user, ids) for user in users) for title_id, ids in active.items()}
     best = [
@@ -86,19 +86,19 @@ def test_a_perfect_model_has_the_oracles_value(warehouse: Path, service: Service
     assert means["random"] < means["most_popular"] < means["oracle"]
 
 
-def test_a_model_that_cannot_tell_is_worth_as_much_as_chance(warehouse: Path, service: Service) -> None:
+def test_an_undecided_model_has_the_value_of_chance(warehouse: Path, service: Service) -> None:
     write_scores(warehouse, service, undecided)
     means = dict(zip(POLICIES, together(sample_values(warehouse, LAST_DAY, Settings()).values()).means(), strict=True))
     assert means["model"] == pytest.approx(means["random"])
 
 
-def test_a_ds_without_scores_is_told(warehouse: Path, service: Service) -> None:
+def test_a_ds_without_scores_is_an_error(warehouse: Path, service: Service) -> None:
     write_scores(warehouse, service, undecided)
     with pytest.raises(ContractError, match="has no rows for 2026-01-02"):
         sample_values(warehouse, date(2026, 1, 2), Settings())
 
 
-def test_a_warehouse_without_scores_is_told(warehouse: Path) -> None:
+def test_a_warehouse_without_scores_is_an_error(warehouse: Path) -> None:
     with pytest.raises(ContractError, match="title_defaults: there is no Delta table at"):
         sample_values(warehouse, LAST_DAY, Settings())
 

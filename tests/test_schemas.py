@@ -1,4 +1,4 @@
-"""The contract holds together, its page is up to date, and Python and Spark put a user in the same bucket."""
+"""The contract is consistent, its page is up to date, and Python and Spark put a user in the same bucket."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_keys_and_partitions_are_columns(table: Table) -> None:
 
 
 @pytest.mark.parametrize("table", ALL, ids=NAMES)
-def test_what_finds_a_row_is_never_null(table: Table) -> None:
+def test_keys_and_partitions_are_never_null(table: Table) -> None:
     nullable = {column.name for column in table.columns if column.nullable}
     assert not nullable & {*table.key, *table.partitioned_by}
 
@@ -53,7 +53,7 @@ def test_rules_have_names_of_their_own(table: Table) -> None:
 
 @pytest.mark.parametrize("table", ALL, ids=NAMES)
 def test_statistics_cover_the_keys(table: Table) -> None:
-    """Delta keeps statistics of the first 32 columns only."""
+    """Delta keeps statistics only of the first 32 columns."""
     assert len(table.columns) <= 32
 
 
@@ -126,13 +126,13 @@ def test_a_setting_out_of_range_names_itself(monkeypatch: pytest.MonkeyPatch) ->
         Settings()
 
 
-def test_a_refusal_is_told_under_its_command_and_by_its_status(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_printed_after_its_command_and_sets_the_status(capsys: pytest.CaptureFixture[str]) -> None:
     def refuse() -> None:
         raise ContractError("titles: the table is empty")
 
     assert exit_status("validate", refuse) == REFUSED
     assert capsys.readouterr().err == "validate: titles: the table is empty\n"
     assert exit_status("validate", lambda: "any answer") == 0
-    # What is no refusal may end better when it is tried again.
+    # Other errors may succeed on a retry.
     with pytest.raises(ZeroDivisionError):
         exit_status("validate", lambda: 1 / 0)

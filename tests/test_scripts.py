@@ -1,4 +1,4 @@
-"""What a person names to `make` reaches the commands whole: spaces, quotes, folders from here and URIs."""
+"""Variables of `make` reach the commands unchanged: spaces, quotes, relative folders and URIs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOW = 'show: ; @$(ENV) python -m tests.show_settings "$$LOOKUP_USER" "$$TITLE"'
 
 
 def shown(*variables: str) -> list[str]:
-    """The warehouse, the registry, the user and the title that a target's command finds."""
+    """The warehouse, the registry, the user and the title that a target's command gets."""
     clean = {name: value for name, value in os.environ.items() if name not in ("TITLE", "MAKEFLAGS", "MAKELEVEL")}
     command = ["make", "--silent", f"--eval={SHOW}", "show", *variables]
     done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
@@ -39,7 +39,7 @@ def test_a_warehouse_is_a_folder_from_here_or_a_uri(named: str, found: str) -> N
 def test_a_lookups_user_and_title_are_taken_as_they_are() -> None:
     assert shown("USER=4 '2", 'TITLE=a "b"')[2:] == ["4 '2", 'a "b"']
     assert shown("USER=u$x", "TITLE=$(shell id)$$")[2:] == ["u$x", "$(shell id)$$"]
-    # Every shell has a USER.
+    # Every shell sets USER.
     assert shown()[2:] == ["", ""]
 
 

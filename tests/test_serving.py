@@ -1,4 +1,4 @@
-"""What people read after a night: the summary, a lookup in words, and whether two warehouses are equal."""
+"""Output about a night for people: the summary, a lookup, and the comparison of two warehouses."""
 
 from __future__ import annotations
 

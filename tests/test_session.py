@@ -1,4 +1,4 @@
-"""One driver for the Spark steps of a machine: attached to, left by a step that was killed, and done without."""
+"""One driver for the Spark steps of a machine: used, left by a killed step, and replaced when it has died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wrong setting is one sentence (variable, value, what is allowed) and a refusal before work begins."""
+"""A wrong setting is refused before work begins, in one sentence: variable, value, and what is allowed."""
 
 from __future__ import annotations
 
@@ -86,18 +86,18 @@ def test_a_wrong_setting_is_one_sentence(
     variable: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PREFIX + variable, value)
-    with pytest.raises(ContractError) as told:
+    with pytest.raises(ContractError) as raised:
         read_settings()
-    assert str(told.value).startswith(sentence)
-    assert "\n" not in str(told.value)
+    assert str(raised.value).startswith(sentence)
+    assert "\n" not in str(raised.value)
 
 
-def test_all_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("EPSILON", "2"), ("SHARDS", "0"), ("SIGNALS", '["a", "b"]'), ("SHARD", "1")):
         monkeypatch.setenv(PREFIX + name, value)
-    with pytest.raises(ContractError) as told:
+    with pytest.raises(ContractError) as raised:
         read_settings()
-    variables = [sentence.split()[0] for sentence in str(told.value).split("; ")]
+    variables = [sentence.split()[0] for sentence in str(raised.value).split("; ")]
     assert sorted(variables) == ["MARQUEE_EPSILON", "MARQUEE_SHARD", "MARQUEE_SHARDS", "MARQUEE_SIGNALS"]
 
 
@@ -107,7 +107,7 @@ def test_an_empty_variable_sets_nothing(field: str, monkeypatch: pytest.MonkeyPa
     assert read_settings() == Settings()
 
 
-def test_what_kubernetes_sets_for_a_service_of_this_name_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_kubernetes_sets_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_80_TCP_ADDR", "UI_SERVICE_HOST", "UI_PORT"):
         monkeypatch.setenv(PREFIX + name, "tcp://10.0.0.1:80")
     assert read_settings() == Settings()
@@ -129,7 +129,7 @@ def test_every_number_has_bounds(field: str, value: str, monkeypatch: pytest.Mon
 
 
 @given(st.text(), st.sampled_from(sorted(Settings.model_fields)))
-def test_no_text_is_read_but_as_a_setting_or_a_refusal(value: str, field: str) -> None:
+def test_every_text_is_a_setting_or_a_refusal(value: str, field: str) -> None:
     text = value.replace("\0", "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PREFIX + field.upper(), text)

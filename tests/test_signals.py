@@ -1,4 +1,4 @@
-"""What a prompt tells of how often artworks are played, and from which impressions."""
+"""The play-rate bands in a prompt, and the impressions they come from."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def shown_to(users: int, artwork: str, on: date, plays: int) -> list[tuple[Any, 
 
 
 def bands(
-    spark: SparkSession, daily: list[tuple[Any, ...]], asked: list[tuple[str, str, date]], **settings: Any
+    spark: SparkSession, daily: list[tuple[Any, ...]], wanted: list[tuple[str, str, date]], **settings: Any
 ) -> Any:
-    """By artwork and day; `daily` are rows of title_id, artwork_id, day, shown, plays."""
+    """Bands by artwork and day; `daily` are rows of title_id, artwork_id, day, shown, plays."""
     found = play_rate_bands(
         spark.createDataFrame(daily, "title_id string, artwork_id string, day date, shown long, plays long"),
-        spark.createDataFrame(asked, "title_id string, artwork_id string, day date"),
+        spark.createDataFrame(wanted, "title_id string, artwork_id string, day date"),
         Settings(**settings),
     ).collect()
     return {(row["artwork_id"], row["day"]): row["band"] for row in found}
 
 
-def test_an_artworks_band_is_how_its_play_rate_stands_to_its_titles(spark: SparkSession) -> None:
+def test_an_artworks_band_compares_its_play_rate_to_its_titles(spark: SparkSession) -> None:
     plays = {"a": 80, "b": 60, "c": 50, "d": 40, "e": 20}
     daily = [("t", artwork, day(-1), 100, count) for artwork, count in plays.items()]
-    # A title of which all is played less: its artworks are not told to be played seldom.
+    # A title with a lower play rate overall: its artworks do not count as played seldom.
     daily += [("low", artwork, day(-1), 100, count) for artwork, count in (("x", 10), ("y", 10), ("z", 20))]
-    asked = [("t", artwork, DAY) for artwork in (*plays, "new")] + [("low", artwork, DAY) for artwork in "xyz"]
-    found = bands(spark, daily, [*asked, ("t", "a", DAY)])
+    wanted = [("t", artwork, DAY) for artwork in (*plays, "new")] + [("low", artwork, DAY) for artwork in "xyz"]
+    found = bands(spark, daily, [*wanted, ("t", "a", DAY)])
     assert found == {
         ("a", DAY): VERY_OFTEN,
         ("b", DAY): OFTEN,
@@ -59,7 +59,7 @@ def test_an_artworks_band_is_how_its_play_rate_stands_to_its_titles(spark: Spark
         ("d", DAY): SELDOM,
         ("e", DAY): VERY_SELDOM,
         ("new", DAY): NEVER,
-        # Rates of 0.111 and 0.181, by log-odds 0.24 below the title's 0.137 and 0.34 above.
+        # Rates of 0.111 and 0.181, in log-odds 0.24 below and 0.34 above the title's 0.137.
         ("x", DAY): SELDOM,
         ("y", DAY): SELDOM,
         ("z", DAY): OFTEN,
@@ -72,21 +72,21 @@ def test_one_lucky_play_moves_no_band(spark: SparkSession, shown: int, plays: in
     assert bands(spark, daily, [("t", "a", DAY)]) == {("a", DAY): expected}
 
 
-def test_a_day_is_told_of_the_days_before_it_as_far_back_as_history_goes(spark: SparkSession) -> None:
+def test_a_days_bands_use_the_history_days_before_it(spark: SparkSession) -> None:
     daily = [("t", "b", day(offset), 400, 200) for offset in range(-8, 4)] + [("t", "a", day(0), 50, 50)]
-    asked = [("t", "a", day(offset)) for offset in (-1, 0, 1, 3, 4, 9)]
-    found = bands(spark, daily, asked, history_days=3)
-    assert list(found.values()) == [found["a", asked_day] for _, _, asked_day in asked]
-    assert [found["a", asked_day] for _, _, asked_day in asked] == [NEVER, NEVER, VERY_OFTEN, VERY_OFTEN, NEVER, NEVER]
+    wanted = [("t", "a", day(offset)) for offset in (-1, 0, 1, 3, 4, 9)]
+    found = bands(spark, daily, wanted, history_days=3)
+    assert list(found.values()) == [found["a", on] for _, _, on in wanted]
+    assert [found["a", on] for _, _, on in wanted] == [NEVER, NEVER, VERY_OFTEN, VERY_OFTEN, NEVER, NEVER]
 
 
 @pytest.mark.parametrize("plays", [0, 50])
-def test_where_all_or_nothing_was_played_there_still_is_a_band(spark: SparkSession, plays: int) -> None:
+def test_there_are_bands_even_if_all_or_nothing_was_played(spark: SparkSession, plays: int) -> None:
     found = bands(spark, [("t", "a", day(-1), 50, plays), ("t", "b", day(-1), 50, plays)], [("t", "a", DAY)])
     assert found == {("a", DAY): AS_MOST}
 
 
-def test_without_any_impression_nothing_is_told(spark: SparkSession) -> None:
+def test_without_impressions_there_are_no_bands(spark: SparkSession) -> None:
     assert bands(spark, [], [("t", "a", DAY), ("t", "b", day(1))]) == {("a", DAY): NEVER, ("b", day(1)): NEVER}
 
 
@@ -103,19 +103,19 @@ def test_only_the_first_impression_of_a_draw_is_counted(spark: SparkSession) -> 
 
 
 def night_with(made: SmallWarehouse) -> tuple[dict[str, str], dict[str, int]]:
-    """What stands after the number of each artwork's option, and the counts of the step."""
+    """The text after the number of each artwork's option, and the step's counts."""
     night = made.night()
     validate(night)
     contexts(night)
-    told: dict[str, str] = {}
+    lines_of: dict[str, str] = {}
     for row in made.rows(TITLE_CHOICES):
         lines = row["choice"].splitlines()[-len(row["artwork_ids"]) - 1 : -1]
-        told |= {art: line.partition(". ")[2] for art, line in zip(row["artwork_ids"], lines, strict=True)}
+        lines_of |= {art: line.partition(". ")[2] for art, line in zip(row["artwork_ids"], lines, strict=True)}
     (steps,) = made.warehouse.read(NIGHT_STEPS).where("step = 'contexts'").collect()
-    return told, dict(steps["counts"])
+    return lines_of, dict(steps["counts"])
 
 
-def test_a_nights_options_tell_their_bands_up_to_the_day_before(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_nights_options_have_their_bands_up_to_the_day_before(spark: SparkSession, tmp_path: Path) -> None:
     made = small_warehouse(spark, tmp_path, signals=("play_rate",), epoch_days=10_000)
     made.impressions = [
         *shown_to(30, "a11", day(-1), plays=27),
@@ -124,8 +124,8 @@ def test_a_nights_options_tell_their_bands_up_to_the_day_before(spark: SparkSess
         *shown_to(30, "a21", DAY, plays=30),
     ]
     made.write_inputs()
-    told, counts = night_with(made)
-    assert told == {
+    options, counts = night_with(made)
+    assert options == {
         "a11": "caption of a11; played very often",
         "a12": "caption of a12; played very seldom",
         **{artwork: f"caption of {artwork}" for artwork in ("a13", "a21", "a22", "a31")},
@@ -133,11 +133,11 @@ def test_a_nights_options_tell_their_bands_up_to_the_day_before(spark: SparkSess
     assert counts["artworks_with_play_rate"] == 2
 
 
-def test_where_serving_logs_no_impressions_a_night_tells_no_bands(spark: SparkSession, tmp_path: Path) -> None:
+def test_without_a_log_of_impressions_a_night_has_no_bands(spark: SparkSession, tmp_path: Path) -> None:
     made = small_warehouse(spark, tmp_path, signals=("play_rate",))
     made.write_inputs()
-    told, counts = night_with(made)
-    assert told == {artwork: f"caption of {artwork}" for artwork in ("a11", "a12", "a13", "a21", "a22", "a31")}
+    options, counts = night_with(made)
+    assert options == {artwork: f"caption of {artwork}" for artwork in ("a11", "a12", "a13", "a21", "a22", "a31")}
     assert counts["artworks_with_play_rate"] == 0
 
 

@@ -1,4 +1,4 @@
-"""Tables as their owners keep them: features that some readers lack are read all the same, or named."""
+"""Tables with features that some readers lack are read anyway, or the error names the feature."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMED = {
 
 
 def artworks_with(spark: SparkSession, warehouse: Path, properties: dict[str, str]) -> None:
-    """Two artworks, of three that there were, in a table with `properties`."""
+    """Two artworks, of three written, in a table with `properties`."""
     path = location(str(warehouse), ARTWORKS)
     given = [(*artwork(each, "t")[:3], ["drama", each], *artwork(each, "t")[4:]) for each in ("a1", "a2", "a3")]
     frame = spark.createDataFrame(given, nullable(ARTWORKS)).coalesce(1)
@@ -72,7 +72,7 @@ def test_a_feature_that_no_reader_has_is_named_with_its_remedy(
     ("feature", "name"), [("deletion vectors", "deletionVectors"), ("column mapping", "columnMapping")]
 )
 def test_pyarrow_refuses_what_it_would_read_wrong(spark: SparkSession, tmp_path: Path, feature: str, name: str) -> None:
-    """With column mapping it would read nulls in every row, and say nothing."""
+    """With column mapping it would silently read nulls in every row."""
     artworks_with(spark, tmp_path, READ[feature])
     with pytest.raises(ContractError, match=f"artworks: the table has the feature {name}"):
         arrow_dataset(open_table(str(tmp_path), ARTWORKS), ARTWORKS)
@@ -93,7 +93,7 @@ def test_a_training_run_reads_the_table_that_it_began_with_or_stops(tmp_path: Pa
         list(source.training(["split"]))
 
 
-def test_a_table_that_is_not_there_or_no_longer_at_its_version_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_table_or_version_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=f"artworks: there is no Delta table at {tmp_path}/artworks; has a night"):
         open_table(str(tmp_path), ARTWORKS)
     table_of(tmp_path, [])
@@ -103,7 +103,7 @@ def test_a_table_that_is_not_there_or_no_longer_at_its_version_is_one_sentence(t
 
 @pytest.mark.parametrize("kept", [None, "", "0", "many"])
 def test_a_warehouse_that_lost_its_number_of_buckets_is_one_sentence(tmp_path: Path, kept: str | None) -> None:
-    """A table that was dropped and made by hand: no bucket of it is right."""
+    """A table that was dropped and made by hand: none of its buckets is right."""
     properties = {} if kept is None else {BUCKETS_PROPERTY: kept}
     create(str(tmp_path), ARTWORK_SELECTIONS, **properties)
     with pytest.raises(
@@ -112,7 +112,7 @@ def test_a_warehouse_that_lost_its_number_of_buckets_is_one_sentence(tmp_path: P
         buckets_of(open_table(str(tmp_path), ARTWORK_SELECTIONS))
 
 
-def test_a_partition_is_read_in_its_order_and_never_whole(tmp_path: Path) -> None:
+def test_a_partition_is_read_in_stored_order_and_in_parts(tmp_path: Path) -> None:
     users, characters = [f"u{number}" for number in range(20_000)], 1000
     given = [
         {"ds": DS, "bucket": 3, "user_id": user_id, "context": user_id.ljust(characters), "pairs": []}

@@ -1,4 +1,4 @@
-"""Which group of viewers a user is told to be near to, in which words, and from which history."""
+"""The group of viewers nearest to a user, its words, and the history it comes from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.night_data import DAY, SmallWarehouse, artwork, day, nullable, small_
 # DAY is a Saturday.
 SUNDAY = day(-6)
 KINDS = ("horror", "comedy")
-# Of each kind ten users, who watch four of its six titles.
+# Ten users of each kind, who watch four of its six titles.
 VIEWED = [
     (f"{kind} {number}", f"{kind} title {(number + step) % 6}")
     for kind in KINDS
@@ -40,7 +40,7 @@ def test_a_week_begins_with_what_is_known_on_a_sundays_evening() -> None:
     ("seen", "expected"),
     [
         (
-            # Both watch drama, the second more of it.
+            # Both watch drama, the second one more.
             [
                 (0, "Heat", ["crime", "drama"]),
                 (0, "Heat", ["crime", "drama"]),
@@ -62,36 +62,36 @@ def test_a_week_begins_with_what_is_known_on_a_sundays_evening() -> None:
             [(0, "Heat", []), (1, "Big", []), (1, "Alien", [])],
             {0: "viewers of titles such as Heat", 1: "viewers of titles such as Alien and Big"},
         ),
-        # What all watch alike sets no group apart.
+        # A title that all watch equally does not distinguish groups.
         ([(0, "Heat", ["crime"]), (1, "Heat", ["crime"])], {0: None, 1: None}),
     ],
 )
-def test_a_group_is_told_by_what_it_watches_more_than_all_do(
+def test_a_group_is_named_by_what_it_watches_more_than_all_do(
     spark: SparkSession, seen: list[Any], expected: dict[int, str | None]
 ) -> None:
     frame = spark.createDataFrame(seen, "group int, name string, genres array<string>")
     assert {row["group"]: row["taste_group"] for row in group_words(frame).collect()} == expected
 
 
-def told(spark: SparkSession, viewed: list[tuple[str, str, float]], parts: int = 1) -> dict[str, str]:
+def groups_of(spark: SparkSession, viewed: list[tuple[str, str, float]], parts: int = 1) -> dict[str, str]:
     frame = spark.createDataFrame(viewed, "user_id string, title_id string, completion double").repartition(parts)
     found = described_groups(fitted(frame), spark.createDataFrame(CATALOGUE, nullable(TITLES)), Settings())
     return {row["user_id"]: row["taste_group"] for row in found.collect()}
 
 
-def test_users_are_told_the_group_of_those_who_watch_alike_and_always_the_same(spark: SparkSession) -> None:
+def test_users_get_the_group_of_those_who_watch_alike_in_every_run(spark: SparkSession) -> None:
     viewed = [(*pair, 0.9) for pair in VIEWED]
-    found = told(spark, viewed)
+    found = groups_of(spark, viewed)
     assert set(found) == {user for user, _, _ in viewed}
     for user, words in found.items():
         kind = user.split()[0]
         assert words.startswith(f"viewers of {kind}, such as Title {kind} title ")
-    assert told(spark, viewed[::-1], parts=3) == found
+    assert groups_of(spark, viewed[::-1], parts=3) == found
 
 
 def test_a_user_who_left_everything_at_once_has_a_group_too(spark: SparkSession) -> None:
     leaver = [("leaver", f"horror title {number}", 0.0) for number in range(4)]
-    assert told(spark, [(*pair, 0.9) for pair in VIEWED] + leaver)["leaver"].startswith("viewers of horror")
+    assert groups_of(spark, [(*pair, 0.9) for pair in VIEWED] + leaver)["leaver"].startswith("viewers of horror")
 
 
 def test_a_group_is_of_users_whose_factors_point_the_same_way(spark: SparkSession) -> None:
@@ -107,7 +107,7 @@ def test_a_group_is_of_users_whose_factors_point_the_same_way(spark: SparkSessio
 
 
 def warehouse(spark: SparkSession, folder: Path, history: list[tuple[str, str, date]]) -> SmallWarehouse:
-    """Without a title recommender. Somebody watched something on each day of the week that ends on DAY."""
+    """A warehouse without a title recommender, with a viewing on each day of the week that ends on DAY."""
     made = small_warehouse(spark, folder, signals=("taste_group",))
     made.titles, made.wanted = CATALOGUE, []
     made.artworks = [artwork(f"{row[0]} art {n}", row[0]) for row in CATALOGUE for n in range(2)]
@@ -121,7 +121,7 @@ def kept(made: SmallWarehouse) -> list[Any]:
     return made.rows(TASTE_GROUPS)
 
 
-def test_a_nights_contexts_tell_the_groups_of_the_latest_sunday(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_nights_contexts_have_the_groups_of_the_latest_sunday(spark: SparkSession, tmp_path: Path) -> None:
     earlier = [(*pair, day(-8)) for pair in VIEWED]
     made = warehouse(
         spark, tmp_path, [*earlier, ("new", "horror title 1", day(-1)), ("horror 1", "comedy title 1", DAY)]
@@ -137,7 +137,7 @@ def test_a_nights_contexts_tell_the_groups_of_the_latest_sunday(spark: SparkSess
     assert groups["horror 1"].startswith("viewers of horror")
     (steps,) = made.warehouse.read(NIGHT_STEPS).where("step = 'contexts'").collect()
     assert steps["counts"]["users_with_taste_group"] == 20
-    # Also where a night has read nothing yet, a Sunday is read at the versions that the night noted.
+    # Even if a night has read nothing yet, a Sunday is read at the versions that the night noted.
     made.warehouse.delta(TASTE_GROUPS).delete()
     taste_groups(made.night(), [DAY])
     assert {row["user_id"]: row["taste_group"] for row in kept(made)} == groups
@@ -153,11 +153,11 @@ def test_on_a_sunday_the_fit_that_recommends_makes_the_groups(
     by_candidates = kept(made)
     assert len(by_candidates) == 20
     with monkeypatch.context() as patched:
-        # It is the module's own name for what it would fit with.
+        # The module's own name of the function it would fit with.
         patched.delattr("spark_jobs.taste.fitted")
         contexts(night)
     made.warehouse.delta(TASTE_GROUPS).delete()
-    # Of Saturday's inputs, in which there are later viewings.
+    # From Saturday's inputs, which have later viewings.
     later = made.night()
     later.read_as_of_now()
     taste_groups(later, [DAY])

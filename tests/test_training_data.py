@@ -1,4 +1,4 @@
-"""From examples to token ids: what is trained on is what is scored."""
+"""Examples as token ids: training uses the same prompts as scoring."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def tokens(random_checkpoint: Checkpoint) -> Tokens:
     return Tokens(random_checkpoint)
 
 
-def scored_prompt(tokens: Tokens, text: str, asked: str, limit: int) -> list[int]:
-    """The prompt as the scorer makes it of `user_contexts` and `title_choices`."""
-    choices = Choices([{"title_id": "t", "ordering": 0, "artwork_ids": ["a"] * 4, "choice": asked}], tokens)
+def scored_prompt(tokens: Tokens, text: str, choice: str, limit: int) -> list[int]:
+    """The prompt as the scorer makes it from `user_contexts` and `title_choices`."""
+    choices = Choices([{"title_id": "t", "ordering": 0, "artwork_ids": ["a"] * 4, "choice": choice}], tokens)
     pairs = [{"title_id": "t", "ordering": 0, "prompt_hash": 0}]
     ((question,),) = questions([{"user_id": "u", "context": text, "pairs": pairs}], choices, tokens, limit)
     assert isinstance(question, Question)
@@ -53,11 +53,11 @@ def scored_prompt(tokens: Tokens, text: str, asked: str, limit: int) -> list[int
 
 @pytest.mark.parametrize("short_of", [0, 1, 30])
 def test_a_prompt_has_the_ids_that_scoring_gives_it_also_where_it_is_too_long(tokens: Tokens, short_of: int) -> None:
-    text, asked = context("drama", *(f"Film {number} (1999): drama" for number in range(9))), choice("Café", 4)
-    limit = len(scored_prompt(tokens, text, asked, LIMIT)) - short_of
-    found = prompt_ids(tokens, text, asked, limit)
-    assert found == scored_prompt(tokens, text, asked, limit)
-    assert (found == scored_prompt(tokens, text, asked, LIMIT)) == (short_of == 0)
+    text, cafe = context("drama", *(f"Film {number} (1999): drama" for number in range(9))), choice("Café", 4)
+    limit = len(scored_prompt(tokens, text, cafe, LIMIT)) - short_of
+    found = prompt_ids(tokens, text, cafe, limit)
+    assert found == scored_prompt(tokens, text, cafe, limit)
+    assert (found == scored_prompt(tokens, text, cafe, LIMIT)) == (short_of == 0)
 
 
 def test_loss_is_on_the_answers_token_and_no_row_is_lost(tokens: Tokens) -> None:
@@ -98,17 +98,17 @@ def test_weights_are_clipped_inverse_propensities_of_mean_one(tmp_path: Path) ->
     assert len(list(weighted_examples(source, Sft(not_played=0.5)))) == 3
 
 
-def test_a_limit_counts_what_is_learned_from(tmp_path: Path) -> None:
+def test_a_limit_counts_the_examples_to_learn_from(tmp_path: Path) -> None:
     source = make_source(tmp_path, [example(0, played=False), example(1), example(2)])
     assert [row["played"] for row in weighted_examples(source, Sft(limit=1))] == [True]
     assert [row["played"] for row in weighted_examples(source, Sft(limit=1, not_played=0.5))] == [False]
 
 
-def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: Tokens, tmp_path: Path) -> None:
+def test_preference_pairs_are_joined_to_their_example_and_only_wanted_kinds(tokens: Tokens, tmp_path: Path) -> None:
     examples = [example(number) for number in range(3)]
     kinds = ("same_user", "like_users", "never_shown")
     pairs = [pair(of, kind) for of, kind in zip(examples, kinds, strict=True)]
-    # Below for both wanted kinds, and one more for the first of them alone.
+    # Rejected for both wanted kinds, and one more only for the first.
     pairs += [pair(examples[1], "never_shown", weight=0.25), pair(examples[1], "never_shown", after=2, weight=0.75)]
     source = make_source(tmp_path, examples, pairs)
     made = tokenized(
@@ -118,7 +118,7 @@ def test_preference_pairs_meet_their_example_and_only_wanted_kinds_come(tokens: 
     row, of = made.rows[0], examples[1]
     assert row["prompt_ids"] == scored_prompt(tokens, of["context"], of["choice"], LIMIT)
     assert (row["chosen_ids"], row["rejected_ids"]) == ([tokens.labels[1]], [tokens.labels[2], tokens.labels[3]])
-    # The plays count 1 / 0.9 and min(1 / 0.1, 5), and that over its mean.
+    # The plays count 1 / 0.9 and min(1 / 0.1, 5), divided by the mean.
     counts = (1 / 0.9, 5.0)
     of_mean = counts[0] / (sum(counts) / 2)
     assert row["weights"] == pytest.approx([1.25 / 2 * of_mean, 0.75 / 2 * of_mean])
@@ -133,7 +133,7 @@ def test_pairs_without_their_example_are_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process with the local time of New York."""
+    """This process in the time zone of New York."""
     with monkeypatch.context() as patched:
         patched.setenv("TZ", "America/New_York")
         time.tzset()
@@ -181,7 +181,7 @@ def test_a_day_without_examples_is_an_error(tmp_path: Path) -> None:
         open_source(str(tmp_path), DS.replace(day=6), [POST_TRAINING_EXAMPLES])
 
 
-def test_rows_are_trained_on_in_batches_of_like_length_in_no_order_of_length() -> None:
+def test_batches_have_rows_of_similar_length_and_are_shuffled() -> None:
     from datasets import Dataset
 
     rng = np.random.default_rng(0)
@@ -190,7 +190,7 @@ def test_rows_are_trained_on_in_batches_of_like_length_in_no_order_of_length() -
     assert sorted(lengths) == sorted(len(ids) for ids in made["input_ids"])
     batches = lengths[:1000].reshape(100, 10)
     assert np.mean(batches.max(axis=1) - batches.min(axis=1)) < 60
-    # No correlation between a batch's place and its length, nor between one batch and the next.
+    # No correlation between a batch's index and its length, nor between one batch and the next.
     means = batches.mean(axis=1)
     assert abs(np.corrcoef(np.arange(100), means)[0, 1]) < 0.3
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.3

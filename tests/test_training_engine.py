@@ -1,4 +1,4 @@
-"""A merged checkpoint in vLLM answers as the model that was trained."""
+"""A merged checkpoint in vLLM answers like the trained model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.stage import Stage, begin, run
 pytestmark = pytest.mark.slow
 
 OPTIONS = 6
-# One engine a process: the shared one holds another checkpoint.
+# A process has one engine, and the shared one has another checkpoint.
 ASK = """
 import json, sys
 from inference.checkpoint import read_checkpoint
@@ -96,5 +96,5 @@ def test_the_merged_checkpoint_in_vllm_agrees_with_the_trainer(random_checkpoint
     divergence = (np.exp(trainer) * (trainer - engine)).sum(axis=1)
     assert np.abs(divergence).max() < 1e-4
     assert np.allclose(trainer, engine, atol=1e-3)
-    # The training did something: the base answers otherwise.
+    # The training had an effect: the base answers differently.
     assert not np.allclose(trainer, engine_logprobs(random_checkpoint.path, prompts, tmp_path), atol=0.1)

@@ -1,4 +1,4 @@
-"""Reasons before answers, and plays as rewards."""
+"""Training on reasons before answers, and on plays as rewards."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def source(tmp_path: Path) -> Source:
     return open_source(str(tmp_path), DS, [POST_TRAINING_EXAMPLES, ARTWORKS, TEACHER_REASONS])
 
 
-def test_a_reason_tells_what_user_and_artwork_share() -> None:
+def test_a_reason_names_what_user_and_artwork_share() -> None:
     assert templated_reason(["comedy", "war"], ["war", "drama"]) == (
         "Because this user often watches war, and the artwork plays on war and drama.\n"
     )
@@ -58,14 +58,14 @@ def test_a_reason_stands_between_the_prompt_and_the_answer(random_checkpoint: Ch
     learned = [label for label in row["labels"] if label != IGNORED]
     reason = "Because this user often watches drama, and the artwork plays on drama and war.\n"
     assert learned == [*tokens.ids(reason + "Answer: "), tokens.labels[of["shown"] - 1]]
-    asked = prompt_ids(tokens, of["context"], of["choice"], 1000)
-    assert asked is not None
-    # At night the answer is asked for at once, where in training the reason begins.
-    assert row["input_ids"] == asked[: -len(tokens.ids("Answer: "))] + learned
+    prompt = prompt_ids(tokens, of["context"], of["choice"], 1000)
+    assert prompt is not None
+    # In scoring the answer follows at once; in training the reason begins there.
+    assert row["input_ids"] == prompt[: -len(tokens.ids("Answer: "))] + learned
 
 
 def with_reasons(source: Source, reasons: dict[int, str], model_version: str = "teacher@1") -> Source:
-    """The source, with what a teacher wrote for the examples of these numbers."""
+    """The source, with a teacher's reasons for the examples of these numbers."""
     key = ("ds", "user_id", "title_id", "shown_at")
     rows = [
         {**{column: example(number)[column] for column in key}, "model_version": model_version, "reason": reason}
@@ -89,11 +89,11 @@ def test_a_teachers_reasons_are_learned_where_there_are_any(
         (*tokens.ids(f"{reason}\nAnswer: "), tokens.labels[example(number)["shown"] - 1])
         for number, reason in [(1, "Because of war."), (4, "Because of sea.")]
     ]
-    # Eight plays, of which three have a reason, one of them too long a one.
+    # Eight plays, three of them with a reason, one of which is too long.
     assert "left out 5 plays without a reason, 1 of over 40 tokens" in capsys.readouterr().out
 
 
-def test_a_teacher_that_wrote_nothing_is_told_with_the_command_to_run(
+def test_a_teacher_without_reasons_is_an_error_with_the_command_to_run(
     random_checkpoint: Checkpoint, source: Source
 ) -> None:
     command = r"no reasons of teacher@1 for ds=2026-01-05; run `marquee train reasons --ds 2026-01-05 --model"
@@ -133,9 +133,9 @@ def test_grpo_draws_answers_to_the_scorers_prompts(
     stage = Stage("grpo", random_checkpoint, tmp_path / "grpo", recipe, source)
     begin(stage)
     trainer = grpo.train(stage, recipe)
-    asked = [row["input_ids"] for row in grpo.training_rows(stage, recipe).rows]
+    questions = [row["input_ids"] for row in grpo.training_rows(stage, recipe).rows]
     prompts, _, _ = trainer._tokenize_prompts(["0", "3"])
-    assert prompts == [asked[0], asked[3]]
+    assert prompts == [questions[0], questions[3]]
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "reward" in entry]
     assert trainer.state.global_step == trainer.state.max_steps > 0
@@ -147,7 +147,7 @@ def test_reasons_that_are_all_too_long_are_refused(random_checkpoint: Checkpoint
         training_rows(random_checkpoint, source, Reasoning(reason_tokens=1))
 
 
-def test_grpo_refuses_what_makes_no_step() -> None:
+def test_grpo_refuses_settings_that_make_no_step() -> None:
     recipe = Grpo(batch=32, group=8)
     grpo.check_batch(recipe, questions=4)
     with pytest.raises(ContractError, match=r"3 plays to learn from are fewer than the 4 of one step .*--batch"):

@@ -1,4 +1,4 @@
-"""Which model scores: what is promoted, and what a rollback goes back to."""
+"""The model that scores: promotions and rollbacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.registry import Registry
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> list[Path]:
-    """Three checkpoints of different names, which makes their versions differ."""
+    """Three checkpoints with different names and so different versions."""
     made = [small_checkpoint(tmp_path / name) for name in ("first", "second", "third")]
     for folder in made:
         write_manifest(folder, folder.name)
@@ -48,7 +48,7 @@ def test_the_champion_scores_and_a_rollback_goes_back_to_the_one_before(
     promote(settings, checkpoints[1])
     assert tonight(settings) == "second"
     promote(settings, checkpoints[2])
-    # Promoting twice must not make a version its own predecessor.
+    # Promoting a version twice must not make it its own predecessor.
     promote(settings, checkpoints[2])
     assert tonight(settings) == "third"
     promote(settings, checkpoints[1])
@@ -121,7 +121,7 @@ def test_a_checkpoint_is_registered_once(settings: Settings, checkpoints: list[P
     assert len(registry.versions()) == 1
 
 
-def test_a_version_that_is_judged_again_has_the_last_verdict(settings: Settings, checkpoints: list[Path]) -> None:
+def test_a_version_that_is_registered_again_has_the_last_verdict(settings: Settings, checkpoints: list[Path]) -> None:
     registry = Registry(settings.registry)
     registry.register(read_checkpoint(checkpoints[1]), tags={"verdict": "refused: too few users"})
     again = registry.register(read_checkpoint(checkpoints[1]), tags={"verdict": "promoted: +0.0300"})
@@ -130,7 +130,7 @@ def test_a_version_that_is_judged_again_has_the_last_verdict(settings: Settings,
     assert registry.register(read_checkpoint(checkpoints[1])).tags["verdict"] == "promoted: +0.0300"
 
 
-def test_a_champion_that_is_not_what_was_registered_is_told(settings: Settings, checkpoints: list[Path]) -> None:
+def test_a_champion_that_is_not_what_was_registered_is_an_error(settings: Settings, checkpoints: list[Path]) -> None:
     promote(settings, checkpoints[1])
     write_manifest(checkpoints[1], "other")
     with pytest.raises(ContractError, match=r"registered as second@.* is other@.*rollback"):
@@ -146,7 +146,7 @@ def test_a_champion_that_was_moved_scores_again_when_it_is_promoted_from_there(
         model_of_tonight(settings)
     promote(settings, moved)
     assert tonight(settings) == "moved"
-    # It is not its own predecessor, whose folder is gone.
+    # It is not its own predecessor, which would have a missing folder.
     Registry(settings.registry).rollback()
     assert tonight(settings) == "first"
 
@@ -161,7 +161,7 @@ def test_a_model_does_not_score_prompts_without_the_signals_that_it_was_trained_
     assert tonight(settings.model_copy(update={"signals": ("play_rate",)})) == "second"
 
 
-def test_the_command_lists_promotes_and_says_what_is_missing(
+def test_the_command_lists_promotes_and_names_what_is_missing(
     settings: Settings,
     checkpoints: list[Path],
     marquee: RunMarquee,

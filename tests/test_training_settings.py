@@ -16,7 +16,7 @@ MADE = ["--ds", "2026-01-14", "--base", "b", "--out", "o"]
 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Common]:
-    """The settings that `marquee train` came to, in place of a training."""
+    """The settings that `marquee train` passes on, recorded instead of training."""
     found: list[Common] = []
 
     def keep(name: str, ds: object, base: Path, out: Path, called: object, values: dict[str, object]) -> None:

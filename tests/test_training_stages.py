@@ -1,4 +1,4 @@
-"""Stages of post-training on a tiny random Llama: trl's silent edges, kill and resume, the merged checkpoint."""
+"""Stages of post-training on a tiny random Llama: trl's pitfalls, kill and resume, the merged checkpoint."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def begun_dpo(base: Checkpoint, source: Source, folder: Path) -> Any:
 
 
 class KilledError(Exception):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 def killed_at(step: int) -> Any:
@@ -110,7 +110,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
 
 
 def test_a_run_of_one_step_learns(random_checkpoint: Checkpoint, tmp_path: Path) -> None:
-    """A warm-up begins at a learning rate of 0, and a log of one play has no second step."""
+    """A warm-up begins at learning rate 0, and a log with one play has no second step."""
     source = make_source(tmp_path / "warehouse", [example(1)], [pair(example(1))])
     recipes: list[tuple[str, Common, Callable[[Stage, Any], Any]]] = [
         ("sft", Sft(**FEW), sft.train),
@@ -140,7 +140,7 @@ def test_a_run_refused_for_its_examples_reads_those_made_since(random_checkpoint
     assert json.loads((stage.work / RECORD).read_text())["versions"] == again.source.versions
 
 
-def test_another_run_does_not_go_on_in_the_same_folder(
+def test_another_run_does_not_resume_in_the_same_folder(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
     begin(Stage("sft", random_checkpoint, tmp_path, Sft(), source))
@@ -163,7 +163,7 @@ def test_dpo_begins_at_ln_2_and_watches_the_option_numbers(
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "loss" in entry]
     assert logged[0]["loss"] == pytest.approx(weights[0] * math.log(2), abs=1e-6)
-    # One pass over so few pairs need not lower the loss of the last batch; the adapter must have moved.
+    # One pass over so few pairs may not lower the last batch's loss, but the adapter must have changed.
     assert logged[-1]["loss"] != pytest.approx(weights[-1] * math.log(2), abs=1e-4)
     assert all(0 < entry["label_mass"] <= 1 for entry in logged)
 
@@ -241,8 +241,8 @@ def test_sft_lowers_the_loss_and_the_merged_checkpoint_is_the_trained_model(
     begin(stage)
     trainer = sft.train(stage, recipe)
     kept: dict[str, Any] = {}
-    asked = [(context("drama", "Big (1988): comedy"), choice(f"Film {place}", 4)) for place in range(4)]
-    prompts = [ids for ids in (prompt_ids(stage.tokens, *texts, limit=1000) for texts in asked) if ids]
+    questions = [(context("drama", "Big (1988): comedy"), choice(f"Film {place}", 4)) for place in range(4)]
+    prompts = [ids for ids in (prompt_ids(stage.tokens, *texts, limit=1000) for texts in questions) if ids]
     labels = stage.tokens.labels[:4]
 
     def measure(model: Any) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def test_versions_differ_with_weights_and_with_the_prior(tmp_path: Path) -> None
     assert read_checkpoint(tmp_path / "copy").version == read_checkpoint(folder).version
 
 
-def test_a_prior_is_taken_off_where_it_is_known(tmp_path: Path) -> None:
+def test_a_prior_is_subtracted_where_it_is_known(tmp_path: Path) -> None:
     (tmp_path / PRIOR_FILES["none"]).write_text(json.dumps({"prior": {"2": [0.3, -0.3]}}))
     prior = read_prior(tmp_path)
     assert prior.subtracted([-1.0, -1.0]) == pytest.approx([-1.3, -0.7])
@@ -283,7 +283,7 @@ def test_a_prior_is_taken_off_where_it_is_known(tmp_path: Path) -> None:
 
 
 def test_a_measured_prior_evens_the_numbers_out(random_checkpoint: Checkpoint, source: Source, tmp_path: Path) -> None:
-    """Over all rotations of the questions that it was measured on, no number is liked more than another."""
+    """Over all rotations of the questions of its measurement, no number is preferred."""
     stage = Stage("sft", random_checkpoint, tmp_path, Sft(), source)
     model, _ = load_base(random_checkpoint)
     found = measure_prior(model, stage)
@@ -298,7 +298,7 @@ def test_a_measured_prior_evens_the_numbers_out(random_checkpoint: Checkpoint, s
 
 
 def test_an_option_stands_once_at_each_number(random_checkpoint: Checkpoint, source: Source, tmp_path: Path) -> None:
-    """Also where a title has more options than questions are asked about in the whole."""
+    """Even if a title has more options than the measurement has prompts."""
     tokens = Stage("sft", random_checkpoint, tmp_path, Sft(), source).tokens
     listed = [f"{number}. artwork {chr(ord('a') + number)}\n" for number in range(1, 13)]
     prompts = rotated_prompts([("Watched\n", f"Title: A\n{''.join(listed)}{ANSWER}")], 12, tokens, 4096)
@@ -308,7 +308,9 @@ def test_an_option_stands_once_at_each_number(random_checkpoint: Checkpoint, sou
     )
 
 
-def test_the_record_of_a_run_tells_what_it_reads(random_checkpoint: Checkpoint, source: Source, tmp_path: Path) -> None:
+def test_the_record_of_a_run_has_the_versions_that_it_reads(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
     stage = Stage("sft", random_checkpoint, tmp_path, Sft(), source)
     begin(stage)
     record = json.loads((stage.work / RECORD).read_text())
@@ -319,7 +321,7 @@ def test_the_record_of_a_run_tells_what_it_reads(random_checkpoint: Checkpoint, 
         begin(replace(stage, source=without))
 
 
-def test_steps_that_are_added_up_count_as_one_larger_step(
+def test_accumulated_steps_count_as_one_larger_step(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path
 ) -> None:
     changed = []

@@ -1,4 +1,4 @@
-"""Rows that keep the contract, and rows that do not."""
+"""Rows that obey the contract, and rows that do not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def impression(**changes: Any) -> tuple[Any, ...]:
 
 
 def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known: str = "t") -> list[str | None]:
-    """The rule that each of `rows` breaks, in their order."""
+    """The rule that each of `rows` breaks, or None."""
     frame = spark.createDataFrame(
         [(*row, place) for place, row in enumerate(rows)], nullable(table).add("place", IntegerType())
     )
@@ -79,19 +79,19 @@ def rules(spark: SparkSession, table: Table, rows: list[tuple[Any, ...]], known:
         (IMPRESSIONS, impression(user_id="\u200b"), "user_id_blank"),
     ],
 )
-def test_a_row_is_told_the_rule_it_breaks(
+def test_a_bad_row_has_the_rule_it_breaks(
     spark: SparkSession, table: Table, row: tuple[Any, ...], rule: str | None
 ) -> None:
     assert rules(spark, table, [row]) == [rule]
 
 
 NO_TEXT = "cast(X'E96D696C65' as string)"
-"""Latin-1, as a careless export writes it."""
+"""Latin-1, as from a careless export."""
 
 
 @pytest.mark.parametrize("table", INPUTS, ids=lambda table: table.name)
 def test_text_that_is_not_utf8_is_rejected_wherever_it_stands(spark: SparkSession, table: Table) -> None:
-    """Spark carries such bytes as a string; Arrow, which the scorer and every lookup read by, refuses them."""
+    """Spark accepts such bytes as a string; Arrow, which the scorer and every lookup use, refuses them."""
     good = {
         VIEWING_HISTORY.name: viewing("u", "t"),
         TITLES.name: title("t", synopsis="s"),
@@ -110,7 +110,7 @@ def test_text_that_is_not_utf8_is_rejected_wherever_it_stands(spark: SparkSessio
     for name, value in spoiled.items():
         bad = with_broken_rule(table, frame.withColumn(name, value), referred, DAY)
         assert bad.collect()[0]["rule"] == "not_utf8", name
-        # The rejected row itself can be read by everybody.
+        # Every reader can read the rejected row itself.
         kept = rejected(table, bad, DAY, "validate").select("row", F.expr("is_valid_utf8(row)").alias("valid"))
         row = kept.collect()[0]
         assert row["valid"]
@@ -118,7 +118,7 @@ def test_text_that_is_not_utf8_is_rejected_wherever_it_stands(spark: SparkSessio
 
 
 def test_inputs_hold_no_other_containers_than_arrays_of_text() -> None:
-    """The rules of nulls and of UTF-8 look into these alone."""
+    """The rules about nulls and UTF-8 only check these."""
     kinds = {str(column.type) for table in INPUTS for column in table.columns if not isinstance(column.type, str)}
     assert kinds == {str(array("string"))}
 
@@ -134,18 +134,18 @@ def test_inputs_hold_no_other_containers_than_arrays_of_text() -> None:
 def test_a_row_without_a_date_is_rejected_every_night(
     spark: SparkSession, table: Table, row: tuple[Any, ...], rule: str
 ) -> None:
-    """No night's partition holds it, and nothing may vanish."""
+    """It is in no night's partition, and no row may vanish."""
     kept = night_rows(table, spark.createDataFrame([row], nullable(table)), DAY, Settings())
     referred = {"title_id": spark.createDataFrame([("t",)], "title_id string")} if table.references else {}
     assert [found["rule"] for found in with_broken_rule(table, kept, referred, DAY).collect()] == [rule]
 
 
-def test_which_of_two_rows_with_one_key_stays_is_told_by_their_nulls_too(spark: SparkSession) -> None:
-    """Their hashes are equal, since a hash passes over nulls."""
+def test_nulls_too_decide_which_of_two_rows_with_one_key_stays(spark: SparkSession) -> None:
+    """Their hashes are equal, because a hash ignores nulls."""
     rows = [("t", "n", None, ["x"], None), ("t", "n", None, None, "x")]
     stayed = []
-    for order in (rows, rows[::-1]):
-        frame = spark.createDataFrame(order, nullable(TITLES)).coalesce(1)
+    for arranged in (rows, rows[::-1]):
+        frame = spark.createDataFrame(arranged, nullable(TITLES)).coalesce(1)
         stayed.append(with_broken_rule(TITLES, frame, {}, DAY).where("rule is null").collect())
     assert stayed[0] == stayed[1]
 
@@ -178,7 +178,7 @@ def test_columns_are_checked_all_at_once(spark: SparkSession) -> None:
     )
 
 
-def test_further_columns_are_let_be(spark: SparkSession) -> None:
+def test_extra_columns_are_ignored(spark: SparkSession) -> None:
     check_columns(TITLES, spark.createDataFrame([], nullable(TITLES)).withColumn("studio", F.lit("x")))
 
 

@@ -1,4 +1,4 @@
-"""Examples and preference pairs for a tiny random Llama, spelled out."""
+"""Literal examples and preference pairs for a tiny random Llama."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VIEWINGS = ("Alien (1979): horror, sci-fi", "Big (1988): comedy", "Heat (1995): 
 
 
 def example(number: int, options: int = 4, played: bool = True, **changes: Any) -> dict[str, Any]:
-    """The example of user `number`: which option was shown follows from the number."""
+    """The example of user `number`, which determines the option that was shown."""
     row = {
         "ds": DS,
         "split": "training",
@@ -46,7 +46,7 @@ def example(number: int, options: int = 4, played: bool = True, **changes: Any) 
 
 
 def pair(of: dict[str, Any], negative: str = "like_users", after: int = 1, weight: float = 1.0) -> dict[str, Any]:
-    """A preference pair of an example: the option `after` places after the one that was shown is below it."""
+    """A preference pair of an example: the option `after` places after the shown one is rejected."""
     key = {name: of[name] for name in ("ds", "user_id", "title_id", "shown_at")}
     rejected = (of["shown"] - 1 + after) % len(of["artwork_ids"]) + 1
     return {**key, "chosen": of["shown"], "rejected": rejected, "negative": negative, "weight": weight}
