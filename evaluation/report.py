@@ -24,12 +24,12 @@ from spark_jobs.warehouse import Warehouse
 
 
 def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, checkpoint: Path | None) -> Page:
-    """What the tables hold about a candidate; ContractError where it was not evaluated."""
+    """The content of the page on a candidate. Raises ContractError if it was not evaluated."""
     found = warehouse.read(POLICY_ESTIMATES).where((F.col("ds") == F.lit(ds)) & (F.col("candidate") == candidate))
     rows = [row.asDict() for row in found.collect()]
     if not rows:
         raise ContractError(
-            f"{POLICY_ESTIMATES.name}: nothing of {candidate} for ds={ds}; run `marquee evaluate` for it first"
+            f"{POLICY_ESTIMATES.name}: nothing about {candidate} for ds={ds}; run `marquee evaluate` for it first"
         )
     examples = warehouse.read(POST_TRAINING_EXAMPLES).where((F.col("ds") == F.lit(ds)) & (F.col("split") == HELD_OUT))
     # As many impressions as in the estimates, so that the whole page is about the same ones.

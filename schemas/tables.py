@@ -248,7 +248,7 @@ ARTWORK_SCORES = Table(
         _bucket,
         _user,
         _title,
-        Column("artwork_ids", array("string"), "the artworks, in the order in which they were asked"),
+        Column("artwork_ids", array("string"), "the artworks, in the sequence of the option numbers"),
         Column("probabilities", array("double"), "the probability of each; they sum to 1"),
         Column("model_version", "string", "the model that scored"),
         Column("prompt_hash", "long", "hash of (context, choice, model version)"),
@@ -371,7 +371,7 @@ _choice_key = Column("choice_key", "string", "the choice's key: one for a title,
 
 POST_TRAINING_EXAMPLES = Table(
     "post_training_examples",
-    "The first impression of a draw, as the question that the model would have been asked just before it.",
+    "The first impression of a draw, as the question that a night would have put to the model just before it.",
     (
         _ds,
         Column("split", "string", "`training` or `held_out`, by a hash of the user"),
@@ -480,7 +480,7 @@ HELD_OUT_SCORES = Table(
         _held_out_bucket,
         _context_key,
         _choice_key,
-        Column("artwork_ids", array("string"), "the artworks, in the order in which they were asked"),
+        Column("artwork_ids", array("string"), "the artworks, in the sequence of the option numbers"),
         Column("probabilities", array("double"), "the probability of each; they sum to 1"),
         Column("prompt_hash", "long", "hash of (context, choice)"),
     ),

@@ -1,4 +1,4 @@
-"""What a reader of an HTML page sees."""
+"""The visible text of an HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known to have been published before a night, and whether a table would change."""
+"""The choices published before a night, and whether a table would change."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def step(driver: str) -> subprocess.Popen[str]:
 
 
 def context(process: subprocess.Popen[str]) -> str:
-    """The id of the context in which a step has counted to 7."""
+    """The id of the Spark context in which a step has counted to 7."""
     assert process.stdout is not None
     count, context_id = process.stdout.readline().split()
     assert count == "7"
@@ -48,7 +48,7 @@ def test_a_step_takes_the_place_of_one_that_was_killed_and_does_without_a_driver
             contexts.append(context(following))
             assert following.communicate("")[0] == ""
             assert following.returncode == 0
-        # What was killed may still be at work in its context; what ended leaves it to the next.
+        # A killed step may still be at work in its context; a finished one leaves its context to the next.
         assert contexts[0] == contexts[1] != of_killed
     alone = step(driver)
     assert context(alone) not in contexts

@@ -47,7 +47,7 @@ NAMES = "expected a JSON list of names among"
         ),
         ("GATE_ESTIMATOR", "truth", "MARQUEE_GATE_ESTIMATOR is 'truth': expected one of replay, ips, clipped_ips"),
         ("DTYPE", "fp16", "MARQUEE_DTYPE is 'fp16': expected one of auto, float32, bfloat16, float16"),
-        ("SALT", "caf\udce9", "MARQUEE_SALT is of another form: expected text in UTF-8"),
+        ("SALT", "caf\udce9", "MARQUEE_SALT is malformed: expected text in UTF-8"),
         ("WAREHOUSE", "file:w", "MARQUEE_WAREHOUSE is 'file:w': a file: URI of this machine begins with file:///"),
         (
             "WAREHOUSE",
