@@ -228,7 +228,7 @@ def arguments(checkpoint: Checkpoint, settings: Settings, on_cpu: bool) -> dict[
     if on_cpu and checkpoint.quantization != "none":
         raise ContractError(
             f"{checkpoint.version} scores in {checkpoint.quantization}, which needs a GPU, and vLLM runs on the CPU "
-            "here: score it where there is one, or unset MARQUEE_QUANTIZATION"
+            "here: score it on a machine with a GPU, or unset MARQUEE_QUANTIZATION"
         )
     found: dict[str, Any] = {
         "model": str(checkpoint.path),

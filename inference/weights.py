@@ -53,7 +53,7 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     for name, tensor in chain.from_iterable(_tensors_in(folder / file) for file in sorted(files)):
         if name in tensors:
             raise ContractError(
-                f"{folder}: {name} stands in {tensors[name].file.name} and in {tensor.file.name}, expected it once; "
+                f"{folder}: {name} is in {tensors[name].file.name} and in {tensor.file.name}, expected it once; "
                 f"{_SAVE_AGAIN}"
             )
         tensors[name] = tensor
@@ -106,7 +106,7 @@ def _check_index(index: Path, mapped: dict[str, str], found: dict[str, str]) -> 
     if wrong:
         name = wrong[0]
         raise ContractError(
-            f"{index}: {name} is listed in {mapped.get(name, 'no file')} and stands in {found.get(name, 'no file')}, "
+            f"{index}: {name} is listed in {mapped.get(name, 'no file')} and is in {found.get(name, 'no file')}, "
             f"expected the same of each tensor; {_SAVE_AGAIN}"
         )
 
@@ -127,7 +127,7 @@ def _check_names(folder: Path, tensors: dict[str, Tensor], config: Config) -> No
         # Present if activations are quantized with a fixed scale.
         surplus = [name for name in surplus if not name.endswith(".input_scale")]
     if _HEAD in missing + surplus:
-        found, wanted, right = ("stands in", "none", "false") if config.tied else ("is missing from", "one", "true")
+        found, wanted, right = ("is in", "none", "false") if config.tied else ("is missing from", "one", "true")
         raise ContractError(
             f"{folder}: {_HEAD} {found} the weights, expected {wanted}, as tie_word_embeddings in config.json is "
             f"{str(config.tied).lower()}; set it to {right} if the model was trained so, else {_COPY_AGAIN}"

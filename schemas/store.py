@@ -144,7 +144,7 @@ def _denied(name: str, place: Path) -> ContractError:
     kept = place.stat()
     return ContractError(
         f"{name}: {place} ({stat.filemode(kept.st_mode)}, of user {kept.st_uid}) may not be read by the user "
-        f"{os.geteuid()} of this process; have its owner grant that (chmod -R a+rX; umask 022 for what is written next)"
+        f"{os.geteuid()} of this process; have its owner grant that (chmod -R a+rX; umask 022 for new files)"
     )
 
 

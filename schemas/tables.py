@@ -82,7 +82,7 @@ ARTWORKS = Table(
         Column("caption", "string", "what the artwork shows, in words"),
         Column("themes", array("string"), "themes that the artwork plays on", nullable=True),
         Column("image_uri", "string", "where the image is", nullable=True),
-        Column("is_default", "boolean", "shown where nothing better is known"),
+        Column("is_default", "boolean", "shown if nothing better is known"),
         Column("active_from", "date", "first day on which it may be shown"),
         Column("active_to", "date", "last day on which it may be shown; null: no end", nullable=True),
     ),
@@ -198,7 +198,7 @@ TASTE_GROUPS = Table(
     (
         Column("ds", "date", "a Sunday: viewings up to its end count, and the groups hold until the next one"),
         _user,
-        Column("taste_group", "string", "the group in words; null where nothing sets it apart", nullable=True),
+        Column("taste_group", "string", "the group in words; null if nothing distinguishes it", nullable=True),
     ),
     key=("ds", "user_id"),
     partitioned_by=("ds",),
@@ -266,7 +266,7 @@ _run = (
     Column("cached_tokens", "long", "those of them that were in the prefix cache"),
     Column("label_mass", "double", "mean probability that fell on the option numbers", nullable=True),
     Column("seconds", "double", "from the first prompt to the last score"),
-    Column("input_fingerprint", "string", "hash of the bucket's pairs; a rerun skips a bucket where it is equal"),
+    Column("input_fingerprint", "string", "hash of the bucket's pairs; a rerun skips a bucket if it is equal"),
 )
 
 SCORING_RUNS = Table(
@@ -282,9 +282,9 @@ AUDIT_RESULTS = Table(
     "One check of a night's scores. A night with a failed check is not published.",
     (
         _ds,
-        Column("check", "string", "what was checked"),
-        Column("value", "double", "what was found"),
-        Column("limit", "double", "what is allowed at most"),
+        Column("check", "string", "the check"),
+        Column("value", "double", "the value found"),
+        Column("limit", "double", "the largest allowed value"),
         Column("passed", "boolean", "value <= limit"),
     ),
     key=("ds", "check"),

@@ -117,7 +117,7 @@ def test_propensities_logged_wrongly_by_a_factor(found: Found, case: str, cause:
 def test_one_row_of_a_millionth(found: Found) -> None:
     reason = refused(found, "a millionth")
     assert "The weights of 10,000 impressions amount to 1." in reason
-    assert "The largest 1 % of the weights hold 99 % of all weight" in reason
+    assert "The largest 1 % of the weights have 99 % of the total weight" in reason
 
 
 def test_one_row_of_a_millionth_that_the_policy_would_not_show(found: Found) -> None:

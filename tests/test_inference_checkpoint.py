@@ -419,7 +419,7 @@ WEIGHTS_FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "head": (
         lambda folder: edit_weights(folder, lambda weights: weights.update({"lm_head.weight": torch.ones(512, 64)})),
-        "lm_head.weight stands in the weights, expected none, as tie_word_embeddings in config.json is true",
+        "lm_head.weight is in the weights, expected none, as tie_word_embeddings in config.json is true",
     ),
     "shape": (
         lambda folder: edit_weights(folder, lambda weights: weights.update({"model.norm.weight": torch.ones(32)})),
@@ -458,15 +458,15 @@ WEIGHTS_FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "twice": (
         _twice,
-        "model.norm.weight stands in model-00001-of-00002.safetensors and in model-00002-of-00002.safetensors, ex",
+        "model.norm.weight is in model-00001-of-00002.safetensors and in model-00002-of-00002.safetensors, ex",
     ),
     "not in the index": (
         _unlist,
-        f"{INDEX}: model.norm.weight is listed in no file and stands in model-0000",
+        f"{INDEX}: model.norm.weight is listed in no file and is in model-0000",
     ),
     "only in the index": (
         lambda folder: shard(folder, **{"lm_head.weight": "model-00001-of-00002.safetensors"}),
-        f"{INDEX}: lm_head.weight is listed in model-00001-of-00002.safetensors and stands in no file",
+        f"{INDEX}: lm_head.weight is listed in model-00001-of-00002.safetensors and is in no file",
     ),
     "index without a map": (
         lambda folder: (folder / INDEX).write_text("{}"),

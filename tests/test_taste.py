@@ -99,7 +99,7 @@ def test_a_group_is_of_users_whose_factors_point_the_same_way(spark: SparkSessio
     known = spark.createDataFrame(list(enumerate(vectors.values())), "id int, features array<float>")
     users = spark.createDataFrame(list(enumerate(vectors)), "user_number int, user_id string")
     model: Any = SimpleNamespace(userFactors=known)
-    # What was viewed, and titles, are not looked at.
+    # Viewings and titles are not used.
     found = user_groups(Factors(users, model, users, users)).collect()
     groups = {row["user_id"]: row["group"] for row in found}
     assert set(groups) == set("abcd")
