@@ -178,7 +178,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 def add_to(app: typer.Typer) -> None:
     made: list[Callable[..., None]] = [night, score, summary, backfill]
     read: list[Callable[..., None]] = [lookup, fingerprint]
-    for panel, commands in (("Nights", made), ("What they published", read)):
+    for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:
             app.command(cls=Command, rich_help_panel=panel)(command)
     steps = application("Run one Spark step of a night or of post-training, by spark-submit or here.")

@@ -75,7 +75,7 @@ class Dpo(Common):
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
     # DPO converges to the model's log-probabilities plus the log-odds of a play over beta. Easy features get there
     # first: at 0.1 the bands of play rates grew to many times their proper weight before themes moved.
-    beta: float = Field(1.0, gt=0, description="how strongly the model is held to its start")
+    beta: float = Field(1.0, gt=0, description="how strongly the model is kept near the base")
     propensity_clip: float = Field(
         COUNT_LIMIT,
         ge=0,
@@ -91,7 +91,7 @@ class Grpo(Common):
 
     learning_rate: float = Field(3e-4, gt=0, description="peak learning rate; about 1e-6 for Llama 3.1 8B")
     group: int = Field(8, ge=2, description="answers drawn for each question")
-    beta: float = Field(0.02, ge=0, description="weight of the divergence from the model's start")
+    beta: float = Field(0.02, ge=0, description="weight of the divergence from the base")
     propensity_clip: float = Field(10.0, ge=0, description="a play counts 1 / propensity, clipped at this")
 
 
