@@ -14,13 +14,7 @@ from inference.questions import Question, questions, read_choices
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
 from schemas.store import open_table
-from schemas.tables import (
-    ARTWORK_SCORES,
-    ARTWORK_SELECTION_LOG,
-    ARTWORK_SELECTIONS,
-    USER_CONTEXTS,
-    WANTED_PAIRS,
-)
+from schemas.tables import ARTWORK_SCORES, ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS, USER_CONTEXTS, WANTED_PAIRS
 
 
 @dataclass(frozen=True)
