@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -44,7 +43,8 @@ from evaluation.slices import ALL, with_slices
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.paths import warehouse_place
-from schemas.tables import ARTWORK_SCORES, ARTWORKS, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
+from schemas.tables import ARTWORKS, HELD_OUT_SCORES, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
+from spark_jobs.session import materialized
 from spark_jobs.splits import HELD_OUT, first_of_splits
 from spark_jobs.warehouse import Warehouse
 
@@ -73,8 +73,8 @@ class Evaluation:
         Raises ContractError if none is held out.
         """
         rows = self.warehouse.read(POST_TRAINING_EXAMPLES).where(F.col("ds") == F.lit(self.ds))
-        # Persisted because it is sorted to find the first ones and read for nearly everything below.
-        rows = first_of_splits(rows, self.warehouse.settings).persist(StorageLevel.MEMORY_AND_DISK)
+        # Kept because it is sorted to find the first ones and read for nearly everything below.
+        rows = materialized(first_of_splits(rows, self.warehouse.settings))
         if rows.where(F.col("split") == HELD_OUT).isEmpty():
             raise ContractError(
                 f"{POST_TRAINING_EXAMPLES.name}: no held-out rows for ds={self.ds}; run the step examples for it first"
@@ -115,7 +115,7 @@ def with_knowledge(evaluation: Evaluation, examples: DataFrame, artworks: DataFr
     learnt = fitted(with_crossed(played, len(themes)))
     log = held_out(examples)
     options = options_of(with_user_themes(log, themes), "user_themes", "shown", "reward")
-    options = options.join(known, "artwork_id", how="inner").persist(StorageLevel.MEMORY_AND_DISK)
+    options = materialized(options.join(known, "artwork_id", how="inner"))
     matched = with_matched(options)
     scored = cross_fitted(matched.where(F.col("option") == F.col("shown") - 1), matched, "q")
     scored = predicted(learnt, with_crossed(scored, len(themes)), "bandit")
@@ -159,7 +159,7 @@ def check_scored(log: DataFrame, scored: DataFrame, evaluation: Evaluation) -> N
     if total - complete > limit * total:
         models = ", ".join((*evaluation.models, *(other.policy for other in evaluation.beside)))
         raise ContractError(
-            f"{ARTWORK_SCORES.name}: {total - complete:,} of {total:,} held-out impressions lack scores of {models} "
+            f"{HELD_OUT_SCORES.name}: {total - complete:,} of {total:,} held-out impressions lack scores of {models} "
             f"or have an artwork that left the catalogue; at most {limit:.0%} may. Score the same ds with each model"
         )
 
@@ -168,14 +168,11 @@ def evaluate(evaluation: Evaluation) -> None:
     """Write the candidate's rows of `policy_estimates` for ds."""
     examples, artworks = evaluation.examples(), evaluation.warehouse.read(ARTWORKS)
     log = with_targets(with_knowledge(evaluation, examples, artworks), evaluation)
-    log = with_slices(log, examples, artworks, rare_themes(artworks)).persist(StorageLevel.MEMORY_AND_DISK)
+    log = materialized(with_slices(log, examples, artworks, rare_themes(artworks)))
     check_scored(held_out(examples), log, evaluation)
     rows = policy_rows(log, target_columns(evaluation), "slices")
-    sums = user_sums(
-        rows.select("*", F.inline("slices")).drop("slices"),
-        _GROUP,
-        ESTIMATORS if evaluation.true_play is None else {**ESTIMATORS, truth.__name__: truth},
-    ).persist(StorageLevel.MEMORY_AND_DISK)
+    estimators = ESTIMATORS if evaluation.true_play is None else {**ESTIMATORS, truth.__name__: truth}
+    sums = materialized(user_sums(rows.select("*", F.inline("slices")).drop("slices"), _GROUP, estimators))
     found = (
         estimates(sums, _GROUP, evaluation.reference)
         .withColumn("ds", F.lit(evaluation.ds))

@@ -19,6 +19,7 @@ from evaluation.policies import BASELINES, LOGGING
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
+from spark_jobs.session import materialized
 from spark_jobs.splits import HELD_OUT, first_of_splits
 from spark_jobs.warehouse import Warehouse
 
@@ -33,7 +34,7 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
         )
     examples = warehouse.read(POST_TRAINING_EXAMPLES).where((F.col("ds") == F.lit(ds)) & (F.col("split") == HELD_OUT))
     # As many impressions as in the estimates, so that the whole page is about the same ones.
-    log = held_out(first_of_splits(examples, warehouse.settings)).persist(StorageLevel.MEMORY_AND_DISK)
+    log = materialized(held_out(first_of_splits(examples, warehouse.settings)))
     by_place, by_probability = {}, {}
     for model in sorted({row["policy"] for row in rows} - {LOGGING, *BASELINES}):
         if not is_scored(warehouse, model):

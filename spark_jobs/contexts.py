@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -28,6 +27,7 @@ from spark_jobs.pairs import (
 )
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.published import published_before
+from spark_jobs.session import materialized
 from spark_jobs.signals import PLAY_RATE, with_band
 from spark_jobs.taste import TASTE_GROUP, with_taste_group
 from spark_jobs.warehouse import Night
@@ -62,28 +62,22 @@ def contexts(night: Night) -> None:
     with night.step("contexts") as counts:
         artworks = good_artworks(night)
         if PLAY_RATE in settings.signals:
-            artworks = with_band(artworks, night).persist(StorageLevel.MEMORY_AND_DISK)
+            artworks = materialized(with_band(artworks, night))
             counts["artworks_with_play_rate"] = artworks.where(F.col("band").isNotNull()).count()
-        choices = (
-            title_choice_texts(good_titles(night), artworks, settings)
-            .withColumn("ds", F.lit(night.ds))
-            .withColumn("choice_hash", choice_hash())
-            .persist(StorageLevel.MEMORY_AND_DISK)
-        )
+        choices = title_choice_texts(good_titles(night), artworks, settings)
+        choices = materialized(choices.withColumns({"ds": F.lit(night.ds), "choice_hash": choice_hash()}))
         night.replace(TITLE_CHOICES, choices.repartition(1).sortWithinPartitions("title_id", "ordering"))
 
         wanted = night.tonight(WANTED_PAIRS)
         users = wanted.select("user_id")
         if TASTE_GROUP in settings.signals:
-            users = with_taste_group(users, night).persist(StorageLevel.MEMORY_AND_DISK)
+            users = materialized(with_taste_group(users, night))
             counts["users_with_taste_group"] = users.where(F.col(TASTE_GROUP).isNotNull()).count()
         # Read twice below: for the hash of each pair, and for the text itself.
-        texts = user_context_texts(users, good_history(night), good_titles(night), settings).persist(
-            StorageLevel.MEMORY_AND_DISK
-        )
+        texts = materialized(user_context_texts(users, good_history(night), good_titles(night), settings))
         published = published_before(night, night.noted())
         pairs = pairs_by_kind(wanted, title_options(choices), settings)
-        pairs = with_carried(pairs, texts, published, model_version).persist(StorageLevel.MEMORY_AND_DISK)
+        pairs = materialized(with_carried(pairs, texts, published, model_version))
         kinds = {row["kind"]: row["count"] for row in pairs.groupBy("kind").count().collect()}
         rows = contexts_to_score(pairs, texts, night.ds)
         night.replace(USER_CONTEXTS, rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id"))

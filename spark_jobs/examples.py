@@ -40,6 +40,7 @@ from spark_jobs.policy import first_of_draws
 from spark_jobs.preferences import preference_pairs
 from spark_jobs.prompts import title_choice_texts, user_context_texts
 from spark_jobs.questions import write_questions
+from spark_jobs.session import materialized
 from spark_jobs.signals import with_bands
 from spark_jobs.splits import HELD_OUT, TRAINING, first_of_splits, sample_place, split
 from spark_jobs.taste import with_taste_groups
@@ -204,11 +205,11 @@ def make_examples(night: Night) -> Made:
     counts[REPEAT] = counts["impressions"] - counts["rejected"] - sum(fates.values())
     counts |= {fate: fates.get(fate, 0) for fate in (ONLY_CHOICE, TOO_MANY, UNKNOWN, USABLE)}
     usable = sampled(fated.where(F.col("fate") == USABLE), settings)
-    sample = with_taste_groups(with_bands(usable, night), night).persist(StorageLevel.MEMORY_AND_DISK)
-    choices = set_choices(sample, titles, artworks, settings).persist(StorageLevel.MEMORY_AND_DISK)
+    sample = materialized(with_taste_groups(with_bands(usable, night), night))
+    choices = materialized(set_choices(sample, titles, artworks, settings))
     rows = with_choices(with_contexts(sample, history_up_to(night), titles, settings), choices)
     signals = F.array(*(F.lit(name) for name in settings.signals)).cast("array<string>")
-    rows = rows.withColumns({"ds": F.lit(night.ds), "signals": signals}).persist(StorageLevel.MEMORY_AND_DISK)
+    rows = materialized(rows.withColumns({"ds": F.lit(night.ds), "signals": signals}))
     return Made(rows, choices, counts)
 
 

@@ -30,6 +30,7 @@ from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
 from spark_jobs.play_rates import counted, play_rates
 from spark_jobs.policy import drawn, explored, first_of_draws, ranked, scored_options, uniform
 from spark_jobs.published import REMOVED, published_before
+from spark_jobs.session import materialized
 from spark_jobs.warehouse import Night
 
 KEY = ["user_id", "title_id"]
@@ -281,7 +282,7 @@ def publish(night: Night) -> None:
         found = {table.name: warehouse.state(table) for table in (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG)}
         before = published_before(night, found)
         decided = decide(night, pairs, options, before, found)
-        after = state_after(decided, before, night.ds).persist(StorageLevel.MEMORY_AND_DISK)
+        after = materialized(state_after(decided, before, night.ds))
         made = after.agg(
             F.count_if(F.col("source") != REMOVED).alias("standing"), F.count_if("changed").alias("changed")
         ).collect()[0]

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf, SparkContext, StorageLevel
 from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from schemas.exit_codes import RunError
 from schemas.settings import settings
@@ -62,6 +62,16 @@ def session_of_step(app_name: str) -> Iterator[SparkSession]:
         session.conf.set(_FREE, "true")
     else:
         session.stop()
+
+
+def materialized(rows: DataFrame) -> DataFrame:
+    """`rows`, computed when they are first read and kept in memory or on disk, without the plan behind them.
+
+    `persist` keeps that plan: Spark prints it, for its listeners, within the plan of everything that reads the rows, at
+    every stage of a query, so frames cached on top of each other grow its work exponentially. The price: where an
+    executor is lost, the step fails, and Airflow retries it.
+    """
+    return rows.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ shown because it was not played.
 
 from __future__ import annotations
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -17,6 +16,7 @@ from spark_jobs.hashing import list_hash
 from spark_jobs.inputs import with_broken_rule
 from spark_jobs.play_rates import ARTWORK_SPREAD, counted, overall_rate, with_rates
 from spark_jobs.policy import first_of_draws
+from spark_jobs.session import materialized
 from spark_jobs.warehouse import Night
 
 PLAY_RATE = "play_rate"
@@ -96,7 +96,7 @@ def overall_rates(daily: DataFrame, asked: DataFrame, settings: Settings) -> Dat
 
 def with_band(artworks: DataFrame, night: Night) -> DataFrame:
     """`artworks` with the band of each as of ds."""
-    daily = plays_up_to(night, night.settings.history_days).persist(StorageLevel.MEMORY_AND_DISK)
+    daily = materialized(plays_up_to(night, night.settings.history_days))
     asked = artworks.select("title_id", "artwork_id", F.lit(night.ds).alias("day"))
     bands = play_rate_bands(daily, asked, night.settings).drop("day")
     return artworks.join(bands, ["title_id", "artwork_id"], how="left")
@@ -110,7 +110,7 @@ def with_bands(sample: DataFrame, night: Night) -> DataFrame:
     if PLAY_RATE not in settings.signals:
         return sample.withColumn("bands", F.array().cast("array<string>"))
     # As far back as the oldest impression may look.
-    daily = plays_up_to(night, 2 * settings.history_days).persist(StorageLevel.MEMORY_AND_DISK)
+    daily = materialized(plays_up_to(night, 2 * settings.history_days))
     asked = sample.select("title_id", F.explode("eligible").alias("artwork_id"), F.col("ds").alias("day"))
     known = (
         play_rate_bands(daily, asked, settings)
