@@ -188,6 +188,8 @@ def _changed_inputs(small: SmallWarehouse) -> Iterator[Outcome]:
     """Inputs that change after the night began."""
 
     def next_step() -> str:
+        # A step begins without the cached frames of the step before it (spark_jobs/session.py).
+        small.spark.catalog.clearCache()
         return _refusal(lambda: contexts(small.night()), small.settings.warehouse)
 
     selections = Selections.of(small.settings.warehouse)
