@@ -1,15 +1,19 @@
-"""One driver for the Spark steps of a machine: used, left by a killed step, and replaced when it has died."""
+"""Sessions: a driver that steps share is left by a killed step and replaced when it has died; rows kept in one."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from spark_jobs.session import shared_driver
+from spark_jobs.session import materialized, shared_driver
 from tests.conftest import ROOT
 
 STEP = """
@@ -54,3 +58,13 @@ def test_a_step_takes_the_place_of_one_that_was_killed_and_does_without_a_driver
     assert context(alone) not in contexts
     alone.communicate("")
     assert alone.returncode == 0
+
+
+def test_materialized_rows_are_computed_once_and_forget_their_plan(spark: SparkSession) -> None:
+    rows = materialized(spark.range(3).withColumn("drawn", F.expr("uuid()")))
+    assert rows.collect() == rows.collect()
+    explained = StringIO()
+    with redirect_stdout(explained):
+        rows.join(rows.withColumnRenamed("drawn", "again"), "id", how="inner").explain()
+    assert "ExistingRDD" in explained.getvalue()
+    assert "Range" not in explained.getvalue()
