@@ -17,9 +17,9 @@ from schemas.contract import ContractError
 from schemas.contract import Table as Contract
 from schemas.store import NoTableError, batches, open_table
 
-MEASURED_TABLES = {"night_steps", "night_inputs"}
+MEASURED_TABLES = {"night_steps", "night_inputs", "post_training_steps"}
 """Tables of clock times and commit numbers, which differ from run to run."""
-MEASURED_COLUMNS = {"scoring_runs": {"seconds", "cached_tokens"}}
+MEASURED_COLUMNS = dict.fromkeys(("scoring_runs", "held_out_runs"), {"seconds", "cached_tokens"})
 """Columns that differ from run to run: how long a bucket took, and what happened to be cached."""
 
 TableHash = tuple[int, int]
