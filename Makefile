@@ -1,4 +1,4 @@
-# Marquee on one machine. `make` lists what there is; the environment of every command is scripts/env.sh.
+# Marquee on one machine. `make` lists the targets; scripts/env.sh is the environment of every command.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,21 +8,21 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # The sample that fills a new warehouse: simulated, or movielens with MOVIELENS=folder.
 SERVICE ?= simulated
 MOVIELENS ?=
-# The night; the last day of viewing history where it is not given.
+# The night; by default, the last day of viewing history.
 DS ?=
 
-# What people name goes to the shell by its environment: in a command's text a space or a quote would end it. Its value
-# is taken as it was written: make would look for variables behind each $.
-# Every shell has a USER of its own: only `make … USER=42` names one to look up.
+# Values from the command line reach the shell through its environment: in a command's text, a space or a quote would
+# end them. $(value …) keeps them as written: make would expand a variable after each $.
+# Every shell sets USER: only `make … USER=42` names a user to look up.
 export LOOKUP_USER := $(if $(filter command,$(origin USER)),$(value USER))
-# Where the tables are: a folder, or the URI of an object store. What the environment says holds here too.
+# Where the tables are: a folder, or the URI of an object store. MARQUEE_WAREHOUSE of the environment works too.
 export MARQUEE_WAREHOUSE := $(or $(value WAREHOUSE),$(value MARQUEE_WAREHOUSE),warehouse)
 $(foreach name,PYTHON SERVICE MOVIELENS DS TITLE USER WAREHOUSE,\
     $(eval override export $(name) := $$(value $(name))))
 
 ENV := . scripts/env.sh;
 PACKAGES := $(wildcard marquee schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
-# Options that are given where the variable is.
+# Options that are passed if the variable is set.
 NIGHT := $${DS:+--ds "$$DS"}
 SAMPLE := --service "$$SERVICE" $${MOVIELENS:+--movielens "$$MOVIELENS"}
 WHO := $${LOOKUP_USER:+--user "$$LOOKUP_USER"}
@@ -86,7 +86,7 @@ clean: ## Remove what was installed and made, except warehouses
 doctor:
 	@scripts/doctor.sh
 
-# The stamps are made last, so that one that exists means a whole install. doctor is order-only: it always runs first
-# and never makes a stamp old.
+# The stamp is written last, so that its existence means a complete install. doctor is order-only: it always runs first
+# and never makes the stamp out of date.
 .venv/.ready: requirements/cpu.txt pyproject.toml | doctor
 	@scripts/setup.sh

@@ -1,9 +1,9 @@
 """Pairs a second of Marquee and of vLLM alone on a GPU: one engine in one process, from the same tables on disk.
 
-`8b` is Llama 3.1 8B's shape with random weights: the rate at which a night is scored. `tiny` is the tiny Llama, which
-leaves a GPU idle: what the host can do, and whether its probabilities are those of another machine. MARQUEE_… settings
-apply, such as MARQUEE_QUANTIZATION=fp8 and MARQUEE_MAX_NUM_SEQS. On a GPU vLLM's engine has a process of its own
-unless VLLM_ENABLE_V1_MULTIPROCESSING=0 is set, and only without that process its kernels are listed.
+`8b` has Llama 3.1 8B's shape with random weights: it measures the rate at which a night is scored. `tiny` is the tiny
+Llama, which leaves a GPU idle: it measures what the host can do, and whether the probabilities match another machine's.
+MARQUEE_… settings apply, such as MARQUEE_QUANTIZATION=fp8 and MARQUEE_MAX_NUM_SEQS. On a GPU vLLM's engine runs in its
+own process unless VLLM_ENABLE_V1_MULTIPROCESSING=0 is set; only with that setting are its kernels listed.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from inference.tokens import Tokens
 from schemas.tables import ARTWORK_SCORES
 
 Scores = dict[tuple[str, str], list[float]]
-# The longest prompt of the night has some 530 tokens, so no more than 2,048 are asked for.
+# The longest prompt of the night has some 530 tokens, so a context length of 2,048 is enough.
 LLAMA_8B = """{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
 "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
 "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 2048,
 "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "hidden_act": "silu", "tie_word_embeddings": false, "bos_token_id": 0,
 "eos_token_id": 2}"""
-# Operations of all its weights for a token: the usual count. Its layers' products alone are 13.96e9.
+# FLOP per token over all weights, the usual count. The matrix products of its layers alone take 13.96e9.
 FLOP = 16.06e9
-# Operations a second that an H100 or H200 does, dense, by number type.
+# Dense FLOP/s of an H100 or H200, by number type.
 PEAK = {"none": 989.4e12, "fp8": 1978.9e12}
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A night, an engine that runs, and an empty folder for scores. `job` has the tokenizer and the settings."""
+    """A night, a running engine, and an empty folder for scores. `job` has the tokenizer and the settings."""
 
     job: Job
     model: Checkpoint
@@ -65,7 +65,7 @@ class Bench:
         return self.row("Marquee", shard.counts["pairs"], began, prompt, prompt - cached)
 
     def generate(self, pairs: int | None = None) -> Row:
-        """`LLM.generate` on ready-made token ids, sorted by user; results are thrown away."""
+        """`LLM.generate` on ready-made token ids, sorted by user; the results are discarded."""
         rows = sorted(self.job.prompts(MEASURED), key=lambda row: (row["user_id"], row["title_id"]))[:pairs]
         ids, sampling = self._ids(rows), label_sampling(self.job, OPTIONS)
         return self._timed("LLM.generate", lambda: self.engine.llm.generate(ids, sampling, use_tqdm=False))
@@ -103,7 +103,7 @@ class Bench:
 
 
 def kernels(run: Callable[[], object]) -> list[Row]:
-    """The GPU's seconds of a run by kernel: all of them, then the longest."""
+    """The GPU's seconds of a run by kernel: the total, then the longest."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
@@ -121,7 +121,7 @@ def scores(folder: Path) -> Scores:
 
 
 def differences(known: Scores, found: Scores) -> Row:
-    """How far probabilities are from known ones, and the share of pairs with the same best artwork."""
+    """How far probabilities are from the known ones, and the share of pairs with the same best artwork."""
     apart = [abs(one - other) for pair in known for one, other in zip(known[pair], found[pair], strict=True)]
     same = [each.index(max(each)) == found[pair].index(max(found[pair])) for pair, each in known.items()]
     row: Row = {"pairs": len(known), "largest": max(apart), "mean": sum(apart) / len(apart)}
@@ -129,7 +129,7 @@ def differences(known: Scores, found: Scores) -> Row:
 
 
 def make_large(folder: Path, tokenizer: Path) -> Checkpoint:
-    """Llama 3.1 8B's shape, for weights that no file holds."""
+    """A checkpoint of Llama 3.1 8B's shape, without weight files."""
     folder.mkdir()
     for file in tokenizer.glob("tokenizer*"):
         shutil.copy(file, folder)

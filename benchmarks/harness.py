@@ -1,4 +1,4 @@
-"""What all benchmarks share: their options, repeated runs in alternating order, printed tables and a JSON result."""
+"""What all benchmarks share: options, repeated runs in alternating order, printed tables and a JSON result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = dict[str, Cell]
 Table = tuple[str, Sequence[Row]]
 """A title, and rows that all have the same columns."""
 Measure = Callable[[argparse.Namespace, Path], Iterator[Table]]
-"""A benchmark's own part. It is given the parsed arguments and an empty folder."""
+"""A benchmark's own part: it takes the parsed arguments and an empty folder, and yields tables."""
 Run = TypeVar("Run")
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -61,7 +61,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str], measure: Measure)
             for title, rows in measure(parsed, Path(folder)):
                 print(f"\n{title}\n\n{markdown(rows)}", flush=True)
                 tables[title] = list(rows)
-                # A lent machine may be taken away before the last table.
+                # Written after each table: the machine may be gone before the last one.
                 parsed.results.mkdir(parents=True, exist_ok=True)
                 file.write_text(json.dumps({**about, "tables": tables}, indent=1, ensure_ascii=False) + "\n")
         print(f"\nresult: {file}")
@@ -70,7 +70,7 @@ def run(parser: argparse.ArgumentParser, arguments: list[str], measure: Measure)
 
 
 def commit() -> str:
-    """The checked-out commit, with `-dirty` where files differ from it; `unknown` outside a git checkout."""
+    """The checked-out commit, with `-dirty` if files differ from it; `unknown` outside a git checkout."""
     return _printed("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or "unknown"
 
 
@@ -83,20 +83,20 @@ def machine() -> str:
 
 
 def versions(*packages: str) -> str:
-    """The versions of the packages that are installed, whatever their distributions are called."""
+    """The versions of those packages that are installed, whatever the names of their distributions."""
     found = packages_distributions()
     return ", ".join(f"{name} {version(found[name][0])}" for name in packages if name in found)
 
 
 def _printed(*command: str) -> str:
-    """What a command prints; nothing where it is not installed or fails."""
+    """The output of a command; empty if it is not installed or fails."""
     if shutil.which(command[0]) is None:
         return ""
     return subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def alternating(sides: Mapping[str, Callable[[], Run]], repeats: int) -> dict[str, list[Run]]:
-    """Run every side `repeats` times, in reverse in every second round, so that none is always first."""
+    """Run every side `repeats` times; every second round is reversed, so that no side is always first."""
     found: dict[str, list[Run]] = {name: [] for name in sides}
     for repeat in range(repeats):
         for name in list(sides)[:: -1 if repeat % 2 else 1]:
@@ -106,7 +106,7 @@ def alternating(sides: Mapping[str, Callable[[], Run]], repeats: int) -> dict[st
 
 
 def timing(seconds: Sequence[float], reference: Sequence[float]) -> Row:
-    """Cells of a side's times: median, range, and how many times the reference's median it takes."""
+    """Cells of a side's times: median, range, and the median over the reference's median."""
     return {**spread(seconds), "over Marquee": ratio(median(seconds), median(reference))}
 
 
@@ -115,7 +115,7 @@ def spread(seconds: Sequence[float]) -> Row:
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
-    """The first over the second; None where one is not known or there is nothing to divide by."""
+    """`one` over `other`; None if either is unknown or `other` is 0."""
     return one / other if one is not None and other else None
 
 

@@ -1,7 +1,7 @@
 """Looking one pair up in `artwork_selections` as the table grows: time and bytes read.
 
-By serving/selections.py, with the table kept open as a service keeps it. The table has one bucket per 10,000 users and
-one file per bucket, as after maintenance.
+Lookups use serving/selections.py and keep the table open, as a service does. The table has one bucket per 10,000 users
+and one file per bucket, as after maintenance.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def bucket_rows(bucket: int, users: list[str]) -> pa.RecordBatch:
 
 
 def looked_up(selections: Selections, pairs: list[tuple[str, str]]) -> Row:
-    """Medians over the lookups of `pairs`, without the first few. Raises LookupError where a pair is not found."""
+    """Medians over the lookups of `pairs`, without the warm-ups. Raises LookupError if a pair is not found."""
     process, found = psutil.Process(), []
     for user_id, title_id in pairs:
         read, began = process.io_counters().read_chars, time.perf_counter()

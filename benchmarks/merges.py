@@ -1,4 +1,4 @@
-"""Publishing as `artwork_selections` grows: time and files of a night's one MERGE.
+"""Publishing as `artwork_selections` grows: the time of a night's one MERGE, and what it rewrites.
 
 In each MERGE a share of the users has new choices. The table has one bucket per 10,000 users and one file per bucket,
 as after maintenance, and is restored to that after each MERGE.
@@ -27,9 +27,9 @@ _DS = date(2026, 1, 6)
 
 
 def merge_once(spark: SparkSession, warehouse: Path, share: float) -> tuple[float, int, dict[str, int]]:
-    """Give that share of the users, by hash, their least probable artworks by a MERGE, then restore the table.
+    """Switch that share of the users, by hash, to their least probable artworks in a MERGE, then restore the table.
 
-    Returns its seconds, the rows that were to change, and the metrics of its commit.
+    Returns the seconds of the MERGE, the number of rows to change, and the metrics of its commit.
     """
     from pyspark.sql import functions as F
 
@@ -42,7 +42,7 @@ def merge_once(spark: SparkSession, warehouse: Path, share: float) -> tuple[floa
     changes = tables.read(ARTWORK_SELECTIONS).where(drawn(share, "user_id")).withColumn("ds", F.lit(_DS))
     for column in ("artwork_id", "probability", "propensity"):
         changes = changes.withColumn(column, F.element_at("ranking", -1)[column])
-    # As in publish, the changes are computed once, before they are merged.
+    # As in publish, the changes are computed once, before the MERGE.
     rows = changes.persist().count()
     began = time.perf_counter()
     merge(target, changes, _DS)
@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     for rows in arguments.rows:
         warehouse = folder / f"{rows}"
         make_selections(warehouse, rows)
-        # Compiles, and fills the page cache.
+        # A warm-up: it compiles, and fills the page cache.
         merge_once(spark, warehouse, arguments.shares[0])
         found = [share_row(spark, warehouse, share, arguments.repeats) for share in arguments.shares]
         yield f"MERGE into {rows:,} rows", found

@@ -1,7 +1,7 @@
 """What a night would cost for many users, on paper: GPU-hours and storage from a night that has run.
 
-Tokens and bytes are counted on that night, in the warehouse, by the model's tokenizer and with the block size that are
-set (a GPU's where none is); rates are what one H100 reached (benchmarks/results/2026-11-27-h100.json).
+Tokens and bytes of that night are counted with the warehouse, the model's tokenizer and the block size of the settings
+(a GPU's block size by default); rates were measured on one H100 (benchmarks/results/2026-11-27-h100.json).
 Every assumption is an option and is printed.
 """
 
@@ -39,7 +39,7 @@ SHARES = (0.01, 0.05, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Plan:
-    """Tokens of a user's context and of a choice, and what is left after a context's last whole block."""
+    """`context` and `choice`: tokens of each; `remainder`: tokens after a context's last whole cache block."""
 
     users: float
     titles: float
@@ -53,7 +53,7 @@ class Plan:
         return self.titles * (self.context + self.choice)
 
     def computed_tokens(self) -> float:
-        """Tokens computed for a user: prompts less f (K − 1) (C − r), which the cache has for all but the first."""
+        """Tokens computed for a user: prompts minus f (K − 1) (C − r), cached for all but the first."""
         found = self.cached_share * max(self.titles - 1, 0) * (self.context - self.remainder)
         return self.prompt_tokens() - found
 

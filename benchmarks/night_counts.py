@@ -1,4 +1,4 @@
-"""Tokens and bytes of a night that has run or was made, by user and by pair."""
+"""Tokens and bytes per user and per pair of a night that has run or was made up."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from schemas.tables import ARTWORK_SCORES, ARTWORK_SELECTION_LOG, ARTWORK_SELECT
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """The prompts of a night's pairs, each asked once.
+    """The prompts of a night's pairs, each scored once.
 
     `context` and `remainder` are means over users: tokens, and tokens after the last whole block, which no cache has.
-    `choice` is a mean over pairs. `shared_tokens` are what a prefix cache that forgets no context has of prompts: the
-    contexts' whole blocks, for all pairs of a user but one.
+    `choice` is a mean over pairs. `shared_tokens` are the prompt tokens that a prefix cache finds if it forgets no
+    context: the contexts' whole blocks, for all pairs of a user but one.
     """
 
     users: int
@@ -36,7 +36,7 @@ class TokenCounts:
 
 
 def token_counts(night: ScoringJob, tokens: Tokens, limit: int, block_size: int) -> TokenCounts:
-    """Count the prompts as scoring asks them. Raises ContractError where there are none."""
+    """Count the prompts as scoring makes them. Raises ContractError if there are none."""
     choices = read_choices(night, tokens)
     users = night.rows(USER_CONTEXTS, ["user_id", "context", "pairs"])
     contexts: dict[str, int] = {}
@@ -67,7 +67,7 @@ def token_counts(night: ScoringJob, tokens: Tokens, limit: int, block_size: int)
 class ByteCounts:
     """Compressed bytes of columns, without footers and statistics, whose share shrinks as files grow.
 
-    `asked_share`: pairs asked of a model over pairs wanted.
+    `asked_share`: pairs that a model scores over pairs wanted.
     """
 
     asked_share: float
@@ -80,7 +80,7 @@ class ByteCounts:
 
 
 def byte_counts(night: ScoringJob) -> ByteCounts:
-    """Bytes by user and by pair of the night's own tables."""
+    """Bytes per user and per pair of the night's own tables."""
     pairs_of_users = [len(row["pairs"]) for row in night.rows(USER_CONTEXTS, ["pairs"])]
     users, pairs = len(pairs_of_users), sum(pairs_of_users)
     in_contexts, in_wanted = column_bytes(night, USER_CONTEXTS), column_bytes(night, WANTED_PAIRS)
@@ -111,7 +111,7 @@ def _bytes_per_row(night: ScoringJob, table: Table) -> float:
 
 
 def _files(night: ScoringJob, table: Table) -> list[Any]:
-    """The Parquet metadata of the table's files; of this night's alone where it is partitioned by ds."""
+    """The Parquet metadata of the table's files; only this night's if it is partitioned by ds."""
     only = [("ds", "=", str(night.ds))] if "ds" in table.partitioned_by else None
     uris = open_table(night.warehouse, table).file_uris(file_pruning_predicate=only)
     return [pq.read_metadata(uri.removeprefix("file://")) for uri in uris]

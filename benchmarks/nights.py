@@ -1,7 +1,7 @@
-"""A night after a night: work and time where 0 %, 1 %, … of the users watched something.
+"""Successive nights: work and time if 0 %, 1 %, … of the users watched something.
 
 The real steps run on a simulated service: the Spark steps in one session, scoring as `marquee score` with
-the model of the settings. The pairs asked and the rows rewritten are compared with those that truly changed.
+the model of the settings. The pairs scored and the rows rewritten are compared with those that truly changed.
 """
 
 from __future__ import annotations

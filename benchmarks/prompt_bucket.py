@@ -2,7 +2,7 @@
 
 Every side reads the same pairs from disk, each in its usual form: Marquee from `user_contexts` and `title_choices`, the
 others from a flat table with one prompt text per pair (`prompts/<ds>.parquet`), in the order of a hash of the pair, as
-the shuffle of a join leaves it. A second, tiny night warms a side up.
+the shuffle of a join leaves it. A second, tiny night is the warm-up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TITLES_PER_USER = 20
 
 _SEED = 7
 _CATALOGUE = 100
-# So many of the simulated service's texts have the tokens that the module promises.
+# With these counts, the simulated service's texts have the numbers of tokens given above.
 _VIEWINGS, OPTIONS = 18, 3
 
 _TEXT = pa.string()
@@ -62,7 +62,7 @@ def prompts_file(warehouse: Path, ds: date) -> Path:
 
 
 def choice_row(title: Title) -> dict[str, Any] | None:
-    """A row of `title_choices` without its ds; None where the title has too few artworks."""
+    """A row of `title_choices` without its ds; None if the title has too few artworks."""
     artworks = make_artworks(_SEED, title, WARM_UP, MEASURED)[:OPTIONS]
     if len(artworks) < OPTIONS:
         return None

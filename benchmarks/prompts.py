@@ -2,7 +2,7 @@
 
 Marquee's side is the step contexts, which also hashes every prompt and compares it with what was published; the flat
 side joins and writes. Both start from the same simulated service, in one Spark session, in alternating order, and must
-hold the same prompts.
+make the same prompts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TITLES, _WARM_UP_USERS = 200, 100
 
 
 def build(night: Night, step: Callable[[Night], None]) -> tuple[float, int]:
-    """(seconds, bytes shuffled) of a step, with nothing cached from the one before."""
+    """(seconds, bytes shuffled) of a step, with no frames cached by the one before."""
     from benchmarks.spark_prompts import shuffled_bytes
 
     night.spark.catalog.clearCache()
@@ -41,13 +41,13 @@ def build(night: Night, step: Callable[[Night], None]) -> tuple[float, int]:
 
 
 def stored_bytes(*folders: str) -> int:
-    """Bytes of the files that are part of the tables now."""
+    """Bytes of the tables' current files."""
     actions = [pa.table(DeltaTable(folder).get_add_actions(flatten=True)) for folder in folders]
     return sum(sum(action["size_bytes"].to_pylist()) for action in actions)
 
 
 def compare(night: Night, repeats: int) -> list[Row]:
-    """A row per side. Raises ContractError where the two do not hold the same prompts."""
+    """A row per side. Raises ContractError if the two do not have the same prompts."""
     from benchmarks.spark_prompts import both_sums, flat_path, write_flat
     from spark_jobs.candidates import candidates
     from spark_jobs.contexts import contexts
@@ -79,7 +79,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Table]:
     from spark_jobs.session import spark_session
 
     spark = spark_session("prompts", **{"spark.master": "local[*]"})
-    # Compiles what each side runs.
+    # A warm-up: it compiles what each side runs.
     compare(LivingService.make(spark, folder / "warm-up", _WARM_UP_USERS, _TITLES).night(0, 0), 1)
     for users in arguments.users:
         night = LivingService.make(spark, folder / f"{users}", users, _TITLES).night(0, 0)

@@ -1,7 +1,7 @@
 """Scores per second: Marquee against three other ways to score the same pairs.
 
 Every side starts from the same pairs on disk and ends with scores on disk. Each is in benchmarks/peers and runs in
-a process of its own, once per repeat, in alternating order. Starting it (imports, weights, engine) and a warm-up are
+its own process, once per repeat, in alternating order. Its start (imports, weights, engine) and a warm-up are
 not timed. All sides must give the same probabilities. MARQUEE_… settings apply to every side.
 """
 
@@ -25,14 +25,14 @@ from benchmarks.sides import MARQUEE, Run, compare, run_side
 from inference.job import ScoringJob
 from inference.tokens import Tokens
 
-# The side whose engine starts within the timed part, once for each night.
+# The side whose engine starts in the timed part, once per night.
 RAY = "ray_data"
 
 
 def speeds(runs: dict[str, list[Run]], pairs: int) -> Iterator[Row]:
-    """A row per side; a second one for Ray Data, without the time that its start took in the warm-up.
+    """A row per side; a second one for Ray Data, without the time of its start, which the warm-up measures.
 
-    Raises ContractError where a run does not give the probabilities of Marquee's first one.
+    Raises ContractError if a run's probabilities differ from those of Marquee's first run.
     """
     seconds = {side: [run.seconds for run in found] for side, found in runs.items()}
     if RAY in runs:

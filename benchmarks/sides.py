@@ -1,4 +1,4 @@
-"""Runs the sides of a comparison, each in a process of its own, and checks that they did the same work."""
+"""Runs the sides of a comparison, each in its own process, and checks that they did the same work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.contract import ContractError
 MARQUEE = "marquee"
 Scores = list[dict[str, Any]]
 """Rows of benchmarks/peers/job.py: SCORES."""
-# The largest difference between two sides' probabilities of one option.
+# The largest difference allowed between two sides' probabilities of one option.
 TOLERANCE = 1e-3
 # The same for every side: no second process for the engine, all processors, nothing from the network.
 _ENVIRONMENT = {
@@ -46,9 +46,9 @@ class Run:
 
 
 def run_side(side: str, job: Job, into: Path) -> Run:
-    """Run a side in a process of its own. Its scores go to `into`, where it may have been run before.
+    """Run a side in its own process. Its scores go to `into`, where it may have run before.
 
-    Raises RuntimeError, with the end of its log, where it fails.
+    Raises RuntimeError, with the end of its log, if it fails.
     """
     process = _started(side, job, into)
     try:
@@ -63,7 +63,7 @@ def run_side(side: str, job: Job, into: Path) -> Run:
 def kill_side(side: str, job: Job, into: Path, after: float) -> None:
     """Run a side and kill all of its processes `after` seconds after the measured night began.
 
-    Raises RuntimeError where it ends before.
+    Raises RuntimeError if it ends earlier.
     """
     process = _started(side, job, into)
     try:
@@ -91,7 +91,7 @@ def _failed(side: str, into: Path) -> RuntimeError:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that still runs, and all that it has started."""
+    """Kill a process that still runs, and all its descendants."""
     if process.poll() is None:
         with suppress(psutil.NoSuchProcess):
             for each in (*psutil.Process(process.pid).children(recursive=True), process):
@@ -100,9 +100,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def compare(side: str, reference: Scores, scores: Scores) -> float | None:
-    """The largest difference between two probabilities; None of a side that only writes text.
+    """The largest difference between two probabilities; None for a side that only writes text.
 
-    Raises ContractError where other pairs were scored, or one twice, or probabilities differ by more than TOLERANCE.
+    Raises ContractError if other pairs were scored, or one twice, or probabilities differ by more than TOLERANCE.
     """
     expected = {(row["user_id"], row["title_id"]): row["probabilities"] for row in reference}
     found = {(row["user_id"], row["title_id"]): row for row in scores}

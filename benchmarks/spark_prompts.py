@@ -1,4 +1,4 @@
-"""The flat join: a table of one prompt text per pair, which one would write without Marquee."""
+"""The flat join: a table of one prompt text per pair, as one would write without Marquee."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from spark_jobs.warehouse import Night
 
 
 def write_flat(night: Night) -> None:
-    """Join the texts of the step contexts to whole prompts and write them as the join leaves them.
+    """Join the texts of the step contexts to whole prompts and write them in the order of the join.
 
-    Every wanted pair with two artworks or more has one, in the rotation that Marquee asks.
+    Every wanted pair with two artworks or more has one, in the rotation that Marquee scores.
     """
     wanted = night.tonight(WANTED_PAIRS)
     contexts = user_context_texts(wanted, good_history(night), good_titles(night), night.settings)
@@ -52,7 +52,7 @@ def both_sums(night: Night) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _sum(prompts: DataFrame) -> tuple[int, int]:
-    # 32 bits of each hash: the sum of a billion of them fits in 63.
+    # 32 bits of each hash: the sum of a billion of them fits in 63 bits.
     part = F.xxhash64("user_id", "title_id", "prompt").bitwiseAND(0xFFFFFFFF)
     row = prompts.agg(F.count("*"), F.sum(part)).collect()[0]
     return row[0], row[1] or 0

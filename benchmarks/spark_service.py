@@ -1,4 +1,4 @@
-"""A simulated service that lives on from night to night, and the count of what truly changed in a night."""
+"""A simulated service that continues from night to night, and counts of what truly changed in a night."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from spark_jobs.audit import asked_pairs
 from spark_jobs.warehouse import Night, Warehouse
 
 _SEED, _DAYS = 1, 14
-# A user with no wanted pair watches daily: a day without any viewing counts as one that was not loaded.
+# A user without wanted pairs watches daily: validate takes a day without viewings for one not loaded.
 _VISITOR = "visitor"
 # Distance in the catalogue between the titles that a user wants.
 _APART = 7
@@ -38,7 +38,7 @@ _KEY = ["user_id", "title_id"]
 
 @dataclass(frozen=True)
 class LivingService:
-    """What happens to a service of so many `users` and `titles`, by day. Users are 1, 2, …"""
+    """A service with `users` users and `titles` titles, day by day. Users are 1, 2, …"""
 
     warehouse: Warehouse
     users: int
@@ -46,7 +46,7 @@ class LivingService:
 
     @classmethod
     def make(cls, spark: SparkSession, folder: Path, users: int, titles: int) -> LivingService:
-        """Write the service up to LAST_DAY, with artworks that neither begin nor end later.
+        """Write the service up to LAST_DAY, with only those artworks that are active then and never end.
 
         No user explores, and the model of the settings scores, not a registry's champion.
         """
@@ -57,7 +57,7 @@ class LivingService:
         return cls(Warehouse(spark, Settings().model_copy(update=update)), users, titles)
 
     def night(self, number: int, watching: float) -> Night:
-        """The night `number`, 0 for LAST_DAY, with its inputs: that share of the users, by hash, watch a title each.
+        """The night `number`, 0 for LAST_DAY, with its inputs: that share of the users, by hash, watches a title each.
 
         The recommender wants the same 20 titles for a user every night.
         """
@@ -89,7 +89,7 @@ class LivingService:
 
 
 def drawn(share: float, *by: str | Column) -> Column:
-    """Whether a row is among that share of all, by a hash."""
+    """Whether a row is in that share of all rows, by a hash."""
     return F.pmod(F.xxhash64(*by), F.lit(_PARTS)) < int(share * _PARTS)
 
 
@@ -97,7 +97,7 @@ def night_row(name: str, night: Night, version_before: int) -> Row:
     """What a published night did, in pairs. `version_before` is the version of `artwork_selections` before it.
 
     `changed`: pairs of users who watched something. `due`: these, and pairs drawn again because a user's epoch ended,
-    about which no model is asked. `rewritten`: rows that the MERGE touched, and those copied because they share a file.
+    which need no model. `rewritten`: rows that the MERGE changed, and rows copied because they share a file with them.
     """
     selections = night.warehouse.read(ARTWORK_SELECTIONS)
     history = night.warehouse.read(VIEWING_HISTORY).where(F.col("watch_date") == F.lit(night.ds))
@@ -119,7 +119,7 @@ def night_row(name: str, night: Night, version_before: int) -> Row:
 
 
 def merge_metrics(path: str, version_before: int) -> dict[str, int]:
-    """The metrics of the one MERGE since a version; empty where there was no commit."""
+    """The metrics of the one MERGE since a version; empty if there was no commit."""
     table = DeltaTable(path)
     commits = table.history(table.version() - version_before) if table.version() > version_before else []
     merges = [commit for commit in commits if commit["operation"] == "MERGE"]

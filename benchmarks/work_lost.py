@@ -1,7 +1,7 @@
-"""Work lost where scoring is killed half-way: Marquee against one sorted `LLM.generate` and Ray Data.
+"""Work lost if scoring is killed half-way: Marquee against one sorted `LLM.generate` and Ray Data.
 
-Each side scores the night undisturbed, then once more and is killed (SIGKILL, all of its processes) after half of the
-time that it took, then it is run again. A side that loses nothing has half of the tokens left for that last run.
+Each side first scores the night undisturbed. Then it starts anew, is killed (SIGKILL, all its processes) after half of
+the time that it took, and runs again. A side that loses nothing has half of the tokens left for that last run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIDES = (MARQUEE, "text_sorted", "ray_data")
 
 
 def killed(side: str, job: Job, folder: Path) -> Row:
-    """Kill a side half-way and run it again. Raises ContractError where that changes its scores."""
+    """Kill a side half-way and run it again. Raises ContractError if that changes its scores."""
     whole = run_side(side, job, folder / "undisturbed")
     print(f"{side} is run again, killed after {whole.seconds / 2:.1f} s, and run to its end", flush=True)
     kill_side(side, job, folder / "killed", whole.seconds / 2)

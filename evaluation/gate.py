@@ -1,6 +1,6 @@
-"""Whether a candidate earns its place, from what `policy_estimates` says of it. A pure rule: rows in, verdict out.
+"""Whether a candidate is promoted, from its rows of `policy_estimates`. A pure rule: rows in, verdict out.
 
-`marquee judge` acts on the verdict and the page of `marquee report` prints it, by the same settings.
+`marquee judge` acts on the verdict and the page of `marquee report` prints it, with the same settings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Verdict:
 
 
 def rule(settings: Settings) -> str:
-    """What `verdict` asks for with these settings, as a sentence."""
+    """The condition of `verdict` with these settings, as a sentence."""
     slices = (
         f", and its difference in each slice by {' and by '.join(settings.gate_slices)} is known and at least "
         f"{-settings.gate_slice_limit:+.4f}"
@@ -47,11 +47,11 @@ def rule(settings: Settings) -> str:
 
 
 def verdict(estimates: Iterable[Mapping[str, Any]], candidate: str, settings: Settings) -> Verdict:
-    """Judge `candidate` by rows of `policy_estimates` of one run.
+    """The verdict on `candidate`, from the rows of `policy_estimates` of one run.
 
     It is promoted if the whole 95 % interval of its difference to the champion, by `gate_estimator`, is above
-    `gate_margin`, and in no slice of `gate_slices` the estimated difference is below -`gate_slice_limit`. A slice in
-    which the difference could not be estimated refuses it too: nobody knows what it loses there.
+    `gate_margin`, and the estimated difference is at least -`gate_slice_limit` in every slice of `gate_slices`. It is
+    also refused if the difference in such a slice could not be estimated: what it loses there is unknown.
     """
     of_candidate = [
         row for row in estimates if row["policy"] == candidate and row["estimator"] == settings.gate_estimator
@@ -62,7 +62,7 @@ def verdict(estimates: Iterable[Mapping[str, Any]], candidate: str, settings: Se
     if overall["refused"] is not None:
         return Verdict(False, (f"the log cannot support an answer: {overall['refused']}",))
     if overall["difference_low"] is None:
-        # The rows do not say which of their policies the champion is.
+        # The rows do not name the champion's policy.
         return Verdict(False, ("the log cannot support an answer about the champion: its own row of the run says why",))
     against = [*_overall_fault(overall, settings), *_slice_faults(of_candidate, settings)]
     return Verdict(False, tuple(against)) if against else Verdict(True, (_sentence(overall),))

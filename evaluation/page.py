@@ -1,4 +1,4 @@
-"""What a candidate's page shows, and the HTML of it."""
+"""The content of a candidate's page, and its HTML."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Points = dict[str, tuple[list[float], list[float]]]
 
 @dataclass(frozen=True)
 class Page:
-    """All that the page shows. `reference`: the champion, or what stands for it; `settings`: those of the gate; `rows`:
-    the candidate's rows of `policy_estimates`; `losses`: by training stage.
+    """All that the page shows. `reference`: the champion, or what stands in for it; `settings`: those of the gate;
+    `rows`: the candidate's rows of `policy_estimates`; `losses`: by training stage.
     """
 
     ds: date
@@ -50,11 +50,11 @@ class Page:
 
     @property
     def verdict(self) -> Verdict:
-        """The gate's."""
+        """The gate's verdict."""
         return verdict(self.rows, self.candidate, self.settings)
 
     def overall(self, policy: str) -> Row:
-        """A policy's row over the whole log. Raises ContractError where the run did not estimate it."""
+        """A policy's row over the whole log. Raises ContractError if the run did not estimate it."""
         row = self.find(policy, self.estimator)
         if row is None:
             raise ContractError(
@@ -80,7 +80,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A sentence that the log earned, and of whom it was said; `slice` is empty where it is of the whole log."""
+    """Why the log supports no estimate, and of which policies; `slice` is empty if that holds for the whole log."""
 
     slice: str
     policies: str
@@ -88,7 +88,7 @@ class Refusal:
 
 
 def refusals(page: Page) -> list[Refusal]:
-    """Each sentence once, whatever the estimator: first those of the whole log."""
+    """Each sentence once, whatever the estimator; those of the whole log come first."""
     said: dict[tuple[str, str], list[str]] = {}
     for row in sorted(page.rows, key=lambda row: (row["slice_by"], _number(row["slice"]), row["slice"])):
         if row["refused"]:
@@ -142,7 +142,7 @@ def render(page: Page) -> str:
 
 
 def _share(difference: float | None, value: float | None) -> float | None:
-    """The difference over the reference's value; None where one is not known, or the reference's value is 0."""
+    """The difference over the reference's value; None if either is unknown, or the value is 0."""
     return difference / value if difference is not None and value else None
 
 
@@ -160,13 +160,13 @@ def _slices(page: Page) -> list[tuple[str, Row, Row | None]]:
 
 
 def _number(slice_: str) -> int:
-    """The number that a band such as 13-40 begins with, so that 4 comes before 13."""
+    """The first number of a band such as 13-40, so that 4 comes before 13; 0 if it has none."""
     digits = slice_.partition("-")[0].split()[0]
     return int(digits) if digits.isdigit() else 0
 
 
 def _plots(page: Page) -> dict[str, Any]:
-    """The drawings, as they stand in the page; an empty string where there is nothing to draw."""
+    """The plots, as SVG for the page; an empty string if there is nothing to draw."""
     unit = f"plays per impression more than {page.reference}"
     policies = [(name, page.find(name, page.estimator), page.find(name, TRUTH)) for name in page.policies()]
     overall = [_span(name, row, known) for name, row, known in policies if name != page.reference]
@@ -192,7 +192,7 @@ def _plots(page: Page) -> dict[str, Any]:
 
 
 def _lines(page: Page, by_model: Points) -> Points:
-    """The candidate first, then its rotations averaged, then what was before it."""
+    """The candidate first, then the mean over its rotations, then the other models."""
     models = sorted(by_model, key=lambda model: (not model.startswith(page.candidate), model))
     return {in_words(model): by_model[model] for model in models}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `make` needs before it installs anything. It names what is missing in one sentence.
+# Checks what `make` needs before it installs anything, and prints what is missing in one sentence.
 #
 #     scripts/doctor.sh            checks Java, Python and disk
 #     scripts/doctor.sh python     prints the Python 3.11 that it found
@@ -11,7 +11,7 @@ stop() {
     exit 1
 }
 
-# .venv is 7.1 GB, the downloads it is made from 1.9 GB (`du -sh .venv ~/.cache/uv` after an install).
+# .venv takes 7.1 GB, its downloads 1.9 GB (`du -sh .venv ~/.cache/uv` after an install).
 needed_gb=10
 
 version_of() {

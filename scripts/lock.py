@@ -1,6 +1,6 @@
-"""Pins every package with its hashes: requirements/cpu.txt (a laptop, and all that develops Marquee),
-requirements/gpu.txt (a machine that scores) and requirements/uv.txt (what installs them). Options are passed on to `uv
-lock`.
+"""Pins every package with its hashes: requirements/cpu.txt (a laptop, and Marquee's development),
+requirements/gpu.txt (a machine that scores) and requirements/uv.txt (uv, which installs them). Options are passed on to
+`uv lock`.
 
 uv.lock names the registry that it was resolved from, so it is not tracked; the exported files do not name it.
 """

@@ -21,32 +21,32 @@ from spark_jobs.published import published_before
 from spark_jobs.warehouse import Night
 
 _SUM_TOLERANCE = 1e-6
-# Under this many rescored pairs a share of changed choices says nothing.
+# With fewer rescored pairs, the share of changed choices is noise.
 _DRIFT_PAIRS = 100
 
 
 def asked_pairs(user_contexts: DataFrame) -> DataFrame:
-    """user_id, title_id, ordering, prompt_hash: the pairs that were to be scored."""
+    """user_id, title_id, ordering, prompt_hash: the pairs to score."""
     return user_contexts.select("user_id", F.explode("pairs").alias("pair")).select("user_id", "pair.*")
 
 
 def is_proper(artwork_ids: Column, probabilities: Column) -> Column:
-    """Whether they are probabilities: one for each artwork, none of them null, NaN or not in 0 to 1, a sum of 1."""
+    """Whether these are probabilities: one per artwork, each in 0 to 1 (not null, not NaN), with a sum of 1."""
     total = F.aggregate(probabilities, F.lit(0.0), lambda sum_, p: sum_ + p)
     one_to_one = F.size(probabilities) == F.size(artwork_ids)
     proper = F.forall(probabilities, lambda p: ~F.isnan(p) & p.between(0, 1))
     fine = one_to_one & proper & (F.abs(total - 1) <= _SUM_TOLERANCE)
-    # What a null leaves unknown is not fine.
+    # A null input makes the result null, which means no.
     return F.coalesce(fine, F.lit(False))
 
 
 def best_artwork(artwork_ids: Column, probabilities: Column) -> Column:
-    """The most probable artwork; of equal ones the first by id, as a published ranking has them. Null of none."""
+    """The most probable artwork; ties go to the first id, as in a published ranking. Null if there is none."""
     return F.get(ranked(scored_options(artwork_ids, probabilities)), F.lit(0))["artwork_id"]
 
 
 def with_best_before(scores: DataFrame, published: DataFrame) -> DataFrame:
-    """`scores` with best_before: what the model found best when it scored the pair before, null where it had not."""
+    """`scores` with best_before: the best artwork in the pair's published ranking; null unless a model scored it."""
     before = published.where("source = 'model'").select(
         "user_id", "title_id", F.col("ranking")[0]["artwork_id"].alias("best_before")
     )
@@ -54,8 +54,8 @@ def with_best_before(scores: DataFrame, published: DataFrame) -> DataFrame:
 
 
 def drift() -> tuple[Column, Column]:
-    """rescored, changed: pairs of `with_best_before` that the model had scored before, and those whose best artwork is
-    another one now.
+    """rescored, changed: the number of pairs of `with_best_before` that a model had scored before, and of those whose
+    best artwork has changed.
     """
     before = F.col("best_before")
     changed = F.when(before.isNotNull(), best_artwork(F.col("artwork_ids"), F.col("probabilities")) != before)
@@ -63,8 +63,9 @@ def drift() -> tuple[Column, Column]:
 
 
 def found(asked: DataFrame, scores: DataFrame, choices: DataFrame, published: DataFrame) -> DataFrame:
-    """One row: unanswered (pairs asked and not scored), not_asked, other_artworks (scores whose artworks are not those
-    of the ordering that was asked), improper, versions, rescored, changed. In one pass, however much is found.
+    """One row of counts: unanswered (pairs to score without a score), not_asked (scores of other pairs), other_artworks
+    (scores whose artworks are not those of the rotation to score), improper, versions, rescored, changed. It takes one
+    pass, whatever it finds.
     """
     is_asked, is_scored = F.col("asked").isNotNull(), F.col("scored").isNotNull()
     asked_ids = choices.select("title_id", "ordering", F.col("artwork_ids").alias("asked_ids"))
@@ -87,7 +88,7 @@ def found(asked: DataFrame, scores: DataFrame, choices: DataFrame, published: Da
 
 
 def checks(night: Night) -> dict[str, tuple[float, float]]:
-    """Each check's name with what was found and the most that is allowed."""
+    """Each check's name, with the value found and the most allowed."""
     settings: Settings = night.settings
     rejects = {row["step"]: row["rows"] for row in night.rows(REJECTED_ROWS, "step, count(*) AS rows", "GROUP BY step")}
     unscorable = rejects.get("score", 0)
@@ -126,7 +127,7 @@ def checks(night: Night) -> dict[str, tuple[float, float]]:
 
 
 def audit(night: Night) -> None:
-    """Write `audit_results`; raise ContractError where a check fails."""
+    """Write `audit_results`; raise ContractError if a check fails."""
     with night.step("audit") as counts:
         rows = [
             {"ds": night.ds, "check": name, "value": float(value), "limit": float(limit), "passed": value <= limit}

@@ -1,4 +1,4 @@
-"""Which titles each user is likely to see: from the title recommender, or the top titles by ALS."""
+"""The titles that each user is likely to see: those of the title recommender, or else the top titles by ALS."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from spark_jobs.warehouse import Night, bucket
 
 
 def by_user(candidates: DataFrame) -> DataFrame:
-    """user_id, title_ids: rows of (user_id, title_id, rank) by user, best rank first."""
+    """user_id, title_ids: rows of (user_id, title_id, rank) grouped by user, best rank first."""
     ranked = F.array_sort(F.collect_list(F.struct("rank", "title_id")))
     return candidates.groupBy("user_id").agg(F.transform(ranked, lambda pair: pair["title_id"]).alias("title_ids"))
 
 
 def recommended_pairs(factors: Factors, settings: Settings) -> DataFrame:
-    """user_id, title_ids: for each user with history, the titles with an active artwork that ALS puts first.
+    """user_id, title_ids: for each user with history, ALS's top titles among those with an active artwork.
 
-    Titles that the user has watched may be among them: rows such as "watch again" show artwork too.
+    They may include titles that the user has watched: rows such as "watch again" show artwork too.
     """
     top = factors.model.recommendForAllUsers(settings.titles_per_user)
     return by_user(
@@ -36,8 +36,8 @@ def recommended_pairs(factors: Factors, settings: Settings) -> DataFrame:
 
 
 def recommended(night: Night) -> DataFrame:
-    """`recommended_pairs` of the night's history; none where nobody has watched a title that has an active artwork.
-    Where taste groups are due they are made of the same fit.
+    """`recommended_pairs` of the night's history; none if nobody has watched a title with an active artwork. If taste
+    groups are due, they are made from the same fit.
     """
     viewed = viewed_pairs(good_history(night), good_artworks(night)).persist(StorageLevel.MEMORY_AND_DISK)
     if viewed.isEmpty():

@@ -1,4 +1,4 @@
-"""Which pairs the model must be asked tonight, and the texts to ask with."""
+"""The pairs that the model must score tonight, and the texts of their prompts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from spark_jobs.warehouse import Night
 
 
 def contexts_to_score(pairs: DataFrame, contexts: DataFrame, ds: date) -> DataFrame:
-    """Rows of `user_contexts`: each user with at least one pair to score, the most wanted title first."""
+    """Rows of `user_contexts`: each user with at least one pair to score, most wanted title first."""
     asked = F.array_sort(F.collect_list(F.struct("rank", "title_id", "ordering", "prompt_hash")))
     to_score = (
         pairs.where(F.col("kind") == TO_SCORE)

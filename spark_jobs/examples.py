@@ -1,8 +1,8 @@
-"""What post-training learns from and is judged on: logged impressions as the questions that they were.
+"""The examples that post-training learns from and is evaluated on: logged impressions as prompts.
 
 An example holds what was known just before its impression: viewings strictly before `shown_at`, and the artworks that
-could have been shown. The texts are made by the functions that make a night's, with a moment of a user in the place of
-the user and a set of artworks in that of the title.
+could have been shown. The functions that make a night's texts make these too, with a moment of a user in place of the
+user and a set of artworks in place of the title.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from spark_jobs.splits import HELD_OUT, TRAINING, first_of_splits, sample_place,
 from spark_jobs.taste import with_taste_groups
 from spark_jobs.warehouse import Night
 
-# What becomes of an impression.
+# The fates of an impression.
 USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
     "usable",
     "repeat",
@@ -57,8 +57,8 @@ USABLE, REPEAT, ONLY_CHOICE, TOO_MANY, UNKNOWN = (
 
 
 def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
-    """The first impressions of draws with choice_key, eligible (sorted ids) and fate: whether each makes an example, or
-    why not. The others of a draw are repeats.
+    """The first impression of each draw, with choice_key, eligible (sorted ids) and fate: usable as an example, or why
+    not. The other impressions of a draw are repeats.
     """
     eligible = F.array_sort(F.array_distinct("eligible_artwork_ids"))
     key = F.concat("title_id", F.lit("@"), F.hex(list_hash(F.col("eligible"))))
@@ -74,7 +74,7 @@ def with_fate(impressions: DataFrame, titles: DataFrame, artworks: DataFrame, se
 
 
 def known_sets(impressions: DataFrame, titles: DataFrame, artworks: DataFrame) -> DataFrame:
-    """choice_key: the sets of eligible artworks that a question can be made of, each known and of the title."""
+    """choice_key: the sets of eligible artworks that make a choice: each is known and belongs to the title."""
     sets = impressions.select("choice_key", "title_id", "eligible").distinct()
     return (
         sets.join(titles.select("title_id"), "title_id", how="left_semi")
@@ -88,10 +88,10 @@ def known_sets(impressions: DataFrame, titles: DataFrame, artworks: DataFrame) -
 
 
 def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
-    """`usable` with split and ordering, at most as many of each split as set: those whose hash of user and title is
-    smallest. What was shown to a user for one title stays together, as preference pairs need it.
+    """`usable` with split and ordering, up to the limit of each split: the rows with the smallest hash of user and
+    title. A user's impressions of one title stay together, as preference pairs need them.
 
-    The ordering depends on user and set alone, so that the number of the artwork that was shown tells nothing.
+    The rotation depends on user and set alone, so the option number of the shown artwork carries no information.
     """
     ordering = F.pmod(F.xxhash64("user_id", "choice_key"), F.size("eligible")).cast("int")
     rows = usable.withColumn("split", split(F.col("user_id"), settings)).withColumn("ordering", ordering)
@@ -99,8 +99,8 @@ def sampled(usable: DataFrame, settings: Settings) -> DataFrame:
 
 
 def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
-    """`sample` with context, context_key, themes, watched_genres and history_titles, from each user's viewings before
-    shown_at and the taste group that it has.
+    """`sample` with context, context_key, themes, watched_genres and history_titles, from the user's viewings before
+    shown_at and the column taste_group.
     """
     sample = with_moment(sample, history)
     moments = sample.select("moment", "user_id", "ds", "latest", "taste_group").distinct()
@@ -118,15 +118,15 @@ def with_contexts(sample: DataFrame, history: DataFrame, titles: DataFrame, sett
         "watched_genres",
         "context",
         F.col("watched").alias("history_titles"),
-        # A user's impressions between two viewings share a context, and so the scorer's work on it.
+        # A user's impressions between two viewings share a context, so the scorer computes it once.
         F.concat("user_id", F.lit("@"), F.hex(F.xxhash64("context"))).alias("context_key"),
     )
 
 
 def with_moment(sample: DataFrame, history: DataFrame) -> DataFrame:
-    """`sample` with latest, the time of the user's last viewing before shown_at, and moment, which names what is known
-    of the user then. Between two viewings of a day that stays the same, and is gathered once: whole histories for every
-    impression are a hundred times as many rows.
+    """`sample` with latest, the time of the user's last viewing before shown_at, and moment, an id of what is known of
+    the user then. Impressions of one day between two viewings share a moment, whose history is collected once: a whole
+    history per impression would be a hundred times as many rows.
     """
     shown = sample.select("user_id", "shown_at").distinct()
     latest = (
@@ -139,7 +139,7 @@ def with_moment(sample: DataFrame, history: DataFrame) -> DataFrame:
 
 
 def set_choices(sample: DataFrame, titles: DataFrame, artworks: DataFrame, settings: Settings) -> DataFrame:
-    """choice_key, ordering, artwork_ids, choice: every rotation of each set of eligible artworks and their bands."""
+    """choice_key, ordering, artwork_ids, choice: every rotation of each set of eligible artworks with their bands."""
     sets = sample.select("choice_key", "title_id", "eligible", "bands").distinct()
     set_titles = sets.join(titles, "title_id", how="inner").withColumn("title_id", F.col("choice_key"))
     set_artworks = (
@@ -160,14 +160,14 @@ def with_choices(sample: DataFrame, choices: DataFrame) -> DataFrame:
 
 
 def history_up_to(night: Night) -> DataFrame:
-    """Viewings that obey the row rules, as far back as the oldest impression may look."""
+    """Viewings that obey the row rules, as far back as the oldest impression needs them."""
     oldest = night.ds - timedelta(days=2 * night.settings.history_days)
     history = night.input(VIEWING_HISTORY).where(F.col("watch_date").between(F.lit(oldest), F.lit(night.ds)))
     return obeying(VIEWING_HISTORY, history)
 
 
 def check_impressions(night: Night) -> dict[str, int]:
-    """How many impressions there are and how many of them are rejected. Raises ContractError where too many are."""
+    """Counts of impressions and of rejected ones. Raises ContractError if there are none, or too many are rejected."""
     if not night.warehouse.has(IMPRESSIONS):
         raise ContractError(
             f"{IMPRESSIONS.name}: there is no Delta table at {night.warehouse.path(IMPRESSIONS)}, and post-training "
@@ -186,8 +186,8 @@ def check_impressions(night: Night) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Made:
-    """`rows` of both splits, with more columns than the table has, every rotation of their `choices`, and how many
-    impressions there were of each fate.
+    """The `rows` of both splits, with more columns than the table, every rotation of their `choices`, and the number of
+    impressions by fate (`counts`).
     """
 
     rows: DataFrame
@@ -196,7 +196,7 @@ class Made:
 
 
 def make_examples(night: Night) -> Made:
-    """The examples of a day, from its inputs as they are read. Nothing is written."""
+    """The examples of a day, from the inputs that `night` reads. Writes nothing."""
     settings = night.settings
     counts = check_impressions(night)
     titles, artworks = good_titles(night), known_artworks(night)
@@ -221,7 +221,7 @@ def examples(night: Night) -> None:
     with night.step("examples", POST_TRAINING_STEPS) as counts:
         made = make_examples(night)
         counts.update(made.counts)
-        # In an order by hash, so that the first so many are a fair sample.
+        # Sorted by hash, so that the first rows, however many, are a fair sample.
         in_order = made.rows.repartition("split").sortWithinPartitions(sample_place(), *POST_TRAINING_EXAMPLES.key)
         night.replace(POST_TRAINING_EXAMPLES, in_order)
         training = made.rows.where(F.col("split") == TRAINING)

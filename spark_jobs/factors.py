@@ -1,4 +1,4 @@
-"""Users and titles as vectors, by ALS: what candidates are recommended by and taste groups are found in."""
+"""Users and titles as vectors, by ALS: for recommending candidates and for finding taste groups."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-# Settings that the implicit-feedback paper (Hu, Koren and Volinsky, ICDM 2008) and Spark's guide move in.
+# Values in the range of the implicit-feedback paper (Hu, Koren and Volinsky, ICDM 2008) and Spark's guide.
 _RANK = 16
 _ITERATIONS = 8
 _CONFIDENCE = 10.0
-# Who began a title and left at once showed some interest; and for a user of nothing but zeros ALS may break off.
+# Starting a title shows some interest, even if the user left at once, and ALS may fail on a user with only zeros.
 _LEAST_COMPLETION = 0.01
 _SEED = 17
-# Ids are dealt out within this many hash groups, so that no single task numbers all users.
+# Ids are numbered within this many hash groups, so that no single task numbers all users.
 _GROUPS = 64
 
 
 @dataclass(frozen=True)
 class Factors:
-    """`model` on the pairs `viewed`, with the numbers it knows ids by: user_id, user_number; title_id, title_number."""
+    """`model`, fitted on the pairs `viewed`, and its numbers for ids: `users` (user_id, user_number) and `titles`
+    (title_id, title_number).
+    """
 
     viewed: DataFrame
     model: ALSModel
@@ -30,7 +32,7 @@ class Factors:
 
 
 def numbered(ids: DataFrame, column: str, number: str) -> DataFrame:
-    """Each distinct id of `column` with an int of its own, the same for the same ids."""
+    """Each distinct id of `column` with its own int; the same ids get the same ints."""
     group = F.pmod(F.xxhash64(column), F.lit(_GROUPS)).cast("int")
     within = F.row_number().over(Window.partitionBy("_group").orderBy(column)) - 1
     return (
@@ -42,7 +44,7 @@ def numbered(ids: DataFrame, column: str, number: str) -> DataFrame:
 
 
 def viewed_pairs(history: DataFrame, active_artworks: DataFrame) -> DataFrame:
-    """user_id, title_id, completion (the most): what each user watched of the titles with an active artwork."""
+    """user_id, title_id, completion (the highest): each user's viewings of titles with an active artwork."""
     return (
         history.join(active_artworks.select("title_id").distinct(), "title_id", how="left_semi")
         .groupBy("user_id", "title_id")
@@ -56,7 +58,7 @@ def fitted(viewed: DataFrame) -> Factors:
     titles = numbered(viewed, "title_id", "title_number")
     completion = F.greatest("completion", F.lit(_LEAST_COMPLETION)).alias("completion")
     ratings = viewed.join(users, "user_id", how="inner").join(titles, "title_id", how="inner")
-    # Its own default of 10 is as many tasks for every one of its many small stages, whatever the cluster.
+    # With its default of 10, ALS runs 10 tasks in each of its many small stages, whatever the cluster.
     blocks = viewed.sparkSession.sparkContext.defaultParallelism
     als = ALS(
         rank=_RANK,
@@ -70,6 +72,6 @@ def fitted(viewed: DataFrame) -> Factors:
         numUserBlocks=blocks,
         numItemBlocks=blocks,
     )
-    # In one order, whatever the shuffle delivered first: sums of floats, and so close ranks, depend on it.
+    # Sorted, because sums of floats, and so close ranks, depend on the row order, which varies after a shuffle.
     ordered = ratings.select("user_number", "title_number", completion).sort("user_number", "title_number")
     return Factors(viewed, als.fit(ordered), users, titles)

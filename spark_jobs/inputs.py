@@ -1,4 +1,4 @@
-"""The input tables: what a night reads of them, and which rows break their contract, by which rule."""
+"""The input tables: which rows a night reads, which of them break their contract, and by which rule."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_BUCKET = -1
 
 
 def check_columns(table: Table, rows: DataFrame) -> None:
-    """Raise ContractError that lists every missing column and every wrong type. Extra columns are ignored."""
+    """Raise ContractError listing every missing column and every wrong type. Extra columns are ignored."""
     found = {field.name: field.dataType for field in rows.schema.fields}
     faults = [
         f"column {column.name} is missing, the contract says {type_name(column.type)}"
@@ -49,15 +49,15 @@ def broken_rule(table: Table) -> Column:
 
 
 def obeying(table: Table, rows: DataFrame) -> DataFrame:
-    """The rows that break no rule that one row can break by itself."""
+    """The rows that break no row rule (a rule that one row can break by itself)."""
     return rows.where(broken_rule(table).isNull())
 
 
 def with_broken_rule(table: Table, rows: DataFrame, referred: dict[str, DataFrame], ds: date) -> DataFrame:
-    """`rows` with a column `rule`: the rule that each breaks, or null.
+    """`rows` with a column `rule`: the rule that the row breaks, or null.
 
-    Row rules come first, then references (`referred` maps a column to the good rows of the table it points to), then
-    the key among the rows that are left: of equal keys the first by hash stays.
+    Row rules are checked first, then references (`referred` maps a column to the good rows of the table it refers to),
+    then the key among the remaining rows: of rows with equal keys, the first by hash is kept.
     """
     rows = rows.withColumn("rule", broken_rule(table))
     for column, source in referred.items():
@@ -82,7 +82,7 @@ def with_broken_rule(table: Table, rows: DataFrame, referred: dict[str, DataFram
 
 
 def _without_surplus(artworks: DataFrame, ds: date) -> DataFrame:
-    """Break `too_many_artworks` for what a title has active on ds beyond the options that a question can hold."""
+    """Set the rule `too_many_artworks` on a title's artworks active on ds beyond the number that a choice can hold."""
     eligible = F.col("rule").isNull() & active_on(ds)
     of_title = Window.partitionBy("title_id", eligible).orderBy(F.desc("is_default"), "artwork_id")
     surplus = eligible & (F.row_number().over(of_title) > MAX_ARTWORKS)
@@ -98,9 +98,9 @@ def active_on(ds: date) -> Column:
 
 
 def night_rows(table: Table, rows: DataFrame, ds: date, settings: Settings) -> DataFrame:
-    """The rows of an input that a night reads: none from after ds, none older than `history_days`.
+    """The rows of an input that a night reads: none after ds, none older than `history_days`.
 
-    Rows without a date are read every night, so that each night rejects them.
+    Every night reads rows without a date, so that every night rejects them.
     """
     oldest = ds - timedelta(days=settings.history_days)
     if table is VIEWING_HISTORY:
@@ -127,7 +127,7 @@ def good_artworks(night: Night) -> DataFrame:
 
 
 def known_artworks(night: Night) -> DataFrame:
-    """The artworks that obey their contract, whenever they are active."""
+    """The artworks that obey their contract, active on ds or not."""
     return _good(night, ARTWORKS, {"title_id": good_titles(night)})
 
 
@@ -136,7 +136,7 @@ def good_candidates(night: Night) -> DataFrame:
 
 
 def good_history(night: Night) -> DataFrame:
-    """Viewings that obey the row rules. Repeats stay: whoever reads history takes one viewing per user and title."""
+    """Viewings that obey the row rules. Repeats stay: readers of history take one viewing per user and title."""
     return obeying(VIEWING_HISTORY, night_rows(VIEWING_HISTORY, night.input(VIEWING_HISTORY), night.ds, night.settings))
 
 
@@ -150,7 +150,7 @@ def _good(night: Night, table: Table, referred: dict[str, DataFrame]) -> DataFra
 
 
 def rejected(table: Table, rows: DataFrame, ds: date, step: str) -> DataFrame:
-    """Rows with a broken `rule` as rows of `rejected_rows`."""
+    """Rows with a broken `rule`, as rows of `rejected_rows`."""
     return rows.where(F.col("rule").isNotNull()).select(
         F.lit(ds).alias("ds"),
         F.lit(step).alias("step"),
@@ -162,7 +162,7 @@ def rejected(table: Table, rows: DataFrame, ds: date, step: str) -> DataFrame:
 
 
 def check_present(night: Night) -> None:
-    """Raise ContractError where a required table, a column, tonight's history or the catalogue is missing."""
+    """Raise ContractError if a required table, a column, tonight's history or the catalogue is missing."""
     warehouse = night.warehouse
     missing = [table for table in INPUTS if not table.optional and not warehouse.has(table)]
     if missing:
@@ -183,7 +183,7 @@ def check_present(night: Night) -> None:
         artworks=warehouse.read(ARTWORKS).where(active_on(night.ds)),
         viewing_history=warehouse.read(VIEWING_HISTORY).where(F.col("watch_date") == F.lit(night.ds)),
     )
-    # Taken at its word, an empty catalogue would take every published choice away.
+    # An empty catalogue would remove every published choice.
     if TITLES.name not in some:
         raise ContractError("titles: the table is empty. Load the catalogue and run the night again")
     if ARTWORKS.name not in some:
@@ -196,14 +196,14 @@ def check_present(night: Night) -> None:
 
 
 def have_rows(**frames: DataFrame) -> set[str]:
-    """Which of the frames are not empty, by one query."""
+    """The names of the frames that are not empty, by one query."""
     firsts = [frame.limit(1).select(F.lit(name).alias("name")) for name, frame in frames.items()]
     return {row["name"] for row in reduce(DataFrame.union, firsts).collect()}
 
 
 def check_history(night: Night) -> None:
-    """Raise ContractError for a night without history of its day. A service's first nights have no history at all."""
-    # As text: Python has no dates after the year 9999, and Spark does.
+    """Raise ContractError for a day without history, unless there has never been any: a service's first nights."""
+    # As text: Spark has dates after the year 9999, Python does not.
     newest = night.warehouse.read(VIEWING_HISTORY).agg(
         F.count("*").alias("rows"), F.max("watch_date").cast("string").alias("day")
     )
@@ -231,7 +231,7 @@ def most_history_read(night: Night) -> int:
 
 
 def check_share(table_name: str, broken: dict[str, int], rows: int, settings: Settings, ds: date) -> None:
-    """Raise ContractError where more than the allowed share of a table's rows was rejected."""
+    """Raise ContractError if more than the allowed share of a table's rows was rejected."""
     count = sum(broken.values())
     if count <= settings.rejected_share_limit * rows:
         return

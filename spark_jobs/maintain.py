@@ -1,4 +1,4 @@
-"""Keep the tables fast and small, without taking from a backfill the versions it may still read."""
+"""Keep the tables fast and small, and keep the versions that a backfill may still read."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from spark_jobs.warehouse import Warehouse
 
 
 def maintain(warehouse: Warehouse) -> None:
-    """OPTIMIZE and VACUUM the tables that Marquee makes; a version younger than `retention_days` stays readable.
+    """OPTIMIZE and VACUUM the tables that Marquee makes; versions younger than `retention_days` stay readable.
 
-    Inputs are kept as whoever writes them has them kept.
+    Input tables keep their owner's retention.
     """
     for table in (*MADE, *SERVED, *POST_TRAINING):
         if not warehouse.has(table):
             continue
-        # VACUUM goes by a table's properties alone.
+        # VACUUM reads the retention from the table's properties alone.
         warehouse.keep_versions(table)
         delta = warehouse.delta(table)
         if table is ARTWORK_SELECTIONS:
-            # Deletion vectors pile up with every merge; a purge writes them into the files.
+            # Every merge adds deletion vectors; a purge rewrites the files without them.
             warehouse.spark.sql(f"REORG TABLE delta.`{warehouse.path(table)}` APPLY (PURGE)")
         metrics = delta.optimize().executeCompaction().select("metrics.*").collect()[0]
         delta.vacuum()

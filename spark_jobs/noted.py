@@ -1,5 +1,5 @@
-"""What a night noted of the tables that it reads: the version of each, and its id, since a table that was dropped and
-made anew counts its versions from 0 again.
+"""What a night notes of each table that it reads: the version, and the id, because a table that was dropped and
+created again counts its versions from 0.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _VERSION_GONE = re.compile(r"DELTA_VERSION_NOT_FOUND|DELTA_NO_RECREATABLE_HISTOR
 
 @dataclass(frozen=True)
 class Noted:
-    """A table as it was: its Delta version, and the id that Delta gave it when it was made (None: not noted)."""
+    """A state of a table: its Delta version, and the id that Delta gave it when it was created (None: not noted)."""
 
     version: int
     table_id: str | None
 
 
 def cannot_reread(table_name: str, what: str, ds: date) -> ContractError:
-    """The error of a night, or of a run of post-training, that cannot read a table as it noted it."""
+    """The error for a night, or a run of post-training, that can no longer read a table as noted."""
     return ContractError(
         f"{table_name}: {what} since the work on {ds} began: begin it again (step validate; of post-training: examples)"
     )
@@ -40,15 +40,15 @@ def cannot_reread(table_name: str, what: str, ds: date) -> ContractError:
 
 @contextmanager
 def reading_as_noted(ds: date) -> Iterator[None]:
-    """Raise ContractError that names the table where Spark finds files of a version gone: the version was vacuumed.
+    """Raise ContractError naming the table if Spark finds that files of a version are gone: VACUUM removed them.
 
-    Delta plans by its log, so only the task that opens a file finds this out.
+    Delta plans from its log, so only the task that opens a file finds this out.
     """
     try:
         yield
     except Py4JJavaError as error:
         text = str(error)
-        # Java has the same exception for a file that this user may not read.
+        # Java raises the same exception for a file that this user may not read.
         found = None if "Permission denied" in text else _FILE_GONE.search(text)
         path = (found[1] or found[2]) if found else ""
         table = max(TABLES, key=lambda name: path.rfind(f"/{name}/"))
@@ -58,5 +58,5 @@ def reading_as_noted(ds: date) -> Iterator[None]:
 
 
 def is_version_gone(error: AnalysisException) -> bool:
-    """Whether Delta says that the log no longer has a version."""
+    """Whether Delta reports that the log no longer has a version."""
     return bool(_VERSION_GONE.match(str(error.getCondition())))

@@ -1,4 +1,4 @@
-"""The wanted pairs of a night, and how each is decided: by the model, by what was published, or without either."""
+"""The wanted pairs of a night, and what decides each: the model, the published choice, or neither."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from schemas.settings import Settings
 from spark_jobs.policy import explores
 
-# Why a wanted pair is, or is not, asked of the model.
+# Why the model scores a wanted pair, or does not.
 TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK = (
     "to_score",
     "carried",
@@ -19,7 +19,7 @@ TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK = (
 
 
 def title_options(choices: DataFrame) -> DataFrame:
-    """title_id, artwork_ids, choice_hashes (by ordering): one row per title of `title_choices`."""
+    """title_id, artwork_ids, choice_hashes (by rotation): one row per title of `title_choices`."""
     hashes = F.array_sort(F.collect_list(F.struct("ordering", "choice_hash")))
     return choices.groupBy("title_id").agg(
         F.min_by("artwork_ids", "ordering").alias("artwork_ids"),
@@ -30,7 +30,7 @@ def title_options(choices: DataFrame) -> DataFrame:
 def pairs_by_kind(wanted: DataFrame, options: DataFrame, settings: Settings) -> DataFrame:
     """bucket, user_id, title_id, rank, artwork_ids, choice_hashes, kind: every wanted pair and how it is decided.
 
-    `kind` is to_score for what needs a model; `with_carried` then tells which of those are carried.
+    `kind` is to_score if the pair needs a model; `with_carried` then changes some of these to carried.
     """
     size = F.coalesce(F.size("artwork_ids"), F.lit(0))
     kind = (
@@ -47,9 +47,9 @@ def pairs_by_kind(wanted: DataFrame, options: DataFrame, settings: Settings) -> 
 
 
 def with_carried(pairs: DataFrame, contexts: DataFrame, published: DataFrame, model_version: str) -> DataFrame:
-    """`pairs` with ordering and prompt_hash; those whose prompt is the one that was published become `carried`.
+    """`pairs` with ordering and prompt_hash; pairs whose prompt is the published one become `carried`.
 
-    The ordering depends on the pair alone, so that no artwork owes its place to chance of the night.
+    The rotation depends on the pair alone, so that chance does not move an artwork from night to night.
     """
     asked = F.col("kind") == TO_SCORE
     ordering = F.pmod(F.xxhash64("user_id", "title_id"), F.size("choice_hashes")).cast("int")

@@ -1,7 +1,7 @@
 """From probabilities to a choice: the policy, and one draw from it.
 
-A pair's options are an array of structs (artwork_id, probability); a distribution adds `propensity`, the probability
-with which the policy chooses the artwork.
+A pair's options are an array of structs (artwork_id, probability); a distribution adds `propensity`, the policy's
+probability of choosing the artwork.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def scored_options(artwork_ids: Column, probabilities: Column) -> Column:
 
 
 def explored(options: Column, settings: Settings) -> Column:
-    """π = (1 − ε) softmax(log p / T) + ε / K over the options; with ε = 0 all of it on the best one."""
+    """π = (1 − ε) softmax(log p / T) + ε / K over the options; with ε = 0, 1 for the best option and 0 elsewhere."""
     size = F.size(options)
     if settings.epsilon == 0:
         best = ranked(options)[0]["artwork_id"]
         return _computed_once(
             best, lambda best: _with_propensity(options, lambda option: (option["artwork_id"] == best).cast("double"))
         )
-    # softmax(log p / T) = (p / m)^(1/T) / Σ (p / m)^(1/T). With m the largest p, one term is 1 and none is more: the
-    # sum neither vanishes nor overflows.
+    # softmax(log p / T) = (p / m)^(1/T) / Σ (p / m)^(1/T). With m the largest p, one term is 1 and none is larger:
+    # the sum neither underflows nor overflows.
     largest = F.array_max(F.transform(options, lambda option: option["probability"]))
 
     def unnormalized(option: Column, most: Column) -> Column:
@@ -54,12 +54,12 @@ def explored(options: Column, settings: Settings) -> Column:
 
 
 def _computed_once(value: Column, use: Callable[[Column], Column]) -> Column:
-    """`use(value)`. An expression that stands in a lambda is computed anew for each element that the lambda gets."""
+    """`use(value)`, with `value` computed once: Spark computes an expression in a lambda again for each element."""
     return F.transform(F.array(value), use)[0]
 
 
 def uniform(artwork_ids: Column) -> Column:
-    """The distribution of the exploring slice, and of a pair with one artwork: 1 / K each."""
+    """1 / K each: the distribution of the exploring slice, and of a pair with one artwork."""
     share = F.lit(1.0) / F.size(artwork_ids)
     return F.transform(
         artwork_ids,
@@ -79,7 +79,7 @@ def _with_propensity(options: Column, propensity: object) -> Column:
 
 
 def ranked(options: Column) -> Column:
-    """The options, the most probable first; equal ones by id."""
+    """The options, most probable first; ties by id."""
     keyed = F.transform(
         options,
         lambda option: F.struct(
@@ -90,16 +90,16 @@ def ranked(options: Column) -> Column:
 
 
 def epoch(user_id: Column, day: Column, settings: Settings) -> Column:
-    """The number of the user's epoch on a day: `epoch_days` long, its first day staggered by a hash of the user."""
+    """The number of the user's epoch on a day. Epochs last `epoch_days`; a hash of the user staggers their starts."""
     offset = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("epoch")), F.lit(settings.epoch_days))
     return F.floor((F.unix_date(day) + offset) / settings.epoch_days)
 
 
 def first_of_draws(impressions: DataFrame, settings: Settings) -> DataFrame:
-    """The first of each draw's `impressions`: those of a draw share one outcome of chance.
+    """The first impression of each draw: the impressions of a draw share one random outcome.
 
-    A draw is a user, title, artwork and propensity within the user's epoch. The rows are aggregated, not numbered in a
-    window, for which all of a draw's would have to meet in one task.
+    A draw is a user, title, artwork and propensity within the user's epoch. The rows are aggregated, because a window
+    would bring all rows of a draw into one task.
     """
     number = epoch(F.col("user_id"), F.col("ds"), settings)
     return (
@@ -110,15 +110,15 @@ def first_of_draws(impressions: DataFrame, settings: Settings) -> DataFrame:
 
 
 def explores(user_id: Column, settings: Settings) -> Column:
-    """Whether the user is in the slice whose choices are uniform."""
+    """Whether the user is in the exploring slice, whose choices are uniform."""
     place = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("uniform")), F.lit(1_000_000))
     return place < settings.uniform_share * 1_000_000
 
 
 def drawn(distribution: Column, user_id: Column, title_id: Column, ds: date, settings: Settings) -> Column:
-    """The option drawn: a hash of (user, title, epoch, salt) laid against the cumulative distribution.
+    """The option drawn: the one at which a hash of (user, title, epoch, salt) falls in the cumulative distribution.
 
-    The options are laid out by id, so that a distribution that moves a little moves few draws.
+    Options are sorted by id, so that a small change of the distribution changes few draws.
     """
     hashed = F.xxhash64(user_id, title_id, epoch(user_id, F.lit(ds), settings), F.lit(settings.salt))
     # The upper 53 bits of the hash as a double in [0, 1).
@@ -139,7 +139,7 @@ def drawn(distribution: Column, user_id: Column, title_id: Column, ds: date, set
     indexed = F.transform(
         laid_out, lambda option, index: F.struct(option["propensity"].alias("propensity"), index.alias("index"))
     )
-    # Where rounding leaves the sum below the point, the last option that can be drawn is the one.
+    # If rounding leaves the sum below the point, take the last option with a positive propensity.
     end = F.aggregate(
         indexed, start, step, lambda state: F.when(state["index"] >= 0, state["index"]).otherwise(state["possible"])
     )

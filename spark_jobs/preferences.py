@@ -1,6 +1,6 @@
-"""Preference pairs: for an example that was played, the artworks to put below the one that was.
+"""Preference pairs: for an example that was played, the artworks to rank below the played one.
 
-Not shown is not rejected, so the first two kinds are those to train on; `never_shown` is there to be compared.
+Not shown is not rejected, so the first two kinds are for training; `never_shown` is for comparison.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KEY = IMPRESSIONS.key
 
 
 def preference_pairs(training: DataFrame, ds: date) -> DataFrame:
-    """Rows of `preference_pairs`: of each kind every artwork that is below, weighted by the impressions that say so."""
+    """Rows of `preference_pairs`: for each kind every artwork ranked below, weighted by its impressions."""
     played, not_played = training.where("played"), training.where(~F.col("played"))
     kinds: dict[NegativeKind, DataFrame] = {
         "same_user": same_user(played, not_played),
@@ -29,17 +29,17 @@ def preference_pairs(training: DataFrame, ds: date) -> DataFrame:
 
 
 def same_user(played: DataFrame, not_played: DataFrame) -> DataFrame:
-    """Each other artwork that was shown to the same user for the same title and not played."""
+    """Each artwork that the same user was shown for the same title and did not play."""
     others = not_played.groupBy("user_id", "title_id", F.col("artwork_id").alias("other")).agg(_counts())
     return _eligible(played.join(others, ["user_id", "title_id"], how="inner"))
 
 
 def like_users(played: DataFrame, not_played: DataFrame) -> DataFrame:
-    """Each other artwork of the title that was shown to a user with the same leading theme and not played.
+    """Each artwork of the title that another user with the same leading theme was shown and did not play.
 
-    Played ones come by policy × P(play), these by policy × (1 − P(play)). Each side counts 1 / propensity (the played
-    one in training/data.py), so that what is learned from both are the odds of a play, and the logging policy falls
-    out, though it be personal. With one side counted so and the other not, it would not.
+    A play is logged with probability policy × P(play), these with policy × (1 − P(play)). Both sides count
+    1 / propensity (plays in training/data.py), so the logging policy cancels out, even a personal one, and training
+    learns the odds of a play. If only one side counted so, the policy would not cancel out.
     """
     leading = F.get("themes", F.lit(0)).alias("theme")
     others = not_played.groupBy(
@@ -58,25 +58,25 @@ def never_shown(played: DataFrame, training: DataFrame) -> DataFrame:
 
 
 def _counts() -> Column:
-    """What impressions of one artwork count together: added up before they are joined, or one user's many for a title
-    would meet each of the many that were played.
+    """The summed weight of the impressions of one artwork. The sum comes before the join, or each of a user's many
+    impressions of a title would join each of the many plays.
     """
     return F.sum(F.least(1 / F.col("propensity"), F.lit(COUNT_LIMIT))).alias("counts")
 
 
 def _eligible(found: DataFrame) -> DataFrame:
-    """The pairs whose other artwork is an option of the example; it may be the very one that was played."""
+    """The pairs whose other artwork is an option of the example; it may be the played one itself."""
     number = F.array_position("artwork_ids", F.col("other")).cast("int")
     pairs = found.select(*_KEY, F.col("shown").alias("chosen"), number.alias("rejected"), "counts")
     return pairs.where(F.col("rejected") > 0)
 
 
 def weighted(pairs: DataFrame) -> DataFrame:
-    """Each pair of two artworks once, with weight: its share of its example's rows. All together teach what a random
-    row of the example would, with less noise.
+    """Each pair of two different artworks once, with weight: its share of its example's rows. Training on all of them
+    equals training on a random row of the example, with less noise.
 
-    A row whose other artwork is the played one says nothing, but counts in the share. Without it, (a above b) would
-    weigh P(a) (1 − P(b)) / Σ (1 − P) over all artworks but a, and so gain by how much of the sum is a's.
+    A row whose other artwork is the played one teaches nothing, but counts in the share. Without it, (a above b) would
+    weigh P(a) (1 − P(b)) / Σ (1 − P) over all artworks but a, and so grow with a's part of the whole sum.
     """
     of_example = Window.partitionBy(*_KEY)
     return (

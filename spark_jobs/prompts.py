@@ -1,4 +1,4 @@
-"""The texts of a night: one context per user, one choice per title and ordering.
+"""The texts of a night: one context per user, one choice per title and rotation.
 
 schemas/prompt.py has their grammar. Free text from catalogues is untrusted: `one_line` keeps it from ending a line,
 starting an option or becoming a special token.
@@ -23,10 +23,10 @@ _HALF_LIVES_READ = 10
 
 def one_line(text: Column, characters: int) -> Column:
     """`text` as one line of at most `characters`: no control or separator characters, no `<|special token|>`, no `;`,
-    behind which a prompt tells what it knows itself (`; left early`, `; played often`).
+    after which a prompt adds Marquee's own words (`; left early`, `; played often`).
     """
     spaced = F.regexp_replace(text, r"[\p{Cc}\p{Zl}\p{Zp}\s]+", " ")
-    # Bidirectional overrides reorder what a person reads in logs; they carry nothing for a model.
+    # Bidirectional overrides reorder what a person reads in logs, and mean nothing to a model.
     visible = F.regexp_replace(spaced, "[\u202a-\u202e\u2066-\u2069\ufeff]", "")
     plain = F.translate(F.regexp_replace(visible, r"<\s*\|", "(|"), ";", ",")
     return F.trim(F.substring(F.trim(plain), 1, characters))
@@ -49,10 +49,9 @@ def title_lines(titles: DataFrame, settings: Settings) -> DataFrame:
 
 
 def latest_viewings(history: DataFrame, lines: DataFrame, settings: Settings) -> DataFrame:
-    """user_id, viewings: the user's known titles, latest first, as structs (rank, completion, line, genres).
+    """user_id, viewings: the user's known titles, latest first, as structs (rank from 0, completion, line, genres).
 
-    A title watched several times counts once, by its latest viewing; titles that the catalogue no longer has are left
-    out. Rank counts from 0.
+    A title watched several times counts once, by its latest viewing. Titles no longer in the catalogue are left out.
     """
     latest_first = Window.partitionBy("user_id").orderBy(F.desc("watched_at"), "title_id")
     most = max(settings.history_titles, _HALF_LIVES_READ * settings.theme_half_life)
@@ -69,7 +68,7 @@ def latest_viewings(history: DataFrame, lines: DataFrame, settings: Settings) ->
 
 
 def leading_themes(viewings: Column, settings: Settings) -> Column:
-    """The genres that weigh most in `viewings`, heaviest first: completion × 0.5 ^ (rank / half-life), summed."""
+    """The heaviest genres of `viewings`, heaviest first; weight: the sum of completion × 0.5 ^ (rank / half-life)."""
 
     def weight(genre: Column) -> Column:
         with_genre = F.filter(viewings, lambda viewing: F.array_contains(viewing["genres"], genre))
@@ -80,7 +79,7 @@ def leading_themes(viewings: Column, settings: Settings) -> Column:
                 sum_ + viewing["completion"] * F.pow(F.lit(0.5), viewing["rank"] / F.lit(settings.theme_half_life))
             ),
         )
-        # Rounded, so that a tie in the last bits is broken by name.
+        # Rounded, so that genres that differ only in the last bits are ordered by name.
         return F.struct((-F.round(total, 6)).alias("weight"), genre.alias("genre"))
 
     genres = F.array_distinct(F.flatten(F.transform(viewings, lambda viewing: viewing["genres"])))
@@ -89,9 +88,9 @@ def leading_themes(viewings: Column, settings: Settings) -> Column:
 
 
 def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, settings: Settings) -> DataFrame:
-    """user_id, themes (leading ones), watched (titles known of), watched_genres (of each title that is shown and was
-    not left early), context: one row for each of `users`, whatever history they have. Where `users` have a column
-    taste_group (spark_jobs/taste.py), a line tells it if it is not null.
+    """user_id, themes (leading ones), watched (number of known titles), watched_genres (of each title shown and not
+    left early), context: one row for each of `users`, with or without history. If `users` have a column taste_group
+    (spark_jobs/taste.py), a context has a line for it unless it is null.
 
     The oldest viewing is the last line, so that a prompt that is too long can lose it and still share its beginning.
     """
@@ -133,15 +132,15 @@ def user_context_texts(users: DataFrame, history: DataFrame, titles: DataFrame, 
 
 
 def title_choice_texts(titles: DataFrame, active_artworks: DataFrame, settings: Settings) -> DataFrame:
-    """title_id, ordering, artwork_ids, choice: each title with at least one active artwork, in each of its orderings.
+    """title_id, ordering, artwork_ids, choice: each title with at least one active artwork, in each of its rotations.
 
-    Ordering k rotates the options by k K / n places, n = min(orderings, K), so that an artwork stands at positions
-    spread evenly over the list. Where artworks have a column band (spark_jobs/signals.py), options tell it.
+    Rotation k shifts the options by ⌊k K / n⌋ places, n = min(setting `orderings`, K), so that an artwork's positions
+    are spread evenly over the list. If artworks have a column band (spark_jobs/signals.py), options include it.
     """
     caption = one_line(F.col("caption"), settings.caption_characters)
     band: Column = F.nullif("band", F.lit("")) if "band" in active_artworks.columns else F.lit(None).cast("string")
     options = active_artworks.groupBy("title_id").agg(
-        # By hash, so that no catalogue's order (the default first, say) becomes a position.
+        # Sorted by hash, so that the catalogue's order (default first, say) does not decide positions.
         F.array_sort(
             F.collect_list(
                 F.struct(

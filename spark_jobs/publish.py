@@ -1,4 +1,4 @@
-"""Make a night's choices visible: one commit to `artwork_selections`, after the log has them."""
+"""Publish a night's choices: write the log, then `artwork_selections` in one commit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from spark_jobs.session import materialized
 from spark_jobs.warehouse import Night
 
 KEY = ["user_id", "title_id"]
-# What makes two rows the same choice; when it was made is not part of it.
+# Rows with equal values here are the same choice, whenever it was made.
 CONTENT = ["artwork_id", "probability", "propensity", "ranking", "source", "model_version", "prompt_hash"]
 
 
@@ -63,18 +63,18 @@ def unscored_choices(pairs: DataFrame) -> DataFrame:
 
 
 def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -> DataFrame:
-    """The same columns for choices that stand, less the artworks that are no longer active.
+    """The same columns for choices that stand, without artworks that are no longer active.
 
-    Where none was lost the stored distribution stays, to the last bit. Where some were, what is left is renormalized.
-    A pair that lost all has an empty distribution; so has one whose user_id is not UTF-8, which an earlier version of
-    Marquee published and Arrow refuses to read.
+    If no artwork was lost, the stored distribution stays, to the last bit; otherwise the rest is renormalized. A pair
+    that lost all has an empty distribution; so has one whose user_id is not UTF-8, which an earlier version of Marquee
+    published and Arrow refuses to read.
     """
     active = options.select("title_id", "artwork_ids")
     left = F.filter(
         "ranking", lambda option: F.array_contains(F.coalesce("artwork_ids", F.array()), option["artwork_id"])
     )
     total = F.aggregate("left", F.lit(0.0), lambda sum_, option: sum_ + option["probability"])
-    # The remaining artworks may have had no probability at all between them.
+    # The remaining artworks may all have had probability 0.
     total_left = F.when(F.col("total") > 0, F.col("total"))
     renormalized = F.transform(
         "left",
@@ -99,7 +99,7 @@ def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -
 
 
 def with_draw(choices: DataFrame, ds: date, settings: Settings) -> DataFrame:
-    """Key and CONTENT: the artwork drawn from each distribution; source `removed` where it is empty."""
+    """Key and CONTENT, with the artwork drawn from each distribution; source is `removed` if that is empty."""
     choice = drawn(F.col("distribution"), F.col("user_id"), F.col("title_id"), ds, settings)
     gone = F.size("distribution") == 0
     return (
@@ -120,9 +120,9 @@ def with_draw(choices: DataFrame, ds: date, settings: Settings) -> DataFrame:
 
 
 def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
-    """What stands after the night: `decided` with ds and updated_at, those of `before` where the choice is the same.
+    """The choices that stand after the night: `decided` with ds and updated_at, unchanged if the choice is.
 
-    `changed` tells which rows differ from `before`; `hash` is the row_hash of CONTENT.
+    `changed`: whether the row differs from `before`; `hash`: the row_hash of CONTENT.
     """
     old = before.select(
         *KEY, row_hash(*CONTENT).alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at")
@@ -145,13 +145,13 @@ def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
 def decide(
     night: Night, pairs: DataFrame, options: DataFrame, before: DataFrame, found: Mapping[str, Noted]
 ) -> DataFrame:
-    """Key and CONTENT of every pair that is wanted tonight or was published `before`, as the tables are `found` now."""
+    """Key and CONTENT of every pair wanted tonight or published `before`; `found`: the present state of the tables."""
     settings = night.settings
     fresh = scored_choices(night.tonight(ARTWORK_SCORES), settings).unionByName(unscored_choices(pairs))
     standing = before
     if any(night.noted().get(name) != noted for name, noted in found.items()):
-        # A wanted pair that was not scored was found unchanged when the night began: what was published then stands for
-        # it. Any other pair keeps what stands now.
+        # A wanted pair without a score was unchanged when the night began, so it keeps what was published then. Any
+        # other pair keeps what stands now.
         carried = published_before(night, night.noted()).join(pairs, KEY, how="left_semi")
         unwanted = before.join(pairs, KEY, how="left_anti")
         standing = carried.unionByName(unwanted)
@@ -167,16 +167,16 @@ def newer_nights(night: Night) -> list[date]:
 
 
 def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
-    """The rows to merge: where `after` differs from `selections`, which no older night may change for a newer one.
+    """The rows to merge: where `after` differs from `selections`, except rows of a newer night.
 
-    A row that an earlier run of this night published and that this run no longer finds is removed.
+    A row that an earlier run of this night published and this run does not have is removed.
     """
     current = selections.select(*KEY, row_hash(*CONTENT).alias("current_hash"), F.col("ds").alias("current_ds"))
     merged = (
         after.join(current, KEY, how="left")
         .where(F.col("current_ds").isNull() | (F.col("current_ds") <= F.lit(ds)))
         .where(~F.col("current_hash").eqNullSafe(F.col("hash")))
-        # Nothing to remove.
+        # Without a current row there is nothing to remove.
         .where((F.col("source") != REMOVED) | F.col("current_ds").isNotNull())
         .select(*ARTWORK_SELECTIONS.column_names)
     )
@@ -190,7 +190,7 @@ def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
 
 
 def still_active(changes: DataFrame, choices: DataFrame) -> DataFrame:
-    """`changes` without choices of an artwork that is in none of `choices`: it has ended since an older night."""
+    """`changes` without choices of an artwork that is in none of `choices`: it has ended since this older night."""
     active = choices.select("title_id", F.explode("artwork_ids").alias("artwork_id")).distinct()
     return (
         changes.where(F.col("source") != REMOVED)
@@ -201,7 +201,7 @@ def still_active(changes: DataFrame, choices: DataFrame) -> DataFrame:
 
 
 def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
-    """One commit; none where nothing changed. Returns the rows inserted, updated and deleted."""
+    """Merge in one commit, or in none if nothing changed. Returns the rows inserted, updated and deleted."""
     counts = {row["source"]: row["count"] for row in changes.groupBy("source").count().collect()}
     if not counts:
         return {"inserted": 0, "updated": 0, "deleted": 0}
@@ -223,7 +223,7 @@ def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
 
 
 def default_artworks(active: DataFrame, impressions: DataFrame, settings: Settings) -> DataFrame:
-    """title_id, artwork_id: per title its most popular active artwork, where that is told apart, else the catalogue's
+    """title_id, artwork_id: per title the active artwork with the highest play rate; ties go to the catalogue's
     default.
     """
     rates = play_rates(counted(first_of_draws(impressions, settings)), active)
@@ -249,14 +249,14 @@ def merge_defaults(target: DeltaTable, defaults: DataFrame) -> None:
 def differ(target: DataFrame, wanted: DataFrame) -> bool:
     """Whether writing `wanted` would change anything: a write that changes nothing would still make a version.
 
-    Two bags of rows are one where each row is in both as often, which a single query finds out.
+    Two bags of rows are equal if every row occurs equally often in both, which one query can check.
     """
     either = target.withColumn("_n", F.lit(1)).unionByName(wanted.select(*target.columns).withColumn("_n", F.lit(-1)))
     return not either.groupBy(*target.columns).agg(F.sum("_n").alias("_n")).where("_n != 0").isEmpty()
 
 
 def catalogue_names(titles: DataFrame, artworks: DataFrame) -> DataFrame:
-    """Rows of `catalogue_names`: every title with the captions of its artworks."""
+    """Rows of `catalogue_names`: every title with its artworks' captions."""
     captions = artworks.groupBy("title_id").agg(
         F.array_sort(F.collect_list(F.struct("artwork_id", "caption"))).alias("captions")
     )
@@ -266,14 +266,14 @@ def catalogue_names(titles: DataFrame, artworks: DataFrame) -> DataFrame:
 
 
 def publish(night: Night) -> None:
-    """Write the night's log, merge it into `artwork_selections`, then renew `title_defaults` and `catalogue_names`.
+    """Write the night's log, merge it into `artwork_selections`, then update `title_defaults` and `catalogue_names`.
 
-    The log comes first: a run that is killed in between is completed by its rerun, which makes the same rows.
+    The log comes first: if a run is killed in between, a rerun completes it, because it makes the same rows.
     """
     warehouse = night.warehouse
 
     def now(table: Table) -> DataFrame:
-        # By its version: Spark plans what is cached of a table anew whenever that is written.
+        # By version, or Spark would replan every cached frame of the table whenever the table is written.
         return warehouse.read_as_noted(table, warehouse.state(table), night.ds).select(*table.column_names)
 
     with night.step("publish") as counts:
@@ -294,7 +294,7 @@ def publish(night: Night) -> None:
         newer = newer_nights(night)
         changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)
         if newer:
-            # What a newer night wanted it has decided, also where it left it as it was; so has it what it removed.
+            # A newer night has decided every pair that it wanted, changed or not, and every pair that it removed.
             wanted_later = warehouse.read(WANTED_PAIRS).where(F.col("ds").isin(newer))
             logged_later = warehouse.read(ARTWORK_SELECTION_LOG).where(F.col("ds").isin(newer))
             by_newer = wanted_later.select("user_id", F.explode("title_ids").alias("title_id")).unionByName(

@@ -1,4 +1,4 @@
-"""What had been published before a night, however often and in whatever order nights are run."""
+"""What was published before a night, however often and in whatever order nights are run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMOVED = "removed"
 
 
 def as_of(log: DataFrame, ds: date) -> DataFrame:
-    """The choices that stood before the night `ds`, rebuilt from the log: each pair's latest row, less removed ones."""
+    """The choices that stood before the night `ds`, rebuilt from the log: each pair's latest row, unless removed."""
     columns = ARTWORK_SELECTIONS.column_names
     latest = (
         log.where(F.col("ds") < F.lit(ds))
@@ -31,10 +31,10 @@ def as_of(log: DataFrame, ds: date) -> DataFrame:
 
 
 def published_before(night: Night, noted: Mapping[str, Noted]) -> DataFrame:
-    """The choices that stood before the night, by `artwork_selections` and its log as they are noted.
+    """The choices that stood before the night, from the noted versions of `artwork_selections` and its log.
 
-    On a first run of the newest night that is `artwork_selections` itself. Where this night or a later one has changed
-    that (a rerun, or a backfill), they are rebuilt from the log, so that a rerun sees what the first run saw.
+    On a first run of the newest night they are `artwork_selections` itself. If this night or a later one has changed it
+    (a rerun, or a backfill), they are rebuilt from the log, so that a rerun sees what the first run saw.
     """
 
     def read(table: Table) -> DataFrame:
@@ -47,7 +47,7 @@ def published_before(night: Night, noted: Mapping[str, Noted]) -> DataFrame:
 
     selections, log = read(ARTWORK_SELECTIONS), read(ARTWORK_SELECTION_LOG)
     since = F.col("ds") >= F.lit(night.ds)
-    # A pair that was removed has no row to tell by, but in the log.
+    # A removed pair has a row only in the log.
     if is_empty(ARTWORK_SELECTIONS, selections.where(since)) and is_empty(
         ARTWORK_SELECTION_LOG, log.where(since & (F.col("source") == REMOVED))
     ):
@@ -56,7 +56,7 @@ def published_before(night: Night, noted: Mapping[str, Noted]) -> DataFrame:
 
 
 def may_reach(table: DeltaTable, ds: date) -> bool:
-    """Whether the table may have rows of `ds` or later, by what its log says of its files. Spark would run jobs to
+    """Whether the table may have rows of `ds` or later, by the file statistics in its log. Spark would run jobs to
     read the same log.
     """
     files = pa.table(table.get_add_actions(flatten=True))

@@ -1,4 +1,4 @@
-"""The held-out examples as questions to be scored: each context with the choices that are asked after it."""
+"""The held-out examples as prompts to score: each context with its choices."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def write_questions(night: Night, held_out: DataFrame, choices: DataFrame) -> No
 
 
 def contexts_to_ask(held_out: DataFrame, buckets: int) -> DataFrame:
-    """bucket, context_key, context, pairs: one row per context. Impressions with one context and choice are one pair.
+    """bucket, context_key, context, pairs: one row per context. Impressions with equal context and choice are one pair.
 
-    The prompt_hash is of the texts alone: which model answers is not yet known.
+    prompt_hash covers the texts alone: the model that will score them is not known yet.
     """
     pair = F.struct("choice_key", "ordering", F.xxhash64("context", "choice").alias("prompt_hash"))
     return (

@@ -29,13 +29,13 @@ CONFIGURATION = {
 
 
 _FREE = "marquee.context.free"
-"""Says in the session of a shared driver that no step uses it."""
+"""In the session of a shared driver: true while no step uses it."""
 
 
 def spark_session(app_name: str, **configuration: str) -> SparkSession:
-    """A session that reads and writes Delta. Master and resources come from spark-submit or the environment."""
+    """A session that reads and writes Delta. spark-submit or the environment sets master and resources."""
     builder = SparkSession.builder.appName(app_name)
-    # spark-submit has put the packages there already; a plain `python` process needs them named.
+    # spark-submit has already added the packages; a plain `python` process must name them.
     options = {"spark.jars.packages": settings().spark_packages, **CONFIGURATION, **configuration}
     for key, value in options.items():
         builder = builder.config(key, value)
@@ -48,8 +48,8 @@ def spark_session(app_name: str, **configuration: str) -> SparkSession:
 
 @contextmanager
 def session_of_step(app_name: str) -> Iterator[SparkSession]:
-    """`spark_session` for the block. A shared driver's context outlives it, with what Delta has read of the tables'
-    logs, for the next step. One whose step failed or was killed is stopped, with whatever it still does.
+    """`spark_session` for the block. A shared driver's context stays for the next step, with the table logs that Delta
+    has read. If the step failed or was killed, its context is stopped, with any work still running.
     """
     session = spark_session(app_name)
     try:
@@ -65,10 +65,10 @@ def session_of_step(app_name: str) -> Iterator[SparkSession]:
 
 
 def materialized(rows: DataFrame) -> DataFrame:
-    """`rows`, computed when they are first read and kept in memory or on disk, without the plan behind them.
+    """`rows`, computed on first read and kept in memory or on disk, without the plan behind them.
 
-    `persist` keeps that plan: Spark prints it, for its listeners, within the plan of everything that reads the rows, at
-    every stage of a query, so frames cached on top of each other grow its work exponentially. The price: where an
+    `persist` keeps that plan: at every stage of a query Spark prints it for its listeners, within the plan of every
+    frame that reads the rows, so frames cached on top of each other make that work grow exponentially. The price: if an
     executor is lost, the step fails, and Airflow retries it.
     """
     return rows.localCheckpoint(eager=False, storageLevel=StorageLevel.MEMORY_AND_DISK)
@@ -76,9 +76,9 @@ def materialized(rows: DataFrame) -> DataFrame:
 
 @contextmanager
 def shared_driver(log: Path) -> Iterator[str]:
-    """A JVM for the Spark steps that the processes of the block start on this machine, one after the other: the value
-    of the setting `spark_driver`. It has Delta loaded and compiled from the second step on. It prints to `log`, and
-    ends with the block, or with this process.
+    """A JVM for the Spark steps that the block's processes run on this machine, one after another. Yields the value of
+    the setting `spark_driver`. From the second step on, Delta is already loaded and compiled. The JVM prints to `log`
+    and ends with the block, or with this process. Raises RunError if it does not start.
     """
     conf = SparkConf(loadDefaults=False)
     conf.set("spark.jars.packages", settings().spark_packages)
@@ -92,14 +92,14 @@ def shared_driver(log: Path) -> Iterator[str]:
         try:
             yield f"{parameters.port}:{parameters.auth_token}"
         finally:
-            # It ends where nobody holds its standard input any more.
+            # The JVM ends when its standard input is closed.
             gateway.proc.stdin.close()
             gateway.proc.wait()
 
 
 def _attach(app_name: str, options: dict[str, str]) -> None:
-    """Take the context that the step before left in the shared driver, or make one. A driver that has died is done
-    without: the process starts its own.
+    """Take the context that the previous step left in the shared driver, or make one. If the driver has died, this
+    process starts its own.
     """
     port, _, secret = str(settings().spark_driver).partition(":")
     os.environ |= {"PYSPARK_GATEWAY_PORT": port, "PYSPARK_GATEWAY_SECRET": secret}
@@ -116,11 +116,11 @@ def _attach(app_name: str, options: dict[str, str]) -> None:
         context = gateway.jvm.org.apache.spark.api.java.JavaSparkContext(left.get().sparkContext())
         SparkContext(conf=conf, gateway=gateway, jsc=context)
         return
-    # Delta keeps what it read of each table as frames of the context that read it.
+    # Delta caches what it read of each table as frames of the context that read it, which is not the new one.
     gateway.jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
     try:
         SparkContext(conf=conf, gateway=gateway)
     except Py4JJavaError:
-        # A step that was killed left its context, and what that was doing, behind.
+        # A killed step left its context behind, with its running work.
         gateway.jvm.org.apache.spark.SparkContext.getOrCreate().stop()
         SparkContext(conf=conf, gateway=gateway)

@@ -1,8 +1,8 @@
 """What a traditional recommender knows, in words for the model: how often each artwork is played.
 
-Told as of a day, from impressions of the `history_days` before it: nothing that happens on that day or later changes
-what is told. Of a draw only the first impression counts, as in post-training: what is shown again by the same draw is
-shown because it was not played.
+The words for a day come from impressions of the `history_days` before it: nothing on that day or later changes them.
+Only the first impression of a draw counts, as in post-training: a draw shows its artwork again because it was not
+played.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from spark_jobs.warehouse import Night
 PLAY_RATE = "play_rate"
 
 BANDS = ("played very seldom", "played seldom", "played as most", "played often", "played very often")
-# The artworks' deviation and a third of it: bands of about a fifth each, and one lucky play moves no artwork out of the
-# middle one.
+# The artworks' deviation and a third of it: each band has about a fifth of the artworks, and one lucky play moves no
+# artwork out of the middle band.
 EDGES = (-ARTWORK_SPREAD, -ARTWORK_SPREAD / 3, ARTWORK_SPREAD / 3, ARTWORK_SPREAD)
 
 
 def plays_up_to(night: Night, days: int) -> DataFrame:
-    """`daily_plays` of good impressions, of the `days` before ds and of ds."""
-    # An epoch more, so that what looks like a draw's first impression is it.
+    """`daily_plays` of good impressions of ds and the `days` before it."""
+    # One epoch more, so that what looks like a draw's first impression really is.
     oldest = F.date_sub(F.lit(night.ds), days + night.settings.epoch_days)
     logged = night.input(IMPRESSIONS).where(F.col("ds").between(oldest, F.lit(night.ds)))
     good = with_broken_rule(IMPRESSIONS, logged, {}, night.ds).where(F.col("rule").isNull())
@@ -42,9 +42,9 @@ def daily_plays(impressions: DataFrame, settings: Settings) -> DataFrame:
 
 
 def play_rate_bands(daily: DataFrame, asked: DataFrame, settings: Settings) -> DataFrame:
-    """title_id, artwork_id, day, band: a row for each such three in `asked`. Band is null for an artwork never shown.
+    """title_id, artwork_id, day, band: a row for each such triple in `asked`. Band is null for an artwork never shown.
 
-    A band is where the log-odds of the artwork's rate less those of its title's fall (spark_jobs/play_rates.py).
+    The log-odds of the artwork's rate minus those of its title's rate (spark_jobs/play_rates.py) choose the band.
     """
     none = F.lit(0).cast("long")
     questions = asked.select(
@@ -79,7 +79,7 @@ def play_rate_bands(daily: DataFrame, asked: DataFrame, settings: Settings) -> D
 
 
 def overall_rates(daily: DataFrame, asked: DataFrame, settings: Settings) -> DataFrame:
-    """day, overall: for each day in `asked` the play rate of all that was shown before; never 0 or 1."""
+    """day, overall: per day in `asked`, the play rate of all impressions of the `history_days` before; never 0 or 1."""
     totals = daily.groupBy(F.col("day").alias("before")).agg(
         F.sum("shown").alias("shown"), F.sum("plays").alias("plays")
     )
@@ -104,12 +104,13 @@ def with_band(artworks: DataFrame, night: Night) -> DataFrame:
 
 def with_bands(sample: DataFrame, night: Night) -> DataFrame:
     """`sample` of impressions with bands: that of each eligible artwork as of the impression's day, "" for none. Their
-    hash joins the choice_key, which then names title, artworks and bands. With the signal off bands are an empty array.
+    hash is appended to choice_key, which then identifies title, artworks and bands. With the signal off, bands is an
+    empty array.
     """
     settings = night.settings
     if PLAY_RATE not in settings.signals:
         return sample.withColumn("bands", F.array().cast("array<string>"))
-    # As far back as the oldest impression may look.
+    # As far back as the oldest impression needs.
     daily = materialized(plays_up_to(night, 2 * settings.history_days))
     asked = sample.select("title_id", F.explode("eligible").alias("artwork_id"), F.col("ds").alias("day"))
     known = (
@@ -118,7 +119,7 @@ def with_bands(sample: DataFrame, night: Night) -> DataFrame:
         .groupBy("title_id", F.col("day").alias("ds"))
         .agg(F.map_from_entries(F.collect_list(F.struct("artwork_id", "band"))).alias("known"))
     )
-    # Not null, which a hash passes over: which of two artworks is the one never shown would not tell.
+    # Not null, which a hash skips: it would not show which of two artworks was the one never shown.
     bands = F.transform("eligible", lambda artwork: F.coalesce(F.try_element_at("known", artwork), F.lit("")))
     return (
         sample.join(known, ["title_id", "ds"], how="left")

@@ -1,4 +1,4 @@
-"""Hold every input row to its contract: good rows go on, each other row is kept with the rule it broke."""
+"""Check every input row against its contract: good rows go on, the others are kept with the rule that they broke."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spark_jobs.warehouse import Night
 
 
 def validate(night: Night) -> None:
-    """Check the inputs, note their versions and tonight's model; what breaks the contract goes to `rejected_rows`."""
+    """Check the inputs, note their versions and tonight's model; bad rows go to `rejected_rows`."""
     check_present(night)
     chosen = model_of_tonight(night.settings)
     night.warehouse.create_missing()
@@ -36,7 +36,7 @@ def validate(night: Night) -> None:
             for table in read
         ]
         rejects = reduce(DataFrame.unionByName, broken).persist(StorageLevel.MEMORY_AND_DISK)
-        # Counted before they are written, since most nights have none to write.
+        # Counted before writing, because most nights have none to write.
         found = counted(rejects, rows)
         if any(rule for _, rule in found):
             night.replace(REJECTED_ROWS, rejects.coalesce(1), step="validate")
@@ -54,7 +54,7 @@ def validate(night: Night) -> None:
 
 
 def counted(rejects: DataFrame, rows: dict[Table, DataFrame]) -> dict[tuple[str, str | None], int]:
-    """How many rows of each table break each rule, and, with None for the rule, how many it has: by one query."""
+    """The rows that break each rule, by (table, rule), and each table's rows, by (table, None): by one query."""
     names = [frame.select(F.lit(table.name), F.lit(None)) for table, frame in rows.items()]
     each = reduce(DataFrame.union, names, rejects.select("source_table", "rule"))
     groups = each.groupBy("source_table", "rule").agg(F.count(F.lit(1)).alias("rows")).collect()

@@ -46,7 +46,7 @@ class Warehouse:
     def path(self, table: Table) -> str:
         return location(self.settings.warehouse, table)
 
-    # What concerns a table's log alone is done by delta-rs, in milliseconds; Spark runs jobs for it.
+    # delta-rs does what needs a table's log alone, in milliseconds; Spark would run jobs.
 
     def has(self, table: Table) -> bool:
         return has_table(self.settings.warehouse, table)
@@ -63,13 +63,13 @@ class Warehouse:
         return Noted(int(opened.version()), str(opened.metadata().id))
 
     def read(self, table: Table) -> DataFrame:
-        """The table as it is now; a table that is not there raises ContractError."""
+        """The table as it is now. Raises ContractError if it does not exist."""
         if not self.has(table):
             raise no_table(self.settings.warehouse, table)
         return self.spark.read.format("delta").load(self.path(table))
 
     def read_as_noted(self, table: Table, noted: Noted, ds: date) -> DataFrame:
-        """The table as the night ds noted it. Raises ContractError where that can no longer be read."""
+        """The table as the night ds noted it. Raises ContractError if that can no longer be read."""
         try:
             now = self.state(table)
         except NoTableError as error:
@@ -85,13 +85,13 @@ class Warehouse:
             raise cannot_reread(table.name, f"its version {noted.version} was removed from the log", ds) from error
 
     def frame(self, table: Table, rows: list[dict[str, Any]]) -> DataFrame:
-        """A few rows of a table, made on the driver. Through Arrow, for which no Python worker has to start."""
+        """A few rows of a table, made on the driver. By Arrow, which needs no Python worker."""
         return self.spark.createDataFrame(pa.Table.from_pylist(rows, table.arrow_schema()), table.spark_schema())
 
     def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
-        """Write `rows` as the whole of one partition, in one commit: `replace(SCORES, rows, ds=ds)`.
+        """Replace one partition by `rows` in one commit: `replace(SCORES, rows, ds=ds)`.
 
-        Without a partition they become the whole table.
+        Without a partition they replace the whole table.
         """
         condition = " AND ".join(f"{column} = '{value}'" for column, value in partition.items()) or "true"
         (
@@ -104,21 +104,21 @@ class Warehouse:
         )
 
     def buckets(self, table: Table = ARTWORK_SELECTIONS) -> int:
-        """The number of buckets that this warehouse was made with."""
+        """The number of buckets that this warehouse was created with."""
         return buckets_of(open_table(self.settings.warehouse, table), table)
 
     def create_missing(self, tables: Iterable[Table] = (*MADE, *SERVED)) -> None:
-        """Make those of `tables` that are not there yet, by contract; by default those of a night."""
+        """Create those of `tables` that do not exist, by contract; by default those of a night."""
         for table in tables:
             kept = buckets_kept(table, self.settings.buckets)
             create(self.settings.warehouse, table, **self._retention(), **kept)
 
     def keep_versions(self, table: Table) -> None:
-        """Have a table's old versions kept for as long as is set now, whatever was when it was made."""
+        """Set how long a table's old versions are kept to the present setting, whatever it was created with."""
         wanted = self._retention()
         had = open_table(self.settings.warehouse, table).metadata().configuration
         if any(had.get(name) != value for name, value in wanted.items()):
-            # By Spark: delta-rs writes to no table that has deletion vectors.
+            # By Spark: delta-rs cannot write to a table with deletion vectors.
             properties = ", ".join(f"'{name}' = '{value}'" for name, value in wanted.items())
             self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({properties})")
 
@@ -129,8 +129,8 @@ class Warehouse:
 
 @contextmanager
 def open_warehouse(name: str) -> Iterator[Warehouse]:
-    """The warehouse of the settings in a Spark session for the block (`session_of_step`)."""
-    # Read before a JVM starts, so that what is wrong in them is reported first.
+    """The warehouse of the settings, in a Spark session for the block (`session_of_step`)."""
+    # Read before a JVM starts, so that errors in the settings are reported first.
     config = settings()
     with session_of_step(name) as spark, permitted(warehouse=config.warehouse):
         yield Warehouse(spark, config)
@@ -138,7 +138,7 @@ def open_warehouse(name: str) -> Iterator[Warehouse]:
 
 @dataclass
 class Night:
-    """One night of a warehouse: its date, and its inputs as they were noted when it began."""
+    """One night of a warehouse: its date, and its inputs as noted when it began."""
 
     warehouse: Warehouse
     ds: date
@@ -153,13 +153,13 @@ class Night:
         return self.warehouse.settings
 
     def read_as_of_now(self) -> dict[str, Noted]:
-        """Read inputs at their present versions, which are returned. Nothing is written: for a job of one step."""
+        """Read inputs at their present versions, and return these. Writes nothing: for a job of one step."""
         read = [table for table in (*INPUTS, ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG) if self.warehouse.has(table)]
         self._noted = {table.name: self.warehouse.state(table) for table in read}
         return self._noted
 
     def note_inputs(self) -> None:
-        """Note version and id of each table that this night reads; every later step reads just these."""
+        """Note version and id of each table that this night reads; every later step reads exactly these."""
         noted = [
             {"ds": self.ds, "source_table": name, "version": noted.version, "table_id": noted.table_id}
             for name, noted in self.read_as_of_now().items()
@@ -167,7 +167,7 @@ class Night:
         self.replace_rows(NIGHT_INPUTS, noted)
 
     def noted(self) -> dict[str, Noted]:
-        """What `note_inputs` noted, by the table's name."""
+        """What `note_inputs` noted, by table name. Raises ContractError if it noted nothing."""
         if self._noted is None:
             noted = self.rows(NIGHT_INPUTS)
             if not noted:
@@ -177,11 +177,11 @@ class Night:
         return self._noted
 
     def on(self, day: date) -> Night:
-        """The night of another day that reads its inputs as this one does."""
+        """The night of another day, with the inputs that this night noted."""
         return Night(self.warehouse, day, self.noted())
 
     def note_model(self, chosen: Chosen) -> None:
-        """Note the model that scores this night, and why it does; every later step uses it."""
+        """Note the model that scores this night, and why; every later step uses it."""
         model = chosen.model
         row = {
             "ds": self.ds,
@@ -199,7 +199,7 @@ class Night:
         return str(noted[0]["model_version"])
 
     def input(self, table: Table) -> DataFrame:
-        """An input at its noted version; an optional one that was not there is empty."""
+        """An input at its noted version; empty if it is optional and did not exist."""
         noted = self.noted().get(table.name)
         if noted is None:
             return self.warehouse.frame(table, [])
@@ -212,20 +212,20 @@ class Night:
     def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
         self.warehouse.replace(table, rows, ds=self.ds, **partition)
 
-    # A table of a few rows a night is read and written without Spark, which runs a handful of jobs for either.
+    # Tables with a few rows a night are read and written without Spark, which would run several jobs for each.
 
     def rows(self, table: Table, columns: str = "*", more: str = "") -> list[dict[str, Any]]:
-        """What this night wrote of a table, as SQL: `columns`, and `more` conditions or a grouping."""
+        """The rows of a table that this night wrote, by SQL: `columns`, and `more` conditions or a grouping."""
         opened = open_table(self.settings.warehouse, table)
         return rows(f"SELECT {columns} FROM made WHERE ds = DATE '{self.ds}' {more}", made=opened)
 
     def replace_rows(self, table: Table, content: list[dict[str, Any]], **partition: object) -> None:
-        """As `replace`, with a few rows that are in memory."""
+        """As `replace`, with a few rows in memory."""
         store.replace_rows(self.settings.warehouse, table, content, ds=self.ds, **partition)
 
     @contextmanager
     def step(self, name: str, kept_in: Table = NIGHT_STEPS) -> Iterator[dict[str, int]]:
-        """Time a step and keep what it counted in `night_steps`, if it ends well."""
+        """Time a step and, if it succeeds, write its seconds and counts to `kept_in`."""
         counts: dict[str, int] = {}
         began = time.monotonic()
         with reading_as_noted(self.ds):

@@ -1,6 +1,6 @@
 """python -m benchmarks.peers SIDE FOLDER
 
-Runs one side once, in this process: start it, score the warm-up night, then score the measured night and time that.
+Runs one side once, in this process: starts it, scores the warm-up night, then scores and times the measured night.
 In FOLDER, job.json says what to score, `began` appears when the measured night begins, and result.json is written at
 the end. benchmarks/sides.py starts this.
 """

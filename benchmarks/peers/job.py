@@ -1,4 +1,4 @@
-"""What a side takes and what it returns."""
+"""The input and the result of a side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.settings import Settings
 
 _PAIR = [("user_id", pa.string()), ("title_id", pa.string())]
 SCORES = pa.schema([*_PAIR, ("probabilities", pa.list_(pa.float64())), ("answer", pa.int32())])
-"""A side's scores: probabilities by option, or the option that its text names (null where it names none)."""
+"""A side's scores: probabilities by option, or the option that its text names (null if it names none)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Job:
 
     @cached_property
     def settings(self) -> Settings:
-        """Those of the environment, the same for every side."""
+        """The settings of the environment, the same for every side."""
         return Settings().model_copy(update={"warehouse": self.warehouse})
 
     @cached_property
@@ -61,7 +61,7 @@ class Scored:
 
     prompt_tokens: int
     computed_tokens: int | None
-    """Tokens that went through the model: cached ones excluded, generated ones included; None where it is not known."""
+    """Tokens that went through the model: cached ones excluded, generated ones included; None if unknown."""
     scores: Callable[[], list[dict[str, Any]]]
 
 

@@ -1,4 +1,4 @@
-"""vLLM's `LLM` for the sides that use it, with the engine settings that Marquee's own engine has."""
+"""vLLM's `LLM` for the sides that use it, with the engine settings of Marquee's own engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def engine_arguments(job: Job) -> dict[str, Any]:
-    """The arguments that inference/engine.py gives vLLM on a CPU, but for the model. The prompts here are text."""
+    """The arguments that inference/engine.py gives vLLM on a CPU, without the model. Prompts here are text."""
     own = arguments(job.checkpoint, job.settings, on_cpu=True)
     return {name: value for name, value in own.items() if name not in ("model", "skip_tokenizer_init")}
 

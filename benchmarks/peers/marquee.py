@@ -1,6 +1,6 @@
 """Marquee: what `marquee score` does for a shard, with an engine that has already started.
 
-Resuming, rejected rows and the order of its commits are all on.
+Resuming, rejected rows and ordered commits are all on.
 """
 
 from __future__ import annotations

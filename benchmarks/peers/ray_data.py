@@ -1,6 +1,6 @@
 """Ray Data's LLM processor with its vLLM stage on the CPU, on the flat table in its own order.
 
-A dataset starts its actors when it runs, so the engine's start is timed. Ray is no requirement of this project:
+A dataset starts its actors when it runs, so the engine's start is timed. This project does not require Ray;
 docs/performance.md says how to install it.
 """
 
@@ -19,13 +19,13 @@ from benchmarks.peers.llm import engine_arguments
 from benchmarks.prompt_bucket import prompts_file
 from inference.results import softmax
 
-# More than the machine has: each stage, reading and writing ask for one, and with 2 it waits for ever.
+# More than the machine has: each stage, reading and writing request one, and with 2 it waits for ever.
 _CPUS = 8
 _BATCH = 256
 
 
 def runnable(sides: Sequence[str]) -> list[str]:
-    """The sides that can run here: Ray's is left out, with a message, where Ray is not installed."""
+    """The sides that can run here: Ray's is left out, with a message, if Ray is not installed."""
     if "ray_data" in sides and importlib.util.find_spec("ray") is None:
         print("ray_data is left out: the package ray is not installed (docs/performance.md, Scoring)")
         return [side for side in sides if side != "ray_data"]
@@ -33,7 +33,7 @@ def runnable(sides: Sequence[str]) -> list[str]:
 
 
 def start(job: Job) -> Callable[[date], Scored]:
-    """With Ray's defaults: one block, a failed row fails the dataset, and another run starts from the beginning."""
+    """With Ray's defaults: one block, a failed row fails the dataset, and a rerun starts from the beginning."""
     import ray
     from ray.data import SaveMode
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
@@ -69,7 +69,7 @@ def start(job: Job) -> Callable[[date], Scored]:
         processor(prompts).write_parquet(str(folder), mode=SaveMode.OVERWRITE)
         scored = pq.read_table(folder)
         columns = ["user_id", "title_id", "probabilities"]
-        # Its outputs do not say what was cached.
+        # Ray's outputs do not report cached tokens.
         tokens = sum(scored["prompt_tokens"].to_pylist())
         return Scored(tokens, None, lambda: [{**row, "answer": None} for row in scored.select(columns).to_pylist()])
 

@@ -12,7 +12,7 @@ from benchmarks.peers.llm import label_sampling, make_llm, probabilities, text_s
 
 
 def parsed(text: str, options: int) -> int | None:
-    """The first option number in `text`; the longest where several begin at the same place."""
+    """The first option number in `text`; the longest if several begin at the same place."""
     found = re.search("|".join(str(number) for number in range(options, 0, -1)), text)
     return int(found[0]) if found else None
 
