@@ -19,7 +19,8 @@ from schemas.store import NoTableError, batches, open_table
 
 MEASURED_TABLES = {"night_steps", "night_inputs", "post_training_steps"}
 """Tables of clock times and commit numbers, which differ from run to run."""
-MEASURED_COLUMNS = dict.fromkeys(("scoring_runs", "held_out_runs"), {"seconds", "cached_tokens"})
+_OF_A_RUN = {"seconds", "cached_tokens"}
+MEASURED_COLUMNS = {"scoring_runs": _OF_A_RUN, "held_out_runs": _OF_A_RUN}
 """Columns that differ from run to run: how long a bucket took, and what happened to be cached."""
 
 TableHash = tuple[int, int]

@@ -63,6 +63,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.shuffle.partitions": "2",
             "spark.default.parallelism": "2",
             "spark.databricks.delta.snapshotPartitions": "1",
+            # VACUUM lists a table's folder with this many tasks, 10,000 by default.
+            "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
             "spark.ui.enabled": "false",
             # Data for a UI that nobody opens would fill the memory of a session that runs a hundred thousand tasks.
             "spark.ui.retainedJobs": "10",

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from inference.checkpoint import write_manifest
+from inference.job import ScoringJob
 from schemas.contract import Table
 from schemas.settings import Settings
 from schemas.tables import (
@@ -27,7 +27,7 @@ from schemas.tables import (
     USER_CONTEXTS,
     VIEWING_HISTORY,
 )
-from spark_jobs.audit import asked_pairs, audit
+from spark_jobs.audit import audit
 from spark_jobs.candidates import candidates
 from spark_jobs.contexts import contexts
 from spark_jobs.publish import publish
@@ -155,32 +155,28 @@ class SmallWarehouse:
 
     def score(self, ds: date = DAY, favourite: str | None = None) -> None:
         """Write scores for the pairs to score: 0.7 for `favourite` or else the first option, the rest evenly."""
-        night = self.night(ds)
-        pairs = (
-            night.tonight(USER_CONTEXTS)
-            .select("ds", "bucket", "user_id")
-            .join(asked_pairs(night.tonight(USER_CONTEXTS)), "user_id", how="inner")
-        )
-        choices = night.tonight(TITLE_CHOICES).select("title_id", "ordering", "artwork_ids")
-        size = F.size("artwork_ids")
-        place = F.array_position("artwork_ids", F.lit(favourite or "")).cast("int")
-        best = F.when(place > 0, place - 1).otherwise(0)
-        rows = pairs.join(choices, ["title_id", "ordering"], how="inner").withColumn(
-            "probabilities",
-            F.transform(
-                "artwork_ids", lambda _, index: F.when(index == best, F.lit(0.7)).otherwise(F.lit(0.3) / (size - 1))
-            ),
-        )
-        self.warehouse.replace(ARTWORK_SCORES, rows.withColumn("model_version", F.lit("tests@1")), ds=ds)
+        job = ScoringJob(self.settings.warehouse, ds)
+        choices = job.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids"])
+        options = {(row["title_id"], row["ordering"]): row["artwork_ids"] for row in choices}
+        scores = []
+        for row in job.rows(USER_CONTEXTS, ["bucket", "user_id", "pairs"]):
+            about = {"ds": ds, "bucket": row["bucket"], "user_id": row["user_id"], "model_version": "tests@1"}
+            for pair in row["pairs"]:
+                ids = options[pair["title_id"], pair["ordering"]]
+                best = ids.index(favourite) if favourite in ids else 0
+                even = 0.3 / (len(ids) - 1)
+                probabilities = [0.7 if place == best else even for place in range(len(ids))]
+                scores.append({**about, **pair, "artwork_ids": ids, "probabilities": probabilities})
+        job.replace_rows(ARTWORK_SCORES, scores)
         run = dict.fromkeys(SCORING_RUNS.column_names, 0) | {
             "ds": ds,
-            "pairs": rows.count(),
+            "pairs": len(scores),
             "label_mass": 0.99,
             "seconds": 1.0,
             "model_version": "tests@1",
             "input_fingerprint": "",
         }
-        self.warehouse.replace(SCORING_RUNS, self.spark.createDataFrame([run], SCORING_RUNS.spark_schema()), ds=ds)
+        job.replace_rows(SCORING_RUNS, [run])
 
     def finish(self, ds: date = DAY) -> Night:
         night = self.night(ds)

@@ -78,6 +78,9 @@ def _environment() -> dict[str, str]:
 
 
 def test_the_merged_checkpoint_in_vllm_agrees_with_the_trainer(random_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
     source = make_source(tmp_path / "warehouse", [example(number, options=OPTIONS) for number in range(48)])
     recipe = Sft(epochs=4, batch=4, rank=8, alpha=16, learning_rate=5e-3)
     stage = Stage("sft", random_checkpoint, tmp_path / "sft", recipe, source)
@@ -97,4 +100,5 @@ def test_the_merged_checkpoint_in_vllm_agrees_with_the_trainer(random_checkpoint
     assert np.abs(divergence).max() < 1e-4
     assert np.allclose(trainer, engine, atol=1e-3)
     # The training had an effect: the base answers differently.
-    assert not np.allclose(trainer, engine_logprobs(random_checkpoint.path, prompts, tmp_path), atol=0.1)
+    base = AutoModelForCausalLM.from_pretrained(random_checkpoint.path, dtype=torch.float32)
+    assert not np.allclose(trainer, label_logprobs(base, prompts, labels), atol=0.1)
