@@ -177,7 +177,8 @@ def test_estimates_are_near_the_truth(page: Page) -> None:
 
 def test_a_model_that_answered_elsewhere_is_judged_on_the_same_impressions(page: Page) -> None:
     for estimator in (*PROMISED, "truth"):
-        assert value(page, f"{BAD} in plain", estimator) == value(page, BAD, estimator)
+        # Users are added in the order of a hash, which the policy's name is part of.
+        assert value(page, f"{BAD} in plain", estimator) == pytest.approx(value(page, BAD, estimator), rel=1e-12)
 
 
 def with_gate(page: Page, gate: dict[str, Any]) -> Page:
