@@ -28,7 +28,7 @@ from benchmarks.prompt_bucket import MEASURED, OPTIONS, WARM_UP, make_nights
 from inference.checkpoint import Checkpoint
 from inference.engine import Engine
 from inference.job import ScoringJob
-from inference.score import Shard
+from inference.score import score_shard
 from inference.tokens import Tokens
 from schemas.tables import ARTWORK_SCORES
 
@@ -58,11 +58,9 @@ class Bench:
         """Score a night, from the tables on disk to the table on disk, in the new folder `into`."""
         began = time.perf_counter()
         night = ScoringJob(self.job.warehouse, ds, str(self.folder / into))
-        night.create_missing()
-        shard = Shard(night, self.job.settings, self.model, 0, 1)
-        shard.score(lambda *_: self.engine)
-        prompt, cached = shard.counts["prompt_tokens"], shard.counts["cached_tokens"]
-        return self.row("Marquee", shard.counts["pairs"], began, prompt, prompt - cached)
+        counts = score_shard(night, self.job.settings, model=self.model, start=lambda *_: self.engine)
+        prompt, cached = counts["prompt_tokens"], counts["cached_tokens"]
+        return self.row("Marquee", counts["pairs"], began, prompt, prompt - cached)
 
     def generate(self, pairs: int | None = None) -> Row:
         """`LLM.generate` on ready-made token ids, sorted by user; the results are discarded."""

@@ -28,6 +28,7 @@ from evaluation.features import (
     with_matched,
     with_user_themes,
 )
+from evaluation.gate import ALL
 from evaluation.log import KEY, gathered, held_out, options_of, shown_of, training
 from evaluation.models import (
     Beside,
@@ -39,7 +40,7 @@ from evaluation.models import (
 )
 from evaluation.policies import BASELINES, LOGGING, greedy, policy_rows, uniform
 from evaluation.regression import FOLDS, cross_fitted, fitted, fold_of, predicted
-from evaluation.slices import ALL, with_slices
+from evaluation.slices import with_slices
 from schemas.contract import ContractError
 from schemas.events import report
 from schemas.paths import warehouse_place

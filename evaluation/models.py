@@ -15,6 +15,7 @@ from inference.checkpoint import read_checkpoint
 from inference.rotations import averaged, of_averaged
 from schemas.contract import ContractError
 from schemas.settings import Settings, settings
+from schemas.store import has_files, open_table
 from schemas.tables import HELD_OUT_SCORES, POST_TRAINING_EXAMPLES
 from spark_jobs.warehouse import Warehouse
 
@@ -38,18 +39,17 @@ def is_scored(warehouse: Warehouse, model: str) -> bool:
     """Whether the warehouse has scores of `model` for any day."""
     if not warehouse.has(HELD_OUT_SCORES):
         return False
-    return not warehouse.read(HELD_OUT_SCORES).where(F.col("model_version") == model).isEmpty()
+    return has_files(open_table(warehouse.settings.warehouse, HELD_OUT_SCORES), model_version=model)
 
 
 def model_scores(warehouse: Warehouse, model: str, ds: date) -> DataFrame:
     """A model's rows of `held_out_scores` for ds. Raises ContractError if there are none."""
-    rows = warehouse.read(HELD_OUT_SCORES).where((F.col("ds") == F.lit(ds)) & (F.col("model_version") == model))
-    if rows.isEmpty():
+    if not has_files(open_table(warehouse.settings.warehouse, HELD_OUT_SCORES), ds=ds, model_version=model):
         raise ContractError(
             f"{HELD_OUT_SCORES.name}: no rows of {model} for ds={ds} in {warehouse.settings.warehouse}; score it for "
             "that day first (marquee score-held-out)"
         )
-    return rows
+    return warehouse.read(HELD_OUT_SCORES).where((F.col("ds") == F.lit(ds)) & (F.col("model_version") == model))
 
 
 @dataclass(frozen=True)

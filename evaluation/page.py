@@ -11,10 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluation.estimators import CLIP, ESTIMATORS, PROMISED
-from evaluation.gate import Verdict, rule, verdict
+from evaluation.gate import ALL, Verdict, rule, verdict
 from evaluation.plots import Span, curves, spans
 from evaluation.policies import BASELINES, LOGGING
-from evaluation.slices import ALL
 from inference.rotations import in_words
 from schemas.contract import ContractError
 from schemas.settings import Settings

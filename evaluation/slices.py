@@ -10,9 +10,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from evaluation.features import clean
+from evaluation.gate import ALL
 from evaluation.log import KEY, held_out, options_of
-
-ALL = "all"
 
 
 def with_slices(log: DataFrame, examples: DataFrame, artworks: DataFrame, rare: list[str]) -> DataFrame:

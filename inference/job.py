@@ -98,8 +98,7 @@ class ScoringJob:
         """The job's rows of a table, or of one partition of it, in stored order."""
         if table.name not in self._opened:
             self._opened[table.name] = store.open_table(self._warehouse_of(table), table)
-        for batch in store.stored_batches(self._opened[table.name], table, columns, **self._all_of(table, partition)):
-            yield from batch.to_pylist()
+        yield from store.stored_rows(self._opened[table.name], table, columns, **self._all_of(table, partition))
 
     def replace(self, table: Table, batches: Iterable[pa.RecordBatch], **partition: object) -> None:
         """`store.replace` of one partition of the job's rows."""

@@ -111,8 +111,7 @@ class Teaching:
 
 def plays(examples: DeltaTable, ds: date, columns: list[str], limit: int) -> Iterator[dict[str, Any]]:
     """`columns` of the first `limit` training examples that were played; of all if it is 0."""
-    batches = store.stored_batches(examples, POST_TRAINING_EXAMPLES, [*columns, "played"], ds=ds, split="training")
-    rows = (row for batch in batches for row in batch.to_pylist())
+    rows = store.stored_rows(examples, POST_TRAINING_EXAMPLES, [*columns, "played"], ds=ds, split="training")
     return islice((row for row in rows if row["played"]), limit or None)
 
 

@@ -50,8 +50,13 @@ def location(warehouse: str, table: Table) -> str:
     return f"{warehouse.rstrip('/')}/{table.name}"
 
 
+def absence(warehouse: str, table: Table) -> str:
+    """That the table does not exist, as the beginning of a message."""
+    return f"{table.name}: there is no Delta table at {location(warehouse, table)}"
+
+
 def no_table(warehouse: str, table: Table, remedy: str = _NO_NIGHT) -> NoTableError:
-    return NoTableError(f"{table.name}: there is no Delta table at {location(warehouse, table)}; {remedy}")
+    return NoTableError(f"{absence(warehouse, table)}; {remedy}")
 
 
 def open_table(warehouse: str, table: Table, version: int | None = None, remedy: str = _NO_NIGHT) -> DeltaTable:
@@ -178,6 +183,17 @@ def arrow_dataset(opened: DeltaTable, table: Table, **options: Any) -> FileSyste
         raise ContractError(f"{table.name}: {path_of(opened)} cannot be read: {error}") from error
 
 
+def has_files(opened: DeltaTable, **partition: object) -> bool:
+    """Whether a partition has rows, by the table's log alone."""
+    return bool(opened.file_uris(file_pruning_predicate=_filters(partition)))
+
+
+def stored_rows(opened: DeltaTable, table: Table, columns: list[str], **partition: object) -> Iterator[dict[str, Any]]:
+    """The rows of `stored_batches`."""
+    for batch in stored_batches(opened, table, columns, **partition):
+        yield from batch.to_pylist()
+
+
 def stored_batches(
     opened: DeltaTable, table: Table, columns: list[str], **partition: object
 ) -> Iterator[pa.RecordBatch]:
@@ -211,7 +227,7 @@ def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **p
 
     opened, stream = open_table(warehouse, table), iter(batches)
     first = next(stream, None)
-    if first is None and not opened.file_uris(file_pruning_predicate=_filters(partition)):
+    if first is None and not has_files(opened, **partition):
         return
     condition = [f"{column} = {_sql(value)}" for column, value in partition.items()]
     write_deltalake(
@@ -297,6 +313,12 @@ def query(sql: str, **tables: DeltaTable) -> pa.Table:
 def rows(sql: str, **tables: DeltaTable) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = query(sql, **tables).to_pylist()
     return found
+
+
+def rows_of_day(warehouse: str, table: Table, ds: date, columns: str = "*", more: str = "") -> list[dict[str, Any]]:
+    """A table's rows of `ds`, by SQL: `columns`, and `more` conditions or a grouping."""
+    opened = {table.name: open_table(warehouse, table)}
+    return rows(f"SELECT {columns} FROM {table.name} WHERE ds = DATE '{ds}' {more}", **opened)
 
 
 def literal(text: str) -> str:

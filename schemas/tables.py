@@ -204,15 +204,19 @@ TASTE_GROUPS = Table(
     partitioned_by=("ds",),
 )
 
+_choice = (
+    Column("ordering", "integer", "the rotation of the options: 0 to the setting `orderings` less 1"),
+    Column("artwork_ids", array("string"), "the artwork of option 1, of option 2, …"),
+    Column("choice", "string", "the text"),
+)
+
 TITLE_CHOICES = Table(
     "title_choices",
     "The text that describes a title and its numbered artworks, in one of its rotations.",
     (
         _ds,
         _title,
-        Column("ordering", "integer", "the rotation of the options: 0 to the setting `orderings` less 1"),
-        Column("artwork_ids", array("string"), "the artwork of option 1, of option 2, …"),
-        Column("choice", "string", "the text"),
+        *_choice,
         Column("choice_hash", "long", "xxhash64 of the text and of artwork_ids"),
     ),
     key=("ds", "title_id", "ordering"),
@@ -240,6 +244,11 @@ USER_CONTEXTS = Table(
     partitioned_by=("ds", "bucket"),
 )
 
+_answer = (
+    Column("artwork_ids", array("string"), "the artworks, in the sequence of the option numbers"),
+    Column("probabilities", array("double"), "the probability of each; they sum to 1"),
+)
+
 ARTWORK_SCORES = Table(
     "artwork_scores",
     "The model's probability for every artwork of a pair.",
@@ -248,8 +257,7 @@ ARTWORK_SCORES = Table(
         _bucket,
         _user,
         _title,
-        Column("artwork_ids", array("string"), "the artworks, in the sequence of the option numbers"),
-        Column("probabilities", array("double"), "the probability of each; they sum to 1"),
+        *_answer,
         Column("model_version", "string", "the model that scored"),
         Column("prompt_hash", "long", "hash of (context, choice, model version)"),
     ),
@@ -466,7 +474,7 @@ HELD_OUT_CONTEXTS = Table(
 HELD_OUT_CHOICES = Table(
     "held_out_choices",
     "The text that describes the title and the numbered eligible artworks of held-out impressions, in one rotation.",
-    (_ds, _choice_key, *TITLE_CHOICES.columns[2:5]),
+    (_ds, _choice_key, *_choice),
     key=("ds", "choice_key", "ordering"),
     partitioned_by=("ds",),
 )
@@ -480,8 +488,7 @@ HELD_OUT_SCORES = Table(
         _held_out_bucket,
         _context_key,
         _choice_key,
-        Column("artwork_ids", array("string"), "the artworks, in the sequence of the option numbers"),
-        Column("probabilities", array("double"), "the probability of each; they sum to 1"),
+        *_answer,
         Column("prompt_hash", "long", "hash of (context, choice)"),
     ),
     key=("ds", "model_version", "context_key", "choice_key"),

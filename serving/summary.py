@@ -15,8 +15,7 @@ from rich.table import Table
 
 from schemas import tables
 from schemas.contract import ContractError
-from schemas.contract import Table as Contract
-from schemas.store import open_table, rows
+from schemas.store import rows_of_day
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 
@@ -46,10 +45,10 @@ def _step_of(task: str) -> str:
 
 
 def read_report(warehouse: str, ds: date) -> NightReport:
-    steps = _tonight(warehouse, tables.NIGHT_STEPS, ds, "step, seconds, counts")
+    steps = rows_of_day(warehouse, tables.NIGHT_STEPS, ds, "step, seconds, counts")
     if not steps:
         raise ContractError(f"night_steps: no step of ds={ds} has been run in {warehouse}")
-    scoring = _tonight(
+    scoring = rows_of_day(
         warehouse,
         tables.SCORING_RUNS,
         ds,
@@ -60,10 +59,10 @@ def read_report(warehouse: str, ds: date) -> NightReport:
         ds,
         counts={step["step"]: dict(step["counts"]) for step in steps},
         seconds={step["step"]: step["seconds"] for step in steps},
-        model=next(iter(_tonight(warehouse, tables.NIGHT_MODELS, ds, "*")), None),
-        checks=_tonight(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
+        model=next(iter(rows_of_day(warehouse, tables.NIGHT_MODELS, ds, "*")), None),
+        checks=rows_of_day(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
         scoring=scoring,
-        rejects=_tonight(
+        rejects=rows_of_day(
             warehouse,
             tables.REJECTED_ROWS,
             ds,
@@ -71,11 +70,6 @@ def read_report(warehouse: str, ds: date) -> NightReport:
             "AND step IN ('validate', 'contexts', 'score') GROUP BY source_table, rule",
         ),
     )
-
-
-def _tonight(warehouse: str, table: Contract, ds: date, columns: str, rest: str = "") -> list[dict[str, Any]]:
-    opened = {table.name: open_table(warehouse, table)}
-    return rows(f"SELECT {columns} FROM {table.name} WHERE ds = DATE '{ds}' {rest}", **opened)
 
 
 def summary_tables(warehouse: str, ds: date) -> Group:

@@ -81,10 +81,8 @@ def contexts(night: Night) -> None:
         kinds = {row["kind"]: row["count"] for row in pairs.groupBy("kind").count().collect()}
         rows = contexts_to_score(pairs, texts, night.ds)
         night.replace(USER_CONTEXTS, rows.repartition(buckets, "bucket").sortWithinPartitions("bucket", "user_id"))
-        if NO_ARTWORK in kinds:
-            night.replace(REJECTED_ROWS, pairs_without_artwork(pairs, night.ds).coalesce(1), step="contexts")
-        else:
-            night.replace_rows(REJECTED_ROWS, [], step="contexts")
+        rejects = pairs_without_artwork(pairs, night.ds).coalesce(1) if NO_ARTWORK in kinds else None
+        night.replace(REJECTED_ROWS, rejects, step="contexts")
         counts["pairs_wanted"] = sum(kinds.values())
         for kind in (TO_SCORE, CARRIED, ONLY_CHOICE, UNIFORM, NO_ARTWORK):
             counts[f"pairs_{kind}"] = kinds.get(kind, 0)

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
 from schemas.settings import Settings
+from schemas.store import absence
 from schemas.tables import (
     EXAMPLES,
     IMPRESSIONS,
@@ -170,7 +171,7 @@ def check_impressions(night: Night) -> dict[str, int]:
     """Counts of impressions and of rejected ones. Raises ContractError if there are none, or too many are rejected."""
     if not night.warehouse.has(IMPRESSIONS):
         raise ContractError(
-            f"{IMPRESSIONS.name}: there is no Delta table at {night.warehouse.path(IMPRESSIONS)}, and post-training "
+            f"{absence(night.settings.warehouse, IMPRESSIONS)}, and post-training "
             "learns from nothing else; let serving log what it shows (docs/reading.md)"
         )
     rows = night_rows(IMPRESSIONS, night.input(IMPRESSIONS), night.ds, night.settings)

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from schemas.contract import ContractError, Table, type_name
 from schemas.events import report
 from schemas.settings import Settings
-from schemas.store import open_table, rows
+from schemas.store import absence, open_table, rows
 from schemas.tables import (
     ARTWORKS,
     IMPRESSIONS,
@@ -167,7 +167,7 @@ def check_present(night: Night) -> None:
     missing = [table for table in INPUTS if not table.optional and not warehouse.has(table)]
     if missing:
         raise ContractError(
-            "; ".join(f"{table.name}: there is no Delta table at {warehouse.path(table)}" for table in missing)
+            "; ".join(absence(night.settings.warehouse, table) for table in missing)
             + ". Fill the warehouse first (`marquee sample --help`), or set MARQUEE_WAREHOUSE"
         )
     faults = []

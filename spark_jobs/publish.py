@@ -286,10 +286,7 @@ def publish(night: Night) -> None:
         made = after.agg(
             F.count_if(F.col("source") != REMOVED).alias("standing"), F.count_if("changed").alias("changed")
         ).collect()[0]
-        if made["changed"]:
-            night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1))
-        else:
-            night.replace_rows(ARTWORK_SELECTION_LOG, [])
+        night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1) if made["changed"] else None)
 
         newer = newer_nights(night)
         changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)

@@ -38,10 +38,8 @@ def validate(night: Night) -> None:
         rejects = reduce(DataFrame.unionByName, broken).persist(StorageLevel.MEMORY_AND_DISK)
         # Counted before writing, because most nights have none to write.
         found = counted(rejects, rows)
-        if any(rule for _, rule in found):
-            night.replace(REJECTED_ROWS, rejects.coalesce(1), step="validate")
-        else:
-            night.replace_rows(REJECTED_ROWS, [], step="validate")
+        broke = any(rule for _, rule in found)
+        night.replace(REJECTED_ROWS, rejects.coalesce(1) if broke else None, step="validate")
         per_rule = {
             table: {rule: number for (name, rule), number in found.items() if rule and name == table.name}
             for table in read

@@ -20,7 +20,7 @@ from schemas import store
 from schemas.contract import ContractError, Table
 from schemas.events import report, report_counts
 from schemas.settings import Settings, settings
-from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted, rows
+from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
@@ -209,15 +209,18 @@ class Night:
         """The rows of a table that this night made."""
         return self.warehouse.read(table).where(F.col("ds") == F.lit(self.ds))
 
-    def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
-        self.warehouse.replace(table, rows, ds=self.ds, **partition)
+    def replace(self, table: Table, rows: DataFrame | None, **partition: object) -> None:
+        """Replace one partition of this night's rows by `rows`; None, known to be no rows, runs no Spark job."""
+        if rows is None:
+            self.replace_rows(table, [], **partition)
+        else:
+            self.warehouse.replace(table, rows, ds=self.ds, **partition)
 
     # Tables with a few rows a night are read and written without Spark, which would run several jobs for each.
 
     def rows(self, table: Table, columns: str = "*", more: str = "") -> list[dict[str, Any]]:
         """The rows of a table that this night wrote, by SQL: `columns`, and `more` conditions or a grouping."""
-        opened = open_table(self.settings.warehouse, table)
-        return rows(f"SELECT {columns} FROM made WHERE ds = DATE '{self.ds}' {more}", made=opened)
+        return store.rows_of_day(self.settings.warehouse, table, self.ds, columns, more)
 
     def replace_rows(self, table: Table, content: list[dict[str, Any]], **partition: object) -> None:
         """As `replace`, with a few rows in memory."""

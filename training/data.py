@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, has_table, open_table, path_of, rows
+from schemas.store import arrow_dataset, has_files, has_table, open_table, path_of, rows
 from schemas.tables import ARTWORKS, IMPRESSIONS, POST_TRAINING_EXAMPLES, PREFERENCE_PAIRS
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def open_source(
         opened = open_table(warehouse, table, remedy="run the step examples first")
         # A day with few plays has examples but no pairs, for which `preference_rows` has a better message.
         needed = "ds" in table.column_names and not table.optional and table is not PREFERENCE_PAIRS
-        if needed and not opened.file_uris(file_pruning_predicate=[("ds", "=", str(ds))]):
+        if needed and not has_files(opened, ds=ds):
             raise ContractError(f"{table.name}: no rows for ds={ds}; run the step examples for that day first")
         versions[table.name], table_ids[table.name] = int(opened.version()), str(opened.metadata().id)
     return Source(warehouse, ds, versions, table_ids)
