@@ -38,9 +38,12 @@ for name in [name for name in os.environ if name.startswith("MARQUEE_")]:
     del os.environ[name]
 
 
+# Before xdist's own hook, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run quick tests first, so that a mistake shows in seconds; tests that use Spark or vLLM are slow. With several
-    processes, a file stays in one process, and so do all tests with the engine, which takes most of a minute to start.
+    processes, a file's slow tests stay in one, which makes their shared fixtures once, and so do all tests with the
+    engine, which takes most of a minute to start.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -189,6 +190,12 @@ class SmallWarehouse:
         self.prepare(ds)
         self.score(ds, favourite)
         return self.finish(ds)
+
+    def copied(self, folder: Path) -> SmallWarehouse:
+        """The warehouse as it is on disk, copied into `folder`, with the default inputs as lists."""
+        copy = self.settings.model_copy(update={"warehouse": str(folder / "warehouse")})
+        shutil.copytree(self.settings.warehouse, copy.warehouse)
+        return SmallWarehouse(self.spark, copy)
 
     def rows(self, table: Table) -> list[Any]:
         """All rows of a table, sorted."""

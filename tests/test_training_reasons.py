@@ -118,6 +118,7 @@ def test_the_longest_prompt_with_its_reason_and_answer_fits_the_model(
     assert random_checkpoint.max_model_len - 30 < len(row["input_ids"]) <= random_checkpoint.max_model_len
 
 
+@pytest.mark.slow
 def test_only_the_play_is_rewarded() -> None:
     pytest.importorskip("trl")
     from training.rewards import play_reward
