@@ -14,15 +14,15 @@ import random
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schemas.contract import ContractError, Table
-from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, VIEWING_HISTORY
+from schemas.contract import ContractError, Table, type_name
+from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, FORMAT_PROPERTY, VIEWING_HISTORY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,13 +90,15 @@ def has_table(warehouse: str, table: Table) -> bool:
     return found
 
 
-def create(warehouse: str, table: Table, **properties: str) -> None:
-    """Create an empty table with `properties` beside its own, unless it exists.
+def create(warehouse: str, table: Table, **properties: str) -> list[str]:
+    """Create an empty table with `properties` beside its own, unless it exists; then hold it to the contract.
 
-    A table made by an earlier version of Marquee gets the columns that it lacks, null in every existing row.
+    A table made by an earlier version of Marquee gets the columns that it lacks, null in every existing row. Returns
+    the names of columns that the contract does not know: they are left alone, and null in new rows. Raises
+    ContractError if a column or the partitioning is another, or if a newer version of Marquee has used the table.
     """
-    from deltalake import DeltaTable, Schema
-    from deltalake.exceptions import TableNotFoundError
+    from deltalake import DeltaTable, Field, Schema
+    from deltalake.exceptions import DeltaError, TableNotFoundError
 
     path, schema = location(warehouse, table), Schema.from_json(json.dumps(table.delta_json()))
     try:
@@ -113,9 +115,51 @@ def create(warehouse: str, table: Table, **properties: str) -> None:
     except TableNotFoundError as error:
         # delta-rs raises this when it cannot make the folder.
         raise ContractError(f"{table.name}: {path} cannot be made: {error}") from error
+    check_contract(made, table)
     found = {each.name for each in made.schema().fields}
-    if missing := [each for each in schema.fields if each.name not in found]:
-        made.alter.add_columns(missing)
+    try:
+        # Nullable, whatever the contract says: the existing rows have no value.
+        if missing := [Field(each.name, each.type) for each in schema.fields if each.name not in found]:
+            made.alter.add_columns(missing)
+        if _format_of(made) < _format_in(table.properties):
+            kept = {FORMAT_PROPERTY: table.properties[FORMAT_PROPERTY]}
+            made.alter.set_table_properties(kept, raise_if_not_exists=False)
+    except DeltaError as error:
+        raise ContractError(f"{table.name}: {path} cannot be brought up to date: {error}") from error
+    return sorted(found - set(table.column_names))
+
+
+def check_contract(opened: DeltaTable, table: Table) -> None:
+    """Raise ContractError if a table of Marquee's own has a column of another type, is partitioned in another way, or
+    was used by a newer version of Marquee.
+    """
+    if _format_of(opened) > _format_in(table.properties):
+        raise ContractError(
+            f"{table.name}: a newer version of Marquee has used {path_of(opened)} (table property {FORMAT_PROPERTY}: "
+            f"{_format_of(opened)}, this version writes {_format_in(table.properties)}); use that version, or newer"
+        )
+    types = {each["name"]: type_name(each["type"]) for each in json.loads(opened.schema().to_json())["fields"]}
+    faults = [
+        f"column {column.name} is {types[column.name]}, the contract says {type_name(column.type)}"
+        for column in table.columns
+        if types.get(column.name, type_name(column.type)) != type_name(column.type)
+    ]
+    if (kept := tuple(opened.metadata().partition_columns)) != table.partitioned_by:
+        names = ", ".join(table.partitioned_by) or "nothing"
+        faults.append(f"it is partitioned by {', '.join(kept) or 'nothing'}, the contract says {names}")
+    if faults:
+        raise ContractError(
+            f"{table.name}: {'; '.join(faults)} (docs/tables.md). Nothing writes {path_of(opened)} but Marquee: move "
+            "it away or restore an earlier version of it"
+        )
+
+
+def _format_of(opened: DeltaTable) -> int:
+    return _format_in(opened.metadata().configuration)
+
+
+def _format_in(properties: Mapping[str, str]) -> int:
+    return int(properties.get(FORMAT_PROPERTY, 0))
 
 
 def check_permission(name: str, path: str) -> None:
@@ -235,6 +279,8 @@ def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **p
         pa.RecordBatchReader.from_batches(table.arrow_schema(), chain([] if first is None else [first], stream)),
         mode="overwrite",
         predicate=" AND ".join(condition),
+        # A column that the contract does not know becomes null.
+        schema_mode="merge",
         writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP_ROWS),
         commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES),
     )

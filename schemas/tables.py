@@ -15,6 +15,12 @@ BUCKETS_PROPERTY = "marquee.buckets"
 """Table property of `artwork_selections` and of `held_out_contexts`: the number of buckets they were made with."""
 
 
+FORMAT_PROPERTY = "marquee.format"
+"""Table property of `night_steps`: the newest format of the warehouse that a night has written. Raise it with a change
+after which an earlier version of Marquee would misread the warehouse or write it wrongly: that version then refuses.
+"""
+
+
 def buckets_kept(table: Table, buckets: int) -> dict[str, str]:
     """The property in which `table` keeps the number of buckets; empty for all but two tables."""
     return {BUCKETS_PROPERTY: str(buckets)} if table in (ARTWORK_SELECTIONS, HELD_OUT_CONTEXTS) else {}
@@ -313,6 +319,7 @@ NIGHT_STEPS = Table(
     _step,
     key=("ds", "step"),
     partitioned_by=("ds", "step"),
+    properties={FORMAT_PROPERTY: "1"},
 )
 
 # What serving reads.

@@ -7,7 +7,7 @@ from datetime import date
 
 from delta.tables import DeltaTable
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import Table
@@ -200,18 +200,24 @@ def still_active(changes: DataFrame, choices: DataFrame) -> DataFrame:
     )
 
 
+def _values_of(table: Table) -> dict[str, str | Column]:
+    """Each of the contract's columns from the source of a merge; the target may have others."""
+    return {name: f"s.{name}" for name in table.column_names}
+
+
 def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
     """Merge in one commit, or in none if nothing changed. Returns the rows inserted, updated and deleted."""
     counts = {row["source"]: row["count"] for row in changes.groupBy("source").count().collect()}
     if not counts:
         return {"inserted": 0, "updated": 0, "deleted": 0}
     not_newer = f"t.ds <= date'{ds}'"
+    values = _values_of(ARTWORK_SELECTIONS)
     metrics = (
         target.alias("t")
         .merge(changes.alias("s"), "t.bucket = s.bucket AND t.user_id = s.user_id AND t.title_id = s.title_id")
         .whenMatchedDelete(f"s.source = '{REMOVED}' AND {not_newer}")
-        .whenMatchedUpdateAll(not_newer)
-        .whenNotMatchedInsertAll(f"s.source != '{REMOVED}'")
+        .whenMatchedUpdate(not_newer, values)
+        .whenNotMatchedInsert(f"s.source != '{REMOVED}'", values)
         .execute()
         .collect()[0]
     )
@@ -236,11 +242,12 @@ def default_artworks(active: DataFrame, impressions: DataFrame, settings: Settin
 
 
 def merge_defaults(target: DeltaTable, defaults: DataFrame) -> None:
+    values = _values_of(TITLE_DEFAULTS)
     (
         target.alias("t")
         .merge(defaults.alias("s"), "t.title_id = s.title_id")
-        .whenMatchedUpdateAll("t.artwork_id != s.artwork_id")
-        .whenNotMatchedInsertAll()
+        .whenMatchedUpdate("t.artwork_id != s.artwork_id", values)
+        .whenNotMatchedInsert(values=values)
         .whenNotMatchedBySourceDelete()
         .execute()
     )

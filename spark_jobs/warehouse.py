@@ -108,10 +108,21 @@ class Warehouse:
         return buckets_of(open_table(self.settings.warehouse, table), table)
 
     def create_missing(self, tables: Iterable[Table] = (*MADE, *SERVED)) -> None:
-        """Create those of `tables` that do not exist, by contract; by default those of a night."""
+        """Create those of `tables` that do not exist, and hold the others to the contract (`store.create`); by default
+        those of a night. Raises ContractError naming every fault.
+        """
+        faults = []
         for table in tables:
             kept = buckets_kept(table, self.settings.buckets)
-            create(self.settings.warehouse, table, **self._retention(), **kept)
+            try:
+                unknown = create(self.settings.warehouse, table, **self._retention(), **kept)
+            except ContractError as error:
+                faults.append(str(error))
+            else:
+                if unknown:
+                    report(table.name, f"left alone, as the contract does not know them: {', '.join(unknown)}")
+        if faults:
+            raise ContractError("\n".join(faults))
 
     def keep_versions(self, table: Table) -> None:
         """Set how long a table's old versions are kept to the present setting, whatever it was created with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import date
 from pathlib import Path
@@ -10,12 +11,31 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from delta.tables import DeltaTable as SparkTable
-from deltalake import write_deltalake
+from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake.schema import PrimitiveType
 from pyspark.sql import SparkSession
 
 from schemas.contract import ContractError, Table
-from schemas.store import arrow_dataset, buckets_of, create, location, open_table, rows, stored_batches
-from schemas.tables import ARTWORK_SELECTIONS, ARTWORKS, BUCKETS_PROPERTY, POST_TRAINING_EXAMPLES, USER_CONTEXTS
+from schemas.store import (
+    arrow_dataset,
+    buckets_of,
+    create,
+    location,
+    open_table,
+    replace_rows,
+    rows,
+    stored_batches,
+)
+from schemas.tables import (
+    ARTWORK_SELECTIONS,
+    ARTWORKS,
+    BUCKETS_PROPERTY,
+    FORMAT_PROPERTY,
+    NIGHT_MODELS,
+    NIGHT_STEPS,
+    POST_TRAINING_EXAMPLES,
+    USER_CONTEXTS,
+)
 from tests.inference_data import DS, append
 from tests.night_data import artwork, nullable
 from training.data import Source, catalogue_themes
@@ -110,6 +130,49 @@ def test_a_warehouse_that_lost_its_number_of_buckets_is_one_sentence(tmp_path: P
         ContractError, match=rf"the table property marquee\.buckets of .* is {kept or 'missing'}, expected"
     ):
         buckets_of(open_table(str(tmp_path), ARTWORK_SELECTIONS))
+
+
+def altered(warehouse: Path, table: Table, columns: list[Field]) -> str:
+    """An empty table of `columns`, as another version of Marquee may have made it."""
+    path = location(str(warehouse), table)
+    kept = [each for each in table.partitioned_by if each in {column.name for column in columns}]
+    DeltaTable.create(path, Schema(columns), partition_by=kept)
+    return path
+
+
+def test_a_table_of_an_earlier_version_gets_what_the_contract_gained(tmp_path: Path) -> None:
+    old = [each for each in Schema.from_json(json.dumps(NIGHT_STEPS.delta_json())).fields if each.name != "counts"]
+    path = altered(tmp_path, NIGHT_STEPS, [*old, Field("theirs", PrimitiveType("string"))])
+    row = {"ds": DS, "step": "publish", "seconds": 1.0}
+    write_deltalake(path, pa.Table.from_pylist([{**row, "theirs": "x"}]), mode="append")
+    assert create(str(tmp_path), NIGHT_STEPS) == ["theirs"]
+    replace_rows(str(tmp_path), NIGHT_STEPS, [{**row, "step": "audit", "counts": [("pairs", 3)]}], ds=DS, step="audit")
+    found = rows("SELECT step, counts, theirs FROM steps ORDER BY step", steps=open_table(str(tmp_path), NIGHT_STEPS))
+    assert found == [
+        {"step": "audit", "counts": [("pairs", 3)], "theirs": None},
+        {"step": "publish", "counts": None, "theirs": "x"},
+    ]
+    version = open_table(str(tmp_path), NIGHT_STEPS).version()
+    assert create(str(tmp_path), NIGHT_STEPS) == ["theirs"]
+    assert open_table(str(tmp_path), NIGHT_STEPS).version() == version
+
+
+def test_a_table_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    create(str(tmp_path), NIGHT_STEPS)
+    made = open_table(str(tmp_path), NIGHT_STEPS)
+    made.alter.set_table_properties({FORMAT_PROPERTY: "2"}, raise_if_not_exists=False)
+    with pytest.raises(ContractError, match=r"night_steps: a newer version of Marquee has used .* writes 1\); use"):
+        create(str(tmp_path), NIGHT_STEPS)
+
+
+def test_a_table_that_is_not_the_contracts_is_one_sentence(tmp_path: Path) -> None:
+    path = altered(tmp_path, NIGHT_MODELS, [Field("ds", PrimitiveType("string"))])
+    with pytest.raises(ContractError) as refused:
+        create(str(tmp_path), NIGHT_MODELS)
+    assert str(refused.value) == (
+        "night_models: column ds is string, the contract says date (docs/tables.md). Nothing writes "
+        f"{path} but Marquee: move it away or restore an earlier version of it"
+    )
 
 
 def test_a_partition_is_read_in_stored_order_and_in_parts(tmp_path: Path) -> None:
