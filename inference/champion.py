@@ -124,6 +124,17 @@ def champion(registry: str) -> ModelVersion | None:
     return None if number is None else client.get_model_version(MODEL_NAME, number)
 
 
+def verdict_on(registry: str | None, model_version: str) -> str | None:
+    """The gate's last verdict on a model that a registry has; None without registry, version or verdict."""
+    file = sqlite_file(registry) if registry else None
+    if registry is None or (file is not None and not Path(file).exists()):
+        return None
+    client = client_of(registry)
+    known = client.search_model_versions(f"name='{MODEL_NAME}'") if registered_model(client) else []
+    found = [each for each in known if each.tags.get(VERSION_TAG) == model_version]
+    return max(found, key=lambda each: int(each.version)).tags.get("verdict") if found else None
+
+
 def _as_registered(registered: ModelVersion, who: str) -> Checkpoint:
     """The champion's checkpoint. Raises ContractError if it is not the one that was registered."""
     expected = registered.tags.get(VERSION_TAG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import date
@@ -120,6 +121,38 @@ def lookup(
     wide_console().print(lookup_table(configured(warehouse).warehouse, user, title))
 
 
+def explain(
+    user: Annotated[str, typer.Option(parser=Id, metavar="ID", help="The user.")],
+    title: Annotated[str, typer.Option(parser=Id, metavar="ID", help="The title.")],
+    ds: Annotated[
+        date | None,
+        typer.Option(
+            "--ds", parser=parser(night_date), metavar="YYYY-MM-DD", help="As it was after this night. Default: now."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    warehouse: Warehouse = None,
+) -> None:
+    """Explain why a user sees an artwork: the question and its answer, the draw, the model, and what changed it."""
+    from inference.champion import verdict_on
+    from inference.checkpoint import quantization_of
+    from inference.prior import read_prior
+    from serving.console import wide_console
+    from serving.explain import explained, explanation
+
+    config = configured(warehouse)
+    found = explanation(config, user, title, ds)
+    version, folder, prior = found["model_version"], found["checkpoint"], None
+    if folder and Path(folder).is_dir():
+        by_options = read_prior(Path(folder), quantization_of(version)).by_options
+        prior = by_options.get(len(found["options"]))
+    verdict = verdict_on(config.registry, version) if version else None
+    if as_json:
+        print(json.dumps({**found, "prior": prior, "verdict": verdict}, indent=1, ensure_ascii=False, default=str))
+    else:
+        wide_console().print(explained(found, list(prior) if prior else None, verdict))
+
+
 def fingerprint(
     warehouse: Warehouse = None,
     other: Annotated[
@@ -177,7 +210,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 
 def add_to(app: typer.Typer) -> None:
     made: list[Callable[..., None]] = [night, score, summary, backfill]
-    read: list[Callable[..., None]] = [lookup, fingerprint]
+    read: list[Callable[..., None]] = [lookup, explain, fingerprint]
     for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:
             app.command(cls=Command, rich_help_panel=panel)(command)
