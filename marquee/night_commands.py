@@ -101,6 +101,21 @@ def score(
     score_shard(ScoringJob(config.warehouse, ds, into), config, shard, shards, checkpoint)
 
 
+def accept(
+    ds: Ds,
+    reason: Annotated[str, typer.Option(help="Why the change is meant; kept in audit_results.")],
+    warehouse: Warehouse = None,
+) -> None:
+    """Accept what the audit of a night refused to change; then run the audit again."""
+    from scheduling.accept import accept
+
+    if not reason.strip():
+        raise typer.BadParameter("--reason is blank")
+    for check in accept(configured(warehouse).warehouse, ds, reason):
+        print(f"accepted: {check}")
+    print(f"now run the audit again: clear the task audit of the night in Airflow, or marquee step audit --ds {ds}")
+
+
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:
     """Print the results of a night: rows in, rejected, pairs, scored, carried, published, checks, seconds per step."""
     from serving.console import wide_console
@@ -209,7 +224,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    made: list[Callable[..., None]] = [night, score, summary, backfill]
+    made: list[Callable[..., None]] = [night, score, summary, accept, backfill]
     read: list[Callable[..., None]] = [lookup, explain, fingerprint]
     for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:

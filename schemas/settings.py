@@ -149,6 +149,22 @@ class Settings(BaseSettings):
 
     rejected_share_limit: float = Field(0.01, ge=0, le=1, description="share of a table's rows that may be rejected")
     drift_limit: float = Field(0.9, ge=0, le=1, description="share of rescored pairs whose best artwork may change")
+    change_limit: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="share by which a night's users and titles, its share of random choices and its titles' texts may "
+        "differ from the last published nights",
+    )
+    policy_limit: float = Field(
+        0.1, ge=0, le=1, description="difference to the last published nights that the mean propensities may have"
+    )
+    number_limit: float = Field(
+        0.3, ge=0, le=1, description="share of pairs by which one option number may win more often than by chance"
+    )
+    same_for_all_limit: float = Field(
+        0.98, ge=0, le=1, description="share of scored pairs that may have their title's commonest best artwork"
+    )
     label_mass_floor: float = Field(0.5, ge=0, le=1, description="least mean probability on the option numbers")
 
     checkpoints: str = Field(

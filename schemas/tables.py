@@ -293,13 +293,20 @@ SCORING_RUNS = Table(
 
 AUDIT_RESULTS = Table(
     "audit_results",
-    "One check of a night's scores. A night with a failed check is not published.",
+    "One check of a night before it is published. A night with a failed check is not published.",
     (
         _ds,
         Column("check", "string", "the check"),
         Column("value", "double", "the value found"),
-        Column("limit", "double", "the largest allowed value"),
-        Column("passed", "boolean", "value <= limit"),
+        Column("limit", "double", "the most allowed of the value; with `expected`, of its distance from that"),
+        Column("passed", "boolean", "whether the value is within the limit, or was accepted"),
+        Column(
+            "expected",
+            "double",
+            "for a check of what the night would change: the nearest value of the last published nights, or 0",
+            nullable=True,
+        ),
+        Column("accepted", "string", "why an operator accepts the change (`marquee accept`)", nullable=True),
     ),
     key=("ds", "check"),
     partitioned_by=("ds",),

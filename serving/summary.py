@@ -60,7 +60,7 @@ def read_report(warehouse: str, ds: date) -> NightReport:
         counts={step["step"]: dict(step["counts"]) for step in steps},
         seconds={step["step"]: step["seconds"] for step in steps},
         model=next(iter(rows_of_day(warehouse, tables.NIGHT_MODELS, ds, "*")), None),
-        checks=rows_of_day(warehouse, tables.AUDIT_RESULTS, ds, '"check", value, "limit", passed'),
+        checks=rows_of_day(warehouse, tables.AUDIT_RESULTS, ds),
         scoring=scoring,
         rejects=rows_of_day(
             warehouse,
@@ -159,10 +159,14 @@ def _scoring(report: NightReport) -> Table | None:
 def _checks(report: NightReport) -> Table | None:
     if not report.checks:
         return None
-    table = _table("", "audit", "found", "at most", "")
+    table = _table("", "audit", "found", "expected", "limit", "")
     for check in sorted(report.checks, key=lambda c: (c["passed"], c["check"])):
         verdict = "passed" if check["passed"] else "[bold red]failed[/bold red]"
-        table.add_row(check["check"], f"{check['value']:.4g}", f"{check['limit']:.4g}", verdict)
+        # An earlier version of Marquee kept neither what it expected nor what was accepted.
+        if accepted := check.get("accepted"):
+            verdict = f"accepted: {escape(accepted)}"
+        expected = "" if check.get("expected") is None else f"{check['expected']:.4g}"
+        table.add_row(check["check"], f"{check['value']:.4g}", expected, f"{check['limit']:.4g}", verdict)
     return table
 
 

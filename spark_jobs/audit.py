@@ -1,6 +1,14 @@
-"""Checks between scoring and publishing. A night that fails one is not published."""
+"""Checks between scoring and publishing. A night that fails one is not published.
+
+Some hold of every night. Others compare what the night would change with the last published nights; a change that is
+meant is published after `marquee accept`.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,13 +24,12 @@ from schemas.tables import (
     USER_CONTEXTS,
     WANTED_PAIRS,
 )
+from spark_jobs.changes import MIN_PAIRS, Check, changes
 from spark_jobs.policy import ranked, scored_options
 from spark_jobs.published import published_before
 from spark_jobs.warehouse import Night
 
 _SUM_TOLERANCE = 1e-6
-# With fewer rescored pairs, the share of changed choices is noise.
-_DRIFT_PAIRS = 100
 
 
 def asked_pairs(user_contexts: DataFrame) -> DataFrame:
@@ -87,8 +94,8 @@ def found(asked: DataFrame, scores: DataFrame, choices: DataFrame, published: Da
     )
 
 
-def checks(night: Night) -> dict[str, tuple[float, float]]:
-    """Each check's name, with the value found and the most allowed."""
+def checks(night: Night) -> dict[str, Check]:
+    """The checks that hold of every night."""
     settings: Settings = night.settings
     rejects = {row["step"]: row["rows"] for row in night.rows(REJECTED_ROWS, "step, count(*) AS rows", "GROUP BY step")}
     unscorable = rejects.get("score", 0)
@@ -106,38 +113,74 @@ def checks(night: Night) -> dict[str, tuple[float, float]]:
     )
     lost = rejects.get("contexts", 0) + unscorable
     return {
-        "pairs neither scored nor rejected": (abs(row["unanswered"] - unscorable), 0),
-        "scores that nobody asked for": (row["not_asked"], 0),
-        "scores for other artworks than were asked": (row["other_artworks"], 0),
-        "scores that are no probabilities": (row["improper"], 0),
-        "share of wanted pairs rejected": (
-            lost / row["wanted"] if row["wanted"] else 0.0,
-            settings.rejected_share_limit,
+        "pairs neither scored nor rejected": Check(abs(row["unanswered"] - unscorable), 0),
+        "scores that nobody asked for": Check(row["not_asked"], 0),
+        "scores for other artworks than were asked": Check(row["other_artworks"], 0),
+        "scores that are no probabilities": Check(row["improper"], 0),
+        "share of wanted pairs rejected": Check(
+            lost / row["wanted"] if row["wanted"] else 0.0, settings.rejected_share_limit
         ),
-        "share of best artworks that changed": (
-            row["changed"] / row["rescored"] if row["rescored"] >= _DRIFT_PAIRS else 0.0,
-            settings.drift_limit,
+        "share of best artworks that changed": Check(
+            row["changed"] / row["rescored"] if row["rescored"] >= MIN_PAIRS else 0.0, settings.drift_limit
         ),
-        "probability off the option numbers": (
-            1 - runs["mass"] if runs["mass"] is not None else 0.0,
-            1 - settings.label_mass_floor,
+        "probability off the option numbers": Check(
+            1 - runs["mass"] if runs["mass"] is not None else 0.0, 1 - settings.label_mass_floor
         ),
-        "model versions beyond one": (max(0, row["versions"] - 1), 0),
+        "model versions beyond one": Check(max(0, row["versions"] - 1), 0),
     }
+
+
+def accepted(night: Night, changed: Mapping[str, Check]) -> dict[str, Check]:
+    """`changed`, with an operator's reason where an earlier audit of this night found the same value and it was
+    accepted.
+    """
+    found = dict(changed)
+    for row in night.rows(AUDIT_RESULTS, '"check", value, accepted', "AND accepted IS NOT NULL"):
+        check = found.get(row["check"])
+        # Sums of doubles may come in another order.
+        if check and math.isclose(check.value, row["value"], rel_tol=1e-9):
+            found[row["check"]] = replace(check, accepted=row["accepted"])
+    return found
 
 
 def audit(night: Night) -> None:
     """Write `audit_results`; raise ContractError if a check fails."""
+    # A night may have begun under an earlier version of Marquee.
+    night.warehouse.create_missing((AUDIT_RESULTS,))
     with night.step("audit") as counts:
-        rows = [
-            {"ds": night.ds, "check": name, "value": float(value), "limit": float(limit), "passed": value <= limit}
-            for name, (value, limit) in checks(night).items()
-        ]
-        night.replace_rows(AUDIT_RESULTS, rows)
-        failed = [f"{r['check']}: {r['value']:g}, at most {r['limit']:g} allowed" for r in rows if not r["passed"]]
-        counts.update(checks=len(rows), failed=len(failed))
-    if failed:
-        raise ContractError(
-            f"ds={night.ds} fails its audit, so nothing of it is published: {'; '.join(failed)}. The scores are in "
-            f"artwork_scores, the reasons for rejects in rejected_rows"
+        results = checks(night)
+        whole = all(check.passed for check in results.values())
+        if whole:
+            # Scores that are no probabilities have no distribution to compare.
+            results |= accepted(night, changes(night))
+        night.replace_rows(
+            AUDIT_RESULTS,
+            [
+                {
+                    "ds": night.ds,
+                    "check": name,
+                    "value": float(check.value),
+                    "limit": float(check.limit),
+                    "passed": check.passed,
+                    "expected": check.expected,
+                    "accepted": check.accepted,
+                }
+                for name, check in results.items()
+            ],
         )
+        failed = {name: check for name, check in results.items() if not check.passed}
+        counts.update(checks=len(results), failed=len(failed))
+    if failed:
+        remedy = "The scores are in artwork_scores, the reasons for rejects in rejected_rows"
+        if whole:
+            remedy = f"If that is meant: marquee accept --ds {night.ds} --reason '…', and then the audit again"
+        raise ContractError(
+            f"ds={night.ds} fails its audit, so nothing of it is published: "
+            f"{'; '.join(_sentence(name, check) for name, check in failed.items())}. {remedy}"
+        )
+
+
+def _sentence(name: str, check: Check) -> str:
+    if check.expected is None:
+        return f"{name}: {check.value:g}, at most {check.limit:g} allowed"
+    return f"{name}: {check.value:g}, expected {check.expected:g}, at most {check.limit:g} apart"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -112,6 +113,16 @@ def default_wanted() -> list[tuple[Any, ...]]:
     ]
 
 
+Liking = Callable[[str, list[str]], list[float]]
+"""A user's probabilities of artworks."""
+
+
+def _even_but_one(artwork_ids: list[str], favourite: str | None) -> list[float]:
+    best = artwork_ids.index(favourite) if favourite in artwork_ids else 0
+    even = 0.3 / (len(artwork_ids) - 1)
+    return [0.7 if place == best else even for place in range(len(artwork_ids))]
+
+
 @dataclass
 class SmallWarehouse:
     """Inputs as lists of rows, and the steps of a night on them; scores come from `score`, not from a model."""
@@ -154,8 +165,10 @@ class SmallWarehouse:
             step(night)
         return night
 
-    def score(self, ds: date = DAY, favourite: str | None = None) -> None:
-        """Write scores for the pairs to score: 0.7 for `favourite` or else the first option, the rest evenly."""
+    def score(self, ds: date = DAY, favourite: str | None = None, liking: Liking | None = None) -> None:
+        """Write scores for the pairs to score: `liking`, or 0.7 for `favourite` or else the first option, the rest
+        evenly.
+        """
         job = ScoringJob(self.settings.warehouse, ds)
         choices = job.rows(TITLE_CHOICES, ["title_id", "ordering", "artwork_ids"])
         options = {(row["title_id"], row["ordering"]): row["artwork_ids"] for row in choices}
@@ -164,9 +177,7 @@ class SmallWarehouse:
             about = {"ds": ds, "bucket": row["bucket"], "user_id": row["user_id"], "model_version": "tests@1"}
             for pair in row["pairs"]:
                 ids = options[pair["title_id"], pair["ordering"]]
-                best = ids.index(favourite) if favourite in ids else 0
-                even = 0.3 / (len(ids) - 1)
-                probabilities = [0.7 if place == best else even for place in range(len(ids))]
+                probabilities = liking(row["user_id"], ids) if liking else _even_but_one(ids, favourite)
                 scores.append({**about, **pair, "artwork_ids": ids, "probabilities": probabilities})
         job.replace_rows(ARTWORK_SCORES, scores)
         run = dict.fromkeys(SCORING_RUNS.column_names, 0) | {

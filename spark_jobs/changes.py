@@ -1,0 +1,179 @@
+"""What a night would change, compared with the last published nights, before it is published."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+
+from schemas.settings import Settings
+from schemas.store import open_table, rows
+from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_STEPS, TITLE_CHOICES
+from spark_jobs.policy import explored, ranked, scored_options
+from spark_jobs.warehouse import Night
+
+MIN_PAIRS = 100
+"""With fewer pairs, their shares and means are noise."""
+# Of fewer users or titles in earlier nights, a few more or less are a large share.
+_MIN_NUMBER = 20
+_MIN_TITLES = 10
+# Pairs of a title from which it counts whether their best artwork is the same.
+_PAIRS_OF_TITLE = 5
+# Published nights to compare with: a week has all kinds of days.
+_NIGHTS = 7
+
+
+@dataclass(frozen=True)
+class Check:
+    """What an audit found: `limit` is the most allowed of the value, or of its distance from `expected`."""
+
+    value: float
+    limit: float
+    expected: float | None = None
+    accepted: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        distance = self.value if self.expected is None else abs(self.value - self.expected)
+        return distance <= self.limit or self.accepted is not None
+
+
+def answers(scores: DataFrame, settings: Settings) -> DataFrame:
+    """title_id, options (K), best (the most probable artwork), number (its option), shown (its propensity), flat (K
+    times the smallest propensity: 1 if the choice is uniform, and never less than ε) of each scored pair.
+    """
+    distribution = explored(scored_options(F.col("artwork_ids"), F.col("probabilities")), settings)
+    first = F.get(ranked(F.col("distribution")), F.lit(0))
+    least = F.array_min(F.transform("distribution", lambda option: option["propensity"]))
+    return scores.withColumn("distribution", distribution).select(
+        "title_id",
+        F.size("artwork_ids").alias("options"),
+        first["artwork_id"].alias("best"),
+        F.array_position("artwork_ids", first["artwork_id"]).alias("number"),
+        first["propensity"].alias("shown"),
+        (F.size("artwork_ids") * least).alias("flat"),
+    )
+
+
+def by_number(answered: DataFrame) -> DataFrame:
+    """options, number, pairs and the sums of shown and flat."""
+    return answered.groupBy("options", "number").agg(
+        F.count("*").alias("pairs"), F.sum("shown").alias("shown"), F.sum("flat").alias("flat")
+    )
+
+
+def pairs_of(wins: Sequence[Row]) -> int:
+    return sum(int(row["pairs"]) for row in wins)
+
+
+def surplus(wins: Sequence[Row]) -> float:
+    """By how much of all pairs the most successful option number wins more often than by chance, which gives each of K
+    options 1 / K; from rows of `by_number`.
+    """
+    found: dict[int, float] = defaultdict(float)
+    for row in wins:
+        found[row["number"]] += row["pairs"]
+        for number in range(1, row["options"] + 1):
+            found[number] -= row["pairs"] / row["options"]
+    return max(found.values()) / pairs_of(wins)
+
+
+def same_for_all(answered: DataFrame) -> DataFrame:
+    """One row: pairs of titles with some pairs, and commonest, those whose best artwork is their title's commonest."""
+    titles = answered.groupBy("title_id", "best").count().groupBy("title_id")
+    sums = titles.agg(F.max("count").alias("commonest"), F.sum("count").alias("pairs"))
+    return sums.where(F.col("pairs") >= _PAIRS_OF_TITLE).agg(
+        F.sum("pairs").alias("pairs"), F.sum("commonest").alias("same")
+    )
+
+
+def texts_changed(choices: DataFrame, before: DataFrame) -> DataFrame:
+    """One row: titles, those of them with a text in `before` (known), and those whose text is another one (changed)."""
+    first = F.col("ordering") == 0
+    earlier = before.where(first).select("title_id", F.col("choice_hash").alias("hash_before"))
+    return (
+        choices.where(first)
+        .join(earlier, "title_id", how="left")
+        .agg(
+            F.count("*").alias("titles"),
+            F.count("hash_before").alias("known"),
+            F.count_if(F.col("choice_hash") != F.col("hash_before")).alias("changed"),
+        )
+    )
+
+
+def of_the_models_answers(answered: DataFrame, settings: Settings) -> tuple[dict[str, Check], dict[str, float]]:
+    """Checks on tonight's answers alone, and means to compare with other nights; neither of only a few pairs."""
+    alone, means = {}, {}
+    wins = by_number(answered).collect()
+    if (pairs := pairs_of(wins)) >= MIN_PAIRS:
+        alone["share of pairs that one option number wins beyond chance"] = Check(
+            surplus(wins), settings.number_limit, 0
+        )
+        means["mean propensity of the best artwork"] = sum(row["shown"] for row in wins) / pairs
+        means["mean propensity of the worst artwork, times artworks"] = sum(row["flat"] for row in wins) / pairs
+    same = same_for_all(answered).collect()[0]
+    if (same["pairs"] or 0) >= MIN_PAIRS:
+        share = same["same"] / same["pairs"]
+        alone["share of pairs with their title's commonest best artwork"] = Check(share, settings.same_for_all_limit, 0)
+    return alone, means
+
+
+def of_the_questions(night: Night, last: date | None) -> tuple[dict[str, Check], dict[str, float], dict[str, float]]:
+    """A check of the titles' texts against the last night's, and shares and numbers to compare with other nights."""
+    alone, shares, numbers = {}, {}, dict[str, float]()
+    counts = {row["step"]: dict(row["counts"]) for row in night.rows(NIGHT_STEPS, "step, counts")}
+    numbers["users with wanted pairs"] = counts["candidates"]["users"]
+    if (wanted := counts["contexts"]["pairs_wanted"]) >= MIN_PAIRS:
+        shares["share of wanted pairs chosen at random"] = counts["contexts"]["pairs_uniform"] / wanted
+    before = night.warehouse.read(TITLE_CHOICES).where(F.col("ds") == F.lit(last))
+    texts = texts_changed(night.tonight(TITLE_CHOICES), before).collect()[0]
+    numbers["titles with artworks"] = texts["titles"]
+    if texts["known"] >= _MIN_TITLES:
+        changed = texts["changed"] / texts["known"]
+        alone["share of titles whose text changed"] = Check(changed, night.settings.change_limit, 0)
+    return alone, shares, numbers
+
+
+def nights_before(night: Night) -> list[date]:
+    """The last published nights before this one, the latest first."""
+    steps = open_table(night.settings.warehouse, NIGHT_STEPS)
+    published = f"SELECT DISTINCT ds FROM steps WHERE step = 'publish' AND ds < DATE '{night.ds}' ORDER BY ds DESC"
+    return [row["ds"] for row in rows(f"{published} LIMIT {_NIGHTS}", steps=steps)]
+
+
+def kept_by(nights: Sequence[date], night: Night) -> dict[str, list[float]]:
+    """The values that the audits of `nights` kept for comparison, by check."""
+    found: dict[str, list[float]] = defaultdict(list)
+    kept = f"SELECT ds, \"check\", value FROM results WHERE expected IS NOT NULL AND ds < DATE '{night.ds}'"
+    for row in rows(kept, results=open_table(night.settings.warehouse, AUDIT_RESULTS)):
+        if row["ds"] in nights:
+            found[row["check"]].append(row["value"])
+    return found
+
+
+def nearest(value: float, others: Sequence[float]) -> float:
+    """Of the last nights' values the nearest, since one of them may be of a night like this one; without any, `value`
+    itself, which is then only kept for later nights.
+    """
+    return min(others, key=lambda other: abs(other - value), default=value)
+
+
+def changes(night: Night) -> dict[str, Check]:
+    """The checks on what the night would change, by name."""
+    settings, nights = night.settings, nights_before(night)
+    answered = answers(night.tonight(ARTWORK_SCORES), settings).persist()
+    of_answers, means = of_the_models_answers(answered, settings)
+    of_questions, shares, numbers = of_the_questions(night, nights[0] if nights else None)
+    before = kept_by(nights, night)
+    found = {**of_answers, **of_questions}
+    for values, limit in ((means, settings.policy_limit), (shares, settings.change_limit)):
+        found |= {name: Check(value, limit, nearest(value, before[name])) for name, value in values.items()}
+    for name, value in numbers.items():
+        expected = nearest(value, [other for other in before[name] if other >= _MIN_NUMBER])
+        found[name] = Check(value, settings.change_limit * expected, expected)
+    return found

@@ -1,0 +1,150 @@
+"""Ruined nights, which the audit refuses to publish, and the operator's way to publish a change that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from schemas.contract import ContractError
+from schemas.exit_codes import REFUSED
+from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS
+from spark_jobs.audit import audit
+from tests.conftest import RunMarquee
+from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
+
+USERS, TITLES = 120, 24
+EACH = [(f"u{user}", f"t{(user + step) % TITLES}") for user in range(USERS) for step in range(3)]
+
+
+def taste(user_id: str, artwork_ids: list[str]) -> list[float]:
+    """Every user likes artworks in another way."""
+    weights = [1 + crc32(f"{user_id} {artwork_id}".encode()) % 9 for artwork_id in artwork_ids]
+    return [weight / sum(weights) for weight in weights]
+
+
+def one_for_all(_: str, artwork_ids: list[str]) -> list[float]:
+    return taste("everybody", artwork_ids)
+
+
+def first_number(_: str, artwork_ids: list[str]) -> list[float]:
+    return [0.8, *[0.2 / (len(artwork_ids) - 1)] * (len(artwork_ids) - 1)]
+
+
+@pytest.fixture(scope="module")
+def prepared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> SmallWarehouse:
+    """A published night, and the next one up to scoring: everybody has watched something in between."""
+    small = small_warehouse(spark, tmp_path_factory.mktemp("changes"), rejected_share_limit=0.6)
+    small.titles = [title(f"t{number}") for number in range(TITLES)]
+    small.artworks = [artwork(f"t{number}-{which}", f"t{number}") for number in range(TITLES) for which in "abc"]
+    small.history = [viewing(user, f"t{n % TITLES}", day(n % 2)) for n, (user, _) in enumerate(EACH)]
+    small.wanted = [(day(offset), user, title_id, 1) for offset in (0, 1) for user, title_id in EACH]
+    small.write_inputs()
+    small.prepare()
+    small.score(liking=taste)
+    small.finish()
+    small.prepare(day(1))
+    return small
+
+
+@pytest.fixture
+def night(prepared: SmallWarehouse, tmp_path: Path) -> SmallWarehouse:
+    copy = prepared.copied(tmp_path)
+    return replace(copy, titles=prepared.titles, artworks=prepared.artworks, history=prepared.history)
+
+
+def failed(night: SmallWarehouse) -> set[str]:
+    """The checks that the audit of the second night fails."""
+    with suppress(ContractError):
+        audit(night.night(day(1)))
+    rows = night.warehouse.read(AUDIT_RESULTS).where((F.col("ds") == F.lit(day(1))) & ~F.col("passed")).collect()
+    return {row["check"] for row in rows}
+
+
+def test_a_usual_night_passes(night: SmallWarehouse) -> None:
+    night.score(day(1), liking=taste)
+    assert failed(night) == set()
+
+
+@pytest.mark.parametrize(
+    ("liking", "check"),
+    [
+        (first_number, "share of pairs that one option number wins beyond chance"),
+        (one_for_all, "share of pairs with their title's commonest best artwork"),
+    ],
+)
+def test_a_model_that_answers_one_number_or_the_same_to_all_is_refused(
+    night: SmallWarehouse, liking: Callable[[str, list[str]], list[float]], check: str
+) -> None:
+    night.score(day(1), liking=liking)
+    assert check in failed(night)
+
+
+@pytest.mark.parametrize("setting", [{"epsilon": 0.9}, {"temperature": 5.0}, {"temperature": 0.05}])
+def test_another_way_to_explore_is_refused(night: SmallWarehouse, setting: dict[str, float]) -> None:
+    night.score(day(1), liking=taste)
+    night.settings = night.settings.model_copy(update=setting)
+    assert failed(night) & {
+        "mean propensity of the best artwork",
+        "mean propensity of the worst artwork, times artworks",
+    }
+
+
+def test_yesterdays_scores_under_todays_date_are_refused(night: SmallWarehouse) -> None:
+    yesterday = night.warehouse.read(ARTWORK_SCORES).where(F.col("ds") == F.lit(DAY)).localCheckpoint()
+    night.night(day(1)).replace(ARTWORK_SCORES, yesterday.withColumn("ds", F.lit(day(1))))
+    assert failed(night) == {"pairs neither scored nor rejected", "scores that nobody asked for"}
+
+
+def test_missing_users_and_titles_swapped_captions_and_random_choices_are_refused(night: SmallWarehouse) -> None:
+    """Half of the users and of the catalogue, each title with the captions of another, and everybody explores."""
+    left = night.artworks[: TITLES // 2 * 3]
+    night.artworks = [(*one[:2], other[2], *one[3:]) for one, other in zip(left, left[3:] + left[:3], strict=True)]
+    night.wanted = [(day(1), user, title_id, 1) for user, title_id in EACH[: len(EACH) // 2]]
+    night.settings = night.settings.model_copy(update={"uniform_share": 1.0})
+    night.write_inputs()
+    night.prepare(day(1))
+    night.score(day(1))
+    assert failed(night) == {
+        "users with wanted pairs",
+        "titles with artworks",
+        "share of titles whose text changed",
+        "share of wanted pairs chosen at random",
+    }
+
+
+def test_a_change_that_is_meant_is_published_after_it_was_accepted(
+    night: SmallWarehouse, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["accept", "--ds", str(day(1)), "--reason", "we explore more", "--warehouse", night.settings.warehouse]
+    assert marquee(*given) == REFUSED
+    assert f"the night of {day(1)} has not been audited" in capsys.readouterr().err
+    night.score(day(1), liking=taste)
+    night.settings = night.settings.model_copy(update={"epsilon": 0.9})
+    refused = failed(night)
+    with pytest.raises(ContractError, match=rf"expected .*, at most 0.1 apart.*marquee accept --ds {day(1)} --reason"):
+        audit(night.night(day(1)))
+    assert marquee(*given) == 0
+    assert f"marquee step audit --ds {day(1)}" in capsys.readouterr().out
+    assert failed(night) == set()
+    kept = night.warehouse.read(AUDIT_RESULTS).where("accepted = 'we explore more'").collect()
+    assert {row["check"] for row in kept} == refused
+    # Another value is another change.
+    night.settings = night.settings.model_copy(update={"epsilon": 0.95})
+    assert failed(night) == refused
+
+
+def test_wrong_scores_cannot_be_accepted(
+    night: SmallWarehouse, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night.score(day(1), liking=lambda _, ids: [1.0] * len(ids))
+    assert failed(night) == {"scores that are no probabilities"}
+    given = ["--ds", str(day(1)), "--reason", "so what", "--warehouse", night.settings.warehouse]
+    assert marquee("accept", *given) == REFUSED
+    assert "failed scores that are no probabilities: its scores are wrong" in capsys.readouterr().err
