@@ -124,6 +124,24 @@ def summary(ds: Ds, warehouse: Warehouse = None) -> None:
     wide_console().print(summary_tables(configured(warehouse).warehouse, ds))
 
 
+def nights(
+    last: Annotated[int, typer.Option(min=1, help="The number of nights.")] = 14,
+    plot: Annotated[
+        Path | None, typer.Option(parser=folder, metavar="FILE", help="Draw them, as .png, .svg or .pdf.")
+    ] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Print the last nights side by side: rows, pairs, what changed, seconds, and the audit's verdict."""
+    from serving.console import wide_console
+    from serving.nights import draw, last_nights, nights_table
+
+    found = last_nights(configured(warehouse).warehouse, last)
+    wide_console().print(nights_table(found))
+    if plot:
+        draw(found, plot)
+        print(f"drawn in {plot}")
+
+
 def lookup(
     user: Annotated[str | None, typer.Option(parser=Id, metavar="ID", help="Default: 42, or the first user.")] = None,
     title: Annotated[str | None, typer.Option(parser=Id, metavar="ID", help="Default: all titles.")] = None,
@@ -224,7 +242,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    made: list[Callable[..., None]] = [night, score, summary, accept, backfill]
+    made: list[Callable[..., None]] = [night, score, summary, nights, accept, backfill]
     read: list[Callable[..., None]] = [lookup, explain, fingerprint]
     for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +214,38 @@ def test_two_warehouses_are_compared(
     write(other, TITLE_DEFAULTS, [{"title_id": "7", "artwork_id": "a1"}])
     assert marquee("fingerprint", "--warehouse", str(warehouse), "--other", str(other)) == 1
     assert "no" in capsys.readouterr().out
+
+
+def test_the_last_nights_stand_side_by_side_and_are_drawn(
+    warehouse: Path, tmp_path: Path, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = {"ds": DS + timedelta(days=1)}
+    write(
+        warehouse,
+        NIGHT_STEPS,
+        [
+            step("validate", 1, rows_titles=7) | {"ds": DS - timedelta(days=1)},
+            step("validate", 4, rows_titles=200, rows_artworks=100, rejected_titles=3) | later,
+            step("contexts", 3, pairs_wanted=260, pairs_carried=250) | later,
+            step("audit", 1) | later,
+        ],
+    )
+    failed = {"check": "coverage", "value": 1.0, "limit": 0.1, "passed": False, **later}
+    write(warehouse, AUDIT_RESULTS, [failed])
+    plot = tmp_path / "nights.png"
+    assert marquee("nights", "--last", "2", "--plot", str(plot), "--warehouse", str(warehouse)) == 0
+    printed = capsys.readouterr().out.splitlines()
+    columns = "night rows in rejected wanted scored carried changed cached seconds scoring audit"
+    assert printed[0].split() == columns.split()
+    # 150 inserted, 60 updated and 1 deleted of 261; 1,400 of 2,000 tokens.
+    assert printed[1].split() == [
+        *(str(DS), "200", "2", "260", "200", "50", "80.8%", "70.0%", "20", "11"),
+        *("passed", "published"),
+    ]
+    assert printed[2].split() == [
+        *(str(later["ds"]), "300", "3", "260", "0", "250", "8", "0"),
+        *("1", "failed", "ended", "after", "audit"),
+    ]
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert marquee("nights", "--plot", str(tmp_path / "nights.xyz"), "--warehouse", str(warehouse)) == REFUSED
+    assert "Format 'xyz' is not supported" in capsys.readouterr().err
