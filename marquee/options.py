@@ -60,6 +60,14 @@ def configured(warehouse: str | None = None) -> Settings:
         os.environ[f"{PREFIX}WAREHOUSE"] = warehouse
         settings.cache_clear()
     config = settings()
-    for name in config.model_fields_set & {"warehouse", "model", "registry", "checkpoints", "events"}:
+    for name in config.model_fields_set & {
+        "warehouse",
+        "model",
+        "registry",
+        "checkpoints",
+        "events",
+        "spark_jars",
+        "cache",
+    }:
         os.environ[f"{PREFIX}{name.upper()}"] = getattr(config, name)
     return config

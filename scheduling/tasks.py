@@ -15,6 +15,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, RetryDecision, RetryPolicy
 
 from schemas.exit_codes import REFUSED
+from schemas.jars import jar_options
 from schemas.settings import settings
 
 if TYPE_CHECKING:
@@ -74,9 +75,8 @@ def spark_task(
         name=f"marquee {task_id} {DS}",
         application=_verbatim(str(ROOT / "marquee/__main__.py")),
         application_args=[DS.join(map(_verbatim, word.split(DS))) for word in arguments],
-        packages=settings().spark_packages,
         # Spark writes a line per task at INFO, and each becomes a line of the Airflow log.
-        conf={"spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
+        conf={**jar_options(settings()), "spark.log.level": "WARN", "spark.ui.showConsoleProgress": "false"},
         execution_timeout=timeout,
         pool=pool,
         outlets=outlets,

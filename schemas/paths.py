@@ -25,8 +25,13 @@ def is_uri(place: str) -> bool:
     return "://" in place
 
 
+def is_in_s3(place: str) -> bool:
+    return place.startswith("s3://")
+
+
 def absolute_place(place: str) -> str:
-    """A folder as an absolute path without `~`, `..` or a trailing slash; the URI of an object store unchanged.
+    """A folder as an absolute path without `~`, `..` or a trailing slash; the URI of an object store unchanged, except
+    that Hadoop's s3a:// becomes s3://.
 
     Symbolic links are kept: their target may change from one night to the next. Raises ValueError for anything else.
     """
@@ -42,7 +47,7 @@ def absolute_place(place: str) -> str:
     if is_uri(place):
         if not place.partition("://")[2].strip("/"):
             raise ValueError("a URI without a bucket; expected s3://bucket/prefix or the like")
-        return place.rstrip("/")
+        return re.sub(r"^(?i:s3a?)://", "s3://", place.rstrip("/"))
     if _ALMOST_URI.match(place) or (place.startswith("~") and os.path.expanduser(place) == place):  # noqa: PTH111
         raise ValueError("neither a path nor a URI; a URI has :// after its scheme, and ~name is a user's home folder")
     return os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 (Path.resolve would follow links)

@@ -232,7 +232,19 @@ class Settings(BaseSettings):
     events: str | None = Field(
         None, description="file to which commands append their reports, one JSON object per line (schemas/events.py)"
     )
-    spark_packages: str = Field("io.delta:delta-spark_4.2_2.13:4.4.0", description="JARs that spark-submit fetches")
+    spark_packages: str = Field(
+        "io.delta:delta-spark_4.2_2.13:4.4.0",
+        description="packages that Spark fetches from Maven; for a warehouse in S3, those for S3 are added "
+        "(schemas/jars.py)",
+    )
+    spark_jars: str | None = Field(
+        None, description="folder of JARs that Spark loads instead of fetching packages; `marquee jars` fills one"
+    )
+    cache: str = Field(
+        str(_ROOT / ".cache"),
+        description="folder of this machine for what is fetched or made once: checkpoints from an object store, and "
+        "the JAR with which Spark commits to S3",
+    )
     spark_driver: str | None = Field(
         None,
         description="PORT:SECRET of a Spark driver on this machine that the Spark steps share, one after the other, "
@@ -277,7 +289,7 @@ class Settings(BaseSettings):
         # The shell gets it quoted and so does not expand ~.
         return os.path.expanduser(value)  # noqa: PTH111 (a Path would make `./python` a bare `python`)
 
-    @field_validator("model", "checkpoints", "events", mode="after")
+    @field_validator("model", "checkpoints", "events", "spark_jars", "cache", mode="after")
     @classmethod
     def _absolute_folder(cls, value: str | None) -> str | None:
         return None if value is None else absolute_place(value)

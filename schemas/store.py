@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas.contract import ContractError, Table, type_name
+from schemas.files import check_conditions
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, FORMAT_PROPERTY, VIEWING_HISTORY
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def create(warehouse: str, table: Table, **properties: str) -> list[str]:
     from deltalake import DeltaTable, Field, Schema
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
+    check_conditions(warehouse)
     path, schema = location(warehouse, table), Schema.from_json(json.dumps(table.delta_json()))
     try:
         made = DeltaTable.create(
@@ -269,6 +271,7 @@ def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **p
     import pyarrow as pa
     from deltalake import CommitProperties, WriterProperties, write_deltalake
 
+    check_conditions(warehouse)
     opened, stream = open_table(warehouse, table), iter(batches)
     first = next(stream, None)
     if first is None and not has_files(opened, **partition):

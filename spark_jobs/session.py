@@ -14,7 +14,9 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.exit_codes import RunError
+from schemas.jars import jar_options, store_options
 from schemas.settings import settings
+from spark_jobs.log_store import add_log_store
 
 CONFIGURATION = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -36,13 +38,16 @@ def spark_session(app_name: str, **configuration: str) -> SparkSession:
     """A session that reads and writes Delta. spark-submit or the environment sets master and resources."""
     builder = SparkSession.builder.appName(app_name)
     # spark-submit has already added the packages; a plain `python` process must name them.
-    options = {"spark.jars.packages": settings().spark_packages, **CONFIGURATION, **configuration}
+    in_store = store_options(settings())
+    options = {**jar_options(settings()), **CONFIGURATION, **in_store, **configuration}
     for key, value in options.items():
         builder = builder.config(key, value)
     if settings().spark_driver:
         _attach(app_name, options)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
+    if in_store:
+        add_log_store(session)
     return session
 
 
@@ -81,7 +86,7 @@ def shared_driver(log: Path) -> Iterator[str]:
     and ends with the block, or with this process. Raises RunError if it does not start.
     """
     conf = SparkConf(loadDefaults=False)
-    conf.set("spark.jars.packages", settings().spark_packages)
+    conf.setAll(list(jar_options(settings()).items()))
     conf.set("spark.ui.showConsoleProgress", "false")
     with log.open("w") as kept:
         try:

@@ -19,6 +19,7 @@ from inference.champion import Chosen
 from schemas import store
 from schemas.contract import ContractError, Table
 from schemas.events import report, report_counts
+from schemas.files import check_conditions
 from schemas.settings import Settings, settings
 from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted
 from schemas.tables import (
@@ -143,6 +144,7 @@ def open_warehouse(name: str) -> Iterator[Warehouse]:
     """The warehouse of the settings, in a Spark session for the block (`session_of_step`)."""
     # Read before a JVM starts, so that errors in the settings are reported first.
     config = settings()
+    check_conditions(config.warehouse)
     with session_of_step(name) as spark, permitted(warehouse=config.warehouse):
         yield Warehouse(spark, config)
 

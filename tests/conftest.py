@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.object_store import BUCKET, ObjectStore, own_store, serving
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -34,8 +36,10 @@ os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "conf" / "spark"))
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 os.environ["PYSPARK_PYTHON"] = sys.executable
 # Tests do not use the settings of the developer's shell.
-for name in [name for name in os.environ if name.startswith("MARQUEE_")]:
+for name in [name for name in os.environ if name.startswith(("MARQUEE_", "AWS_"))]:
     del os.environ[name]
+# Spark's JVM takes them over when it starts, which may be long before the first test that needs the store.
+os.environ.update(own_store().settings)
 
 
 # Before xdist's own hook, which reads the groups.
@@ -56,8 +60,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One session for all tests, with as few tasks as possible, because their tables have a handful of rows."""
+    from schemas.jars import jar_options, store_options
+    from schemas.settings import Settings
+    from spark_jobs.log_store import add_log_store
     from spark_jobs.session import spark_session
 
+    # Of a warehouse in the store, for the tests that have one.
+    in_store = Settings(warehouse=f"s3://{BUCKET}/warehouse")
     scratch = tmp_path_factory.mktemp("spark")
     session = spark_session(
         "marquee tests",
@@ -82,12 +91,22 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.local.dir": str(scratch / "local"),
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
             "spark.sql.session.timeZone": "UTC",
+            **jar_options(in_store),
+            **store_options(in_store),
         },
     )
+    add_log_store(session)
     # At exit it would log closed connections to a closed stream, after pytest's last line.
     logging.getLogger("py4j").setLevel(logging.WARNING)
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[ObjectStore]:
+    """An S3 server, empty except for its buckets, and one for all tests."""
+    with serving(own_store()):
+        yield own_store()
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
+from schemas.jars import jar_options
 from schemas.settings import settings
 from schemas.store import last_day
 from schemas.tables import ARTWORK_SELECTIONS
@@ -37,7 +38,8 @@ class Run:
     def command(self, step: str) -> Command:
         arguments = [sys.executable, "-m", "marquee", "score", "--ds", self.ds]
         if step != "score":
-            submit = ["spark-submit", "--packages", settings().spark_packages, "--conf", "spark.log.level=ERROR"]
+            conf = {**jar_options(settings()), "spark.log.level": "ERROR"}
+            submit = ["spark-submit", *(word for each in conf.items() for word in ("--conf", "=".join(each)))]
             arguments = [*submit, str(ROOT / "marquee" / "__main__.py"), "step", step, "--ds", self.ds]
         log = self.warehouse.parent / f"{self.warehouse.name}-{step}.log"
         return Command(step, arguments, log, {"MARQUEE_WAREHOUSE": str(self.warehouse)})

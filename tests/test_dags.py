@@ -20,6 +20,7 @@ from jinja2 import Environment
 
 from scheduling.tasks import DS, marquee_command
 from schemas.exit_codes import REFUSED
+from schemas.jars import jar_options
 from schemas.settings import settings
 
 DAGS = Path(__file__).resolve().parent.parent / "dags"
@@ -105,7 +106,7 @@ def test_spark_steps_run_the_repositorys_application(nightly: DAG) -> None:
         task: Any = nightly.get_task(step)
         assert Path(task.application).is_file()
         assert task.application_args[:3] == ["step", step, "--ds"]
-        assert task.packages == settings().spark_packages
+        assert task.conf.items() >= jar_options(settings()).items()
 
 
 def test_downstream_dags_can_be_scheduled_on_what_is_published(nightly: DAG) -> None:

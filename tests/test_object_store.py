@@ -1,0 +1,142 @@
+"""A warehouse in S3: a whole night, every way to read it, and writers that commit at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from threading import Barrier, Thread
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
+
+from schemas.contract import ContractError
+from schemas.files import names_below
+from schemas.store import create
+from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_STEPS, SERVED, TITLE_DEFAULTS
+from tests.night_data import SmallWarehouse, small_warehouse
+from tests.object_store import BUCKET, CARELESS, ObjectStore
+from tests.recipes import recipes, run_recipe
+
+ROUNDS = 20
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture(scope="module")
+def small(spark: SparkSession, store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> SmallWarehouse:  # noqa: ARG001
+    """A night in the store, another one in which a choice changes, and the other one again."""
+    made = small_warehouse(spark, tmp_path_factory.mktemp("store"), warehouse=f"s3://{BUCKET}/night")
+    made.write_inputs()
+    made.run()
+    return made
+
+
+def snapshot(small: SmallWarehouse) -> dict[str, list[Any]]:
+    """All rows, without times and without the versions of tables that a rerun writes again."""
+    return {
+        table.name: small.rows(table)
+        for table in (*MADE, *SERVED)
+        if table.name not in ("night_inputs", NIGHT_STEPS.name)
+    }
+
+
+def test_a_night_and_its_rerun_give_the_same_tables(small: SmallWarehouse) -> None:
+    before = snapshot(small)
+    assert len(before[ARTWORK_SELECTIONS.name]) == 9
+    small.run()
+    assert snapshot(small) == before
+
+
+@pytest.mark.parametrize(("engine", "task"), recipes())
+def test_every_recipe_reads_the_store(engine: str, task: str, small: SmallWarehouse) -> None:
+    chosen = {(row["user_id"], row["title_id"]): row["artwork_id"] for row in small.rows(ARTWORK_SELECTIONS)}
+    given = {"warehouse": small.settings.warehouse, "user_id": "u1", "title_id": "t1", "since": 0, "spark": small.spark}
+    found = {
+        (row.get("user_id", "u1"), row.get("title_id", "t1")): row["artwork_id"]
+        for row in run_recipe(recipes()[engine, task], f"{engine}, {task}", given)
+    }
+    of_user = {pair: artwork for pair, artwork in chosen.items() if pair[0] == "u1"}
+    expected = {"One pair": {("u1", "t1"): chosen["u1", "t1"]}, "A user's pairs": of_user}
+    assert found == expected.get(task, chosen)
+
+
+def together(*writers: Callable[[], None]) -> None:
+    """Run writers in threads that start at the same moment."""
+    barrier = Barrier(len(writers))
+
+    def run(writer: Callable[[], None]) -> None:
+        barrier.wait()
+        writer()
+
+    threads = [Thread(target=run, args=(writer,)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_no_acknowledged_commit_is_lost_when_spark_and_delta_rs_append_at_the_same_time(
+    spark: SparkSession, store: ObjectStore
+) -> None:
+    table, acknowledged = f"s3://{BUCKET}/race", []
+    write_deltalake(table, pa.table({"id": pa.array([], pa.string())}))
+    retried = CommitProperties(max_commit_retries=100)
+
+    def by_spark(name: str) -> None:
+        spark.createDataFrame(pa.table({"id": [name]})).coalesce(1).write.format("delta").mode("append").save(table)
+        acknowledged.append(name)
+
+    def by_delta_rs(*names: str) -> None:
+        for name in names:
+            write_deltalake(table, pa.table({"id": [name]}), mode="append", commit_properties=retried)
+            acknowledged.append(name)
+
+    by_spark("first")
+    store.counts()
+    for number in range(ROUNDS):
+        together(
+            partial(by_spark, f"spark {number}"),
+            partial(by_delta_rs, *(f"delta-rs {number}.{each}" for each in range(3))),
+        )
+    assert len(acknowledged) == 1 + 4 * ROUNDS
+    assert sorted(DeltaTable(table).to_pyarrow_table()["id"].to_pylist()) == sorted(acknowledged)
+    # Some commits met another one, or this was no race.
+    assert store.counts()["conditional"] > 4 * ROUNDS
+
+
+def test_the_log_store_never_replaces_a_commit_and_recognizes_its_own(spark: SparkSession) -> None:
+    """A client whose answer was lost repeats its request, and finds that its commit exists."""
+    jvm: Any = spark._jvm
+    conf = spark.sparkContext._jsc.hadoopConfiguration()
+    path = jvm.org.apache.hadoop.fs.Path(f"s3://{BUCKET}/log/_delta_log/00000000000000000000.json")
+    log_store = jvm.marquee.ConditionalPutLogStore(conf)
+
+    def write(*actions: str, overwrite: bool = False) -> None:
+        lines = jvm.java.util.ArrayList()
+        for action in actions:
+            lines.add(action)
+        log_store.write(path, lines.iterator(), overwrite, conf)
+
+    write("ours", "é")
+    write("ours", "é")
+    with pytest.raises(Py4JJavaError, match="FileAlreadyExistsException"):
+        write("theirs")
+    lines = log_store.read(path, conf)
+    assert [lines.next(), lines.next(), lines.hasNext()] == ["ours", "é", False]
+    write("checkpoint", overwrite=True)
+    assert log_store.read(path, conf).next() == "checkpoint"
+
+
+def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written() -> None:
+    warehouse = f"s3://{CARELESS}/warehouse"
+    with pytest.raises(ContractError, match=rf"^{warehouse}: the store replaced an object that .* may only create"):
+        create(warehouse, TITLE_DEFAULTS)
+    assert list(names_below(warehouse)) == []
+
+
+def test_a_bucket_that_does_not_exist_is_one_sentence() -> None:
+    with pytest.raises(ContractError, match=r"^s3://nowhere/warehouse: the object store refused: .*$"):
+        create("s3://nowhere/warehouse", TITLE_DEFAULTS)
