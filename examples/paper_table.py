@@ -19,6 +19,7 @@ from rich.console import Console
 from examples.sample import fill_once, service_of
 from schemas.contract import ContractError
 from schemas.exit_codes import RunError
+from schemas.paths import is_uri
 from schemas.settings import settings
 from schemas.store import last_day
 from schemas.tables import VIEWING_HISTORY
@@ -33,6 +34,8 @@ _MARK = ".paper-table"
 
 def make(warehouse: str, service: str, movielens: Path | None) -> None:
     """Make the table and its page, `report.html`, in `warehouse` and, for the signals, in two more beside it."""
+    if is_uri(warehouse):
+        raise ContractError(f"{warehouse}: this table is made in a folder; give one as --warehouse")
     made, base = Path(warehouse, "checkpoints"), settings().model
     dpo = str(made / "dpo")
     main = Sample(warehouse, service, movielens, '["play_rate"]')

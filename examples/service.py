@@ -19,9 +19,13 @@ from deltalake.exceptions import DeltaError
 from examples.catalogue import Artwork, Title
 from examples.truth import truth_of, write_truth
 from schemas.contract import ContractError, Table
+from schemas.files import check_conditions, names_below, remove, write_file
 from schemas.paths import is_uri
+from schemas.store import location
 from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
+PART = ".marquee-part"
+"""Object beside tables in a store as long as they are being written."""
 # Characters of a folder's name that its temporary name keeps, so that the temporary name is not too long.
 _PART_NAME = 50
 
@@ -78,16 +82,31 @@ def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
     ]
 
 
-def write_service(service: Service, warehouse: Path) -> dict[str, int]:
+def write_service(service: Service, warehouse: str | Path) -> dict[str, int]:
     """Write the input tables and the truth to a new warehouse, all or nothing; return the rows per table."""
-    new_folder(str(warehouse))
+    check_is_new(str(warehouse))
+    return (
+        _write_to_store(service, str(warehouse)) if is_uri(str(warehouse)) else _write_folder(service, Path(warehouse))
+    )
+
+
+def _write_to_store(service: Service, warehouse: str) -> dict[str, int]:
+    # A store renames nothing: a mark says that the tables are not complete, and the next run removes them.
+    check_conditions(warehouse)
+    write_file(warehouse, PART, b"")
+    rows = _write(service, warehouse)
+    remove(warehouse, [PART])
+    return rows
+
+
+def _write_folder(service: Service, warehouse: Path) -> dict[str, int]:
     # Renamed when complete, so that a killed run leaves no half-filled warehouse; the next run removes its part.
     part = warehouse.with_name(f".{warehouse.name[:_PART_NAME]}.marquee-part")
     made = [folder for folder in part.parents if not folder.exists()]
     try:
         _remove(part)
         part.mkdir(parents=True)
-        rows = _write(service, part)
+        rows = _write(service, str(part))
         if warehouse.exists():
             warehouse.rmdir()
         part.rename(warehouse)
@@ -111,19 +130,25 @@ def _remove(folder: Path) -> None:
         sleep(0.1)
 
 
-def _write(service: Service, folder: Path) -> dict[str, int]:
+def _write(service: Service, warehouse: str) -> dict[str, int]:
     rows = {}
     for table, content in input_tables(service):
-        write_deltalake(str(folder / table.name), content, partition_by=list(table.partitioned_by) or None)
+        write_deltalake(location(warehouse, table), content, partition_by=list(table.partitioned_by) or None)
         rows[table.name] = content.num_rows
-    write_truth(truth_of(service.tastes, service.artworks), folder)
+    write_truth(truth_of(service.tastes, service.artworks), warehouse)
     return rows
 
 
-def new_folder(warehouse: str) -> Path:
-    """The folder of a warehouse to fill. Raises ContractError if it is no folder or not empty."""
+def check_is_new(warehouse: str) -> None:
+    """Raise ContractError if there is something where a sample is to be written, except what a killed run left in a
+    store, which is removed.
+    """
     if is_uri(warehouse):
-        raise ContractError(f"{warehouse} is an object store: a sample is written to a folder, give one as --warehouse")
+        names = list(names_below(warehouse))
+        if names and PART not in names:
+            raise _not_empty(warehouse)
+        remove(warehouse, sorted(names, key=PART.__eq__))
+        return
     folder = Path(warehouse)
     try:
         taken = folder.is_symlink() or (folder.exists() and not folder.is_dir())
@@ -133,11 +158,14 @@ def new_folder(warehouse: str) -> Path:
     if taken:
         raise ContractError(f"{warehouse} is a file or a link: a sample is written to a new folder")
     if filled:
-        raise ContractError(
-            f"{warehouse} is not empty and a sample is only written to a new warehouse: "
-            "give another --warehouse, or remove that folder first"
-        )
-    return folder
+        raise _not_empty(warehouse)
+
+
+def _not_empty(warehouse: str) -> ContractError:
+    return ContractError(
+        f"{warehouse} is not empty and a sample is only written to a new warehouse: "
+        "give another --warehouse, or remove that folder first"
+    )
 
 
 def _arrow(table: Table, rows: Iterable[dict[str, Any]]) -> pa.Table:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 
 from examples.catalogue import Artwork
 from examples.vocabulary import STYLE_NAMES, STYLES
+from schemas.contract import ContractError
+from schemas.files import has_file, read_file, write_file
 
 BASE = -0.55
 TASTE = 1.0
@@ -26,6 +29,7 @@ APPEAL = 0.35
 
 FOLDER = "truth"
 """Folder beside the tables in the warehouse. Only an evaluation may read it."""
+USERS, ARTWORKS = f"{FOLDER}/users.parquet", f"{FOLDER}/artworks.parquet"
 
 _EFFECTS = np.array([STYLES[name].effect for name in STYLE_NAMES])
 STYLE_EFFECT = dict(zip(STYLE_NAMES, (_EFFECTS - _EFFECTS.mean()) / _EFFECTS.std(), strict=True))
@@ -84,9 +88,7 @@ def truth_of(tastes: dict[str, np.ndarray], artworks: list[Artwork]) -> Truth:
     )
 
 
-def write_truth(truth: Truth, warehouse: Path) -> None:
-    folder = warehouse / FOLDER
-    folder.mkdir(parents=True)
+def write_truth(truth: Truth, warehouse: str | Path) -> None:
     users = pa.table({"user_id": list(truth.user_row), "taste": truth.tastes.tolist()})
     artworks = pa.table(
         {
@@ -96,13 +98,19 @@ def write_truth(truth: Truth, warehouse: Path) -> None:
             "appeal": truth.appeal,
         }
     )
-    pq.write_table(users, folder / "users.parquet")
-    pq.write_table(artworks, folder / "artworks.parquet")
+    for file, table in ((USERS, users), (ARTWORKS, artworks)):
+        written = pa.BufferOutputStream()
+        pq.write_table(table, written)
+        write_file(warehouse, file, written.getvalue().to_pybytes())
 
 
-def read_truth(warehouse: Path) -> Truth:
-    users = pq.read_table(warehouse / FOLDER / "users.parquet").to_pydict()
-    artworks = pq.read_table(warehouse / FOLDER / "artworks.parquet").to_pydict()
+def has_truth(warehouse: str | Path) -> bool:
+    return has_file(warehouse, USERS)
+
+
+def read_truth(warehouse: str | Path) -> Truth:
+    """The truth of a sample. Raises ContractError if the warehouse is no sample's."""
+    users, artworks = (_read(warehouse, file) for file in (USERS, ARTWORKS))
     return Truth(
         user_row={user_id: row for row, user_id in enumerate(users["user_id"])},
         tastes=np.array(users["taste"]),
@@ -111,3 +119,11 @@ def read_truth(warehouse: Path) -> Truth:
         style=np.array(artworks["style_effect"]),
         appeal=np.array(artworks["appeal"]),
     )
+
+
+def _read(warehouse: str | Path, file: str) -> dict[str, Any]:
+    content = read_file(warehouse, file)
+    if content is None:
+        raise ContractError(f"{warehouse}/{file}: there is no truth here; only a sample service has one")
+    found: dict[str, Any] = pq.read_table(pa.BufferReader(content)).to_pydict()
+    return found

@@ -12,7 +12,7 @@ import typer
 
 from marquee import __version__
 from marquee.command import Command, clean_up_when_ended
-from marquee.options import Warehouse, configured
+from marquee.options import Warehouse, configured, folder
 
 ROOT = Path(__file__).resolve().parent.parent
 # Everything after a benchmark's name goes to the benchmark.
@@ -85,6 +85,18 @@ def bench(
         raise typer.Exit(status)
 
 
+def jars(
+    to: Annotated[Path, typer.Argument(parser=folder, metavar="FOLDER", help="An empty or new folder.")],
+    warehouse: Warehouse = None,
+) -> None:
+    """Fetch the JARs that Spark needs into a folder, for MARQUEE_SPARK_JARS: once, instead of at every start."""
+    from spark_jobs.session import fetch_jars
+
+    configured(warehouse)
+    made = fetch_jars(to)
+    print(f"{len(made)} JARs, {sum(jar.stat().st_size for jar in made) / 2**20:.0f} MiB, in {to}")
+
+
 def docs() -> None:
     """Write docs/tables.md from the contract."""
     from schemas.docs import write
@@ -93,7 +105,7 @@ def docs() -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (doctor, airflow, docs):
+    for command in (doctor, airflow, jars, docs):
         app.command(cls=Command, rich_help_panel="This installation")(command)
     app.command(cls=Command, rich_help_panel="This installation", context_settings={"ignore_unknown_options": True})(
         spark_cluster

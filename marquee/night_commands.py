@@ -15,7 +15,6 @@ import typer
 from marquee.command import Command, application, clean_up_when_ended
 from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, parser
 from schemas.arguments import night_date, place
-from schemas.paths import is_uri
 from schemas.settings import PREFIX
 
 ServiceName = Literal["simulated", "movielens"]
@@ -50,9 +49,7 @@ def night(
 
     config = configured(warehouse)
     clean_up_when_ended()
-    # An object store is never filled with a sample.
-    if not is_uri(config.warehouse):
-        fill_once(config.warehouse, service, movielens)
+    fill_once(config.warehouse, service, movielens)
     day = ds or last_day(config.warehouse)
     run_here("artwork_nightly", day)
     wide_console().print(summary_tables(config.warehouse, day))

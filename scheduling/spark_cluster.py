@@ -40,8 +40,13 @@ def run_on_cluster(command: Sequence[str]) -> int:
             daemons.enter_context(_daemon(f"worker-{number}", kept, env, worker))
         _wait_for_workers(kept)
         print(f"spark_default: spark://{HOST}:{PORT}, {WORKERS} workers; page: http://{HOST}:{PAGE}", flush=True)
-        with running(command, {**env, "AIRFLOW_CONN_SPARK_DEFAULT": connection}) as process:
-            return process.wait()
+        try:
+            with running(command, {**env, "AIRFLOW_CONN_SPARK_DEFAULT": connection}) as process:
+                return process.wait()
+        finally:
+            # Each executor of each step has copied all JARs; its logs stay.
+            for jar in kept.glob("worker-*/*/*/*.jar"):
+                jar.unlink()
 
 
 @contextmanager

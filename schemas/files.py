@@ -23,25 +23,36 @@ _AT_ONCE = 4
 _PART = 8 * 2**20
 
 
-def read_file(place: str, name: str) -> bytes | None:
+def read_file(place: str | Path, name: str) -> bytes | None:
     """The content of the file `name` below `place`; None if there is none."""
-    if not is_uri(place):
+    if not is_uri(str(place)):
         file = Path(place, name)
         return file.read_bytes() if file.is_file() else None
-    with _store(place) as store:
+    with _store(str(place)) as store:
         try:
             return bytes(store.get(name).bytes())
         except FileNotFoundError:
             return None
 
 
-def write_file(place: str, name: str, content: bytes) -> None:
+def has_file(place: str | Path, name: str) -> bool:
+    if not is_uri(str(place)):
+        return Path(place, name).is_file()
+    with _store(str(place)) as store:
+        try:
+            store.head(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def write_file(place: str | Path, name: str, content: bytes) -> None:
     """Write a file, and the folders that it needs."""
-    if not is_uri(place):
+    if not is_uri(str(place)):
         Path(place, name).parent.mkdir(parents=True, exist_ok=True)
         Path(place, name).write_bytes(content)
         return
-    with _store(place) as store:
+    with _store(str(place)) as store:
         store.put(name, content)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext, StorageLevel
@@ -13,6 +15,7 @@ from pyspark.errors import PySparkRuntimeError
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import DataFrame, SparkSession
 
+from schemas.contract import ContractError
 from schemas.exit_codes import RunError
 from schemas.jars import jar_options, store_options
 from schemas.settings import settings
@@ -100,6 +103,21 @@ def shared_driver(log: Path) -> Iterator[str]:
             # The JVM ends when its standard input is closed.
             gateway.proc.stdin.close()
             gateway.proc.wait()
+
+
+def fetch_jars(folder: Path) -> list[Path]:
+    """Have Spark fetch the packages of the settings, and copy their JARs to a folder without JARs.
+
+    Raises ContractError if it has some, for they might be of other versions.
+    """
+    if any(folder.glob("*.jar")):
+        raise ContractError(f"{folder} has JARs already, perhaps of other versions: give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    packages = settings().model_copy(update={"spark_jars": None})
+    gateway = launch_gateway(SparkConf(loadDefaults=False).setAll(list(jar_options(packages).items())))
+    found = str(gateway.jvm.System.getProperty("spark.jars")).split(",")
+    gateway.proc.stdin.close()
+    return [Path(shutil.copy(unquote(urlsplit(jar).path), folder)) for jar in found]
 
 
 def _attach(app_name: str, options: dict[str, str]) -> None:

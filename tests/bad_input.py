@@ -24,7 +24,7 @@ from unittest import mock
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from examples.service import new_folder
+from examples.service import check_is_new
 from inference.checkpoint import read_checkpoint, write_manifest
 from inference.tokens import Tokens
 from marquee import cli
@@ -303,11 +303,10 @@ def _samples(scratch: Path) -> Iterator[Outcome]:
     scratch.mkdir(parents=True)
     (scratch / "file").write_text("")
     for given, place in (
-        ("a sample for an object store", "s3://bucket/warehouse"),
         ("a sample for a path that is a file", str(scratch / "file")),
         ("a sample for a folder that is not empty", str(scratch)),
     ):
-        yield Outcome(given, "nothing is written", _refusal(partial(new_folder, place), str(scratch)))
+        yield Outcome(given, "nothing is written", _refusal(partial(check_is_new, place), str(scratch)))
 
 
 class _BadNight:

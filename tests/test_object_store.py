@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 
@@ -13,10 +14,15 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from examples.sample import fill_once, service_of
+from examples.service import PART, write_service
+from examples.simulated import simulated_service
+from examples.truth import has_truth, read_truth
 from schemas.contract import ContractError
-from schemas.files import names_below
-from schemas.store import create
-from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_STEPS, SERVED, TITLE_DEFAULTS
+from schemas.files import names_below, write_file
+from schemas.store import create, last_day
+from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_STEPS, SERVED, TITLE_DEFAULTS, VIEWING_HISTORY
+from serving.fingerprint import fingerprints
 from tests.night_data import SmallWarehouse, small_warehouse
 from tests.object_store import BUCKET, CARELESS, ObjectStore
 from tests.recipes import recipes, run_recipe
@@ -61,6 +67,34 @@ def test_every_recipe_reads_the_store(engine: str, task: str, small: SmallWareho
     of_user = {pair: artwork for pair, artwork in chosen.items() if pair[0] == "u1"}
     expected = {"One pair": {("u1", "t1"): chosen["u1", "t1"]}, "A user's pairs": of_user}
     assert found == expected.get(task, chosen)
+
+
+def test_a_sample_is_written_with_its_truth_and_a_killed_run_is_made_again() -> None:
+    warehouse = f"s3://{BUCKET}/sample"
+    service = simulated_service(users=3, titles=4, days=2, seed=1)
+    write_file(warehouse, PART, b"")
+    write_file(warehouse, f"{VIEWING_HISTORY.name}/left.parquet", b"by a killed run")
+    fill_once(warehouse, "simulated", None, users=3)
+    names = list(names_below(warehouse))
+    assert PART not in names
+    assert f"{VIEWING_HISTORY.name}/left.parquet" not in names
+    assert service_of(warehouse) == "simulated"
+    assert has_truth(warehouse)
+    before = last_day(warehouse)
+    fill_once(warehouse, "simulated", None, users=3)
+    assert (last_day(warehouse), list(names_below(warehouse))) == (before, names)
+    with pytest.raises(ContractError, match=f"^{warehouse} is not empty"):
+        write_service(service, warehouse)
+
+
+def test_a_sample_in_the_store_equals_one_in_a_folder(tmp_path: Path) -> None:
+    places = (f"s3://{BUCKET}/equal", str(tmp_path / "equal"))
+    for place in places:
+        write_service(simulated_service(users=3, titles=4, days=2, seed=1), place)
+    assert fingerprints(places[0]) == fingerprints(places[1])
+    in_store, in_folder = map(read_truth, places)
+    assert in_store.user_row == in_folder.user_row
+    assert (in_store.tastes == in_folder.tastes).all()
 
 
 def together(*writers: Callable[[], None]) -> None:
