@@ -14,6 +14,7 @@ from inference.champion import model_of_tonight
 from inference.checkpoint import read_checkpoint
 from inference.rotations import averaged, of_averaged
 from schemas.contract import ContractError
+from schemas.paths import is_uri
 from schemas.settings import Settings, settings
 from schemas.store import has_files, open_table
 from schemas.tables import HELD_OUT_SCORES, POST_TRAINING_EXAMPLES
@@ -21,13 +22,16 @@ from spark_jobs.warehouse import Warehouse
 
 
 def version_of(model: str) -> str:
-    """The version that `model` means. For a checkpoint's folder, its version in the quantization of the settings; for a
-    folder with `+ordersN`, the name of its averaged scores; a version or a policy's name is returned unchanged.
+    """The version that `model` means. For a checkpoint's folder or URI, its version in the quantization of the
+    settings; for one with `+ordersN`, the name of its averaged scores; a version or a policy's name is returned
+    unchanged.
     """
-    if Path(model).is_dir():
+    found = None if Path(model).is_dir() else of_averaged(model)
+    if found:
+        return averaged(version_of(found[0]), found[1])
+    if is_uri(model) or Path(model).is_dir():
         return read_checkpoint(model).quantized(settings().quantization).version
-    found = of_averaged(model)
-    return averaged(version_of(found[0]), found[1]) if found else model
+    return model
 
 
 def champion_version(named: str | None, settings: Settings) -> str:

@@ -18,13 +18,15 @@ from evaluation.page import Page, render
 from evaluation.policies import BASELINES, LOGGING
 from schemas.contract import ContractError
 from schemas.events import report
+from schemas.files import read_file, write_file
+from schemas.paths import is_uri
 from schemas.tables import POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.session import materialized
 from spark_jobs.splits import HELD_OUT, first_of_splits
 from spark_jobs.warehouse import Warehouse
 
 
-def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, checkpoint: Path | None) -> Page:
+def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, losses: bytes | None) -> Page:
     """The content of the page on a candidate. Raises ContractError if it was not evaluated."""
     found = warehouse.read(POLICY_ESTIMATES).where((F.col("ds") == F.lit(ds)) & (F.col("candidate") == candidate))
     rows = [row.asDict() for row in found.collect()]
@@ -44,24 +46,24 @@ def read_page(warehouse: Warehouse, ds: date, candidate: str, reference: str, ch
         by_place[model] = [float(row["option"]) for row in at], [row["probability"] / row["even"] for row in at]
         played = play_rate_by_probability(log, scores).collect()
         by_probability[model] = [row["times_even"] for row in played], [row["play_rate"] for row in played]
-    return Page(ds, candidate, reference, warehouse.settings, rows, by_place, by_probability, _losses(checkpoint))
+    return Page(ds, candidate, reference, warehouse.settings, rows, by_place, by_probability, _losses(losses))
 
 
-def _losses(checkpoint: Path | None) -> dict[str, list[dict[str, float]]]:
+def _losses(content: bytes | None) -> dict[str, list[dict[str, float]]]:
     """A checkpoint's `loss.json`, a list of {stage, step, loss}, by stage."""
-    file = checkpoint / "loss.json" if checkpoint else None
     losses: dict[str, list[dict[str, float]]] = {}
-    for each in json.loads(file.read_text()) if file and file.is_file() else []:
+    for each in json.loads(content) if content else []:
         losses.setdefault(each["stage"], []).append({"step": each["step"], "loss": each["loss"]})
     return losses
 
 
-def write_report(warehouse: Warehouse, ds: date, candidate: str, champion: str | None, out: Path) -> None:
+def write_report(warehouse: Warehouse, ds: date, candidate: str, champion: str | None, out: str) -> None:
     """Write the page on a candidate (a version or a checkpoint's folder) compared with `champion`, by default the model
     that would score a night now.
     """
-    folder = Path(candidate) if Path(candidate).is_dir() else None
-    page = read_page(warehouse, ds, version_of(candidate), champion_version(champion, warehouse.settings), folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(page))
+    is_place = is_uri(candidate) or Path(candidate).is_dir()
+    losses = read_file(candidate, "loss.json") if is_place else None
+    page = read_page(warehouse, ds, version_of(candidate), champion_version(champion, warehouse.settings), losses)
+    folder, _, name = out.rpartition("/")
+    write_file(folder, name, render(page).encode())
     report("report", f"{page.verdict}\n{out}")

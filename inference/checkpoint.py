@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from inference.config import CONFIG, read_config
+from inference.fetch import fetched
 from inference.json_file import read_object, refusal
 from inference.prior import PRIOR_FILES, read_prior
 from schemas.contract import ContractError
+from schemas.paths import is_uri
 from schemas.prompt import PROMPT_FORMAT
 from schemas.settings import SIGNALS, Quantization
 
@@ -44,6 +46,13 @@ class Checkpoint:
     vocab_size: int
     bos_token_id: int
     quantization: Quantization = "none"
+    uri: str | None = None
+    """Where it is in an object store; `path` is then this machine's copy."""
+
+    @property
+    def source(self) -> str:
+        """Where every machine finds it: its folder or URI."""
+        return self.uri or str(self.path.resolve())
 
     def quantized(self, quantization: Quantization) -> Self:
         """This unquantized checkpoint, scoring in another number type, with a version that says so.
@@ -73,7 +82,7 @@ def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> 
     The content of the files is checked first: a checkpoint that contradicts itself gets no version (ContractError).
     """
     check_name(name)
-    folder = _folder(path)
+    folder = own_folder(path)
     _check_content(folder)
     files = {file.name: _fingerprint(file) for file in _versioned_files(folder)}
     digests = "".join(f"{file} {found['sha256']}\n" for file, found in files.items())
@@ -99,11 +108,13 @@ def check_name(name: str) -> None:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The checkpoint in `path`. Raises ContractError unless it has a manifest for this prompt format and these files.
+    """The checkpoint in `path`, a folder or the URI of an object store, from which it is fetched. Raises ContractError
+    unless it has a manifest for this prompt format and these files.
 
     config.json and label prior are checked again, because the manifest may be older than a check.
     """
-    folder = _folder(path)
+    uri = str(path) if is_uri(str(path)) else None
+    folder = fetched(uri, MANIFEST, _check_whole) if uri else own_folder(path)
     manifest = _manifest(folder)
     if manifest.get("prompt_format") != PROMPT_FORMAT:
         raise ContractError(
@@ -123,10 +134,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         max_model_len=config.max_position_embeddings,
         vocab_size=config.vocab_size,
         bos_token_id=config.bos_token_id,
+        uri=uri,
     )
 
 
-def _folder(path: str | Path) -> Path:
+def own_folder(path: str | Path) -> Path:
+    """The folder of a checkpoint that is to be read or changed where it is. Raises ContractError if it is no folder."""
+    if is_uri(str(path)):
+        raise ContractError(
+            f"{path}: the checkpoint is in an object store; change it in a folder, and copy that folder to the store"
+        )
     folder = Path(path)
     if not folder.is_dir():
         raise ContractError(
@@ -192,6 +209,16 @@ def _versioned_files(folder: Path) -> list[Path]:
 def _fingerprint(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def _check_whole(folder: Path) -> None:
+    """Raise ContractError if a fetched file, however large, is not the one that the manifest describes."""
+    for name, known in _manifest(folder)["files"].items():
+        if not (folder / name).is_file() or _fingerprint(folder / name) != known:
+            raise ContractError(
+                f"{folder / name}: the file is not the one that {MANIFEST} describes: copy the whole checkpoint to the "
+                "store again, the manifest last"
+            )
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:

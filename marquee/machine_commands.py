@@ -28,7 +28,7 @@ def doctor(warehouse: Warehouse = None) -> None:
 
     def model(config: Settings) -> str:
         chosen = model_of_tonight(config)
-        return f"{chosen.model.version} in {chosen.model.path}: {chosen.why}"
+        return f"{chosen.model.version} in {chosen.model.source}: {chosen.why}"
 
     table, well = doctor_table(__version__, configured(warehouse), model)
     wide_console().print(table)

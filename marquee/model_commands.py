@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from marquee.command import Command, application, clean_up_when_ended
 from marquee.night_commands import run_here
-from marquee.options import Ds, LatestDs, Warehouse, configured, folder
+from marquee.options import Ds, LatestDs, Warehouse, configured, model_place
 from schemas.settings import SIGNALS
 from training.settings import RECIPES, Common
 
 Signal = StrEnum("Signal", SIGNALS)  # type: ignore[misc]
-ModelFolder = Annotated[Path, typer.Argument(parser=folder, metavar="FOLDER", help="A checkpoint's folder.")]
+ModelPlace = Annotated[str, typer.Argument(parser=model_place, metavar="FOLDER|URI", help="A checkpoint.")]
 
 
 def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
@@ -37,7 +36,7 @@ def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
 
 def score_held_out(
     ds: Ds,
-    model: Annotated[Path | None, typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint's folder.")] = None,
+    model: Annotated[str | None, typer.Option(parser=model_place, metavar="FOLDER|URI", help="A checkpoint.")] = None,
     champion: Annotated[bool, typer.Option("--champion", help="Use the model that a night would use now.")] = False,
     orders: Annotated[
         int | None, typer.Option(min=2, help="Score each question in so many rotations and take the mean.")
@@ -98,7 +97,7 @@ def evaluate(
 def report(
     ds: Ds,
     candidate: Annotated[str, typer.Option(metavar="MODEL", help="The evaluated model: a version, or a folder.")],
-    out: Annotated[Path, typer.Option(parser=folder, metavar="FILE", help="The page to write.")],
+    out: Annotated[str, typer.Option(parser=model_place, metavar="FILE|URI", help="The page to write.")],
     champion: Annotated[
         str | None, typer.Option(metavar="POLICY", help="Default: the model that would score now.")
     ] = None,
@@ -113,7 +112,7 @@ def report(
         write_report(opened, ds, candidate, champion, out)
 
 
-def judge(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
+def judge(model: ModelPlace, ds: Ds, warehouse: Warehouse = None) -> None:
     """Promote a candidate if its estimates are good enough; register it with the verdict in any case."""
     from training.judge import judge as work
 
@@ -127,7 +126,7 @@ def models_list(warehouse: Warehouse = None) -> None:
     print(Registry(configured(warehouse).registry).describe())
 
 
-def promote(model: ModelFolder, warehouse: Warehouse = None) -> None:
+def promote(model: ModelPlace, warehouse: Warehouse = None) -> None:
     """Make a checkpoint the champion, in the quantization of the settings: it scores from the next night on."""
     from inference.checkpoint import read_checkpoint
     from training.registry import Registry
@@ -149,7 +148,7 @@ def rollback(warehouse: Warehouse = None) -> None:
 
 
 def manifest(
-    model: ModelFolder,
+    model: ModelPlace,
     name: Annotated[str, typer.Option(help="The name under which its scores are published.")],
     signals: Annotated[
         list[Signal],
@@ -162,7 +161,7 @@ def manifest(
     print(write_manifest(model, name, [signal.value for signal in signals]).version)
 
 
-def prior(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
+def prior(model: ModelPlace, ds: Ds, warehouse: Warehouse = None) -> None:
     """Measure a checkpoint's label prior, in the quantization of the settings, on the training examples of a day."""
     from inference.progress import log_to_stderr
     from training.engine_prior import write_prior
@@ -173,7 +172,7 @@ def prior(model: ModelFolder, ds: Ds, warehouse: Warehouse = None) -> None:
 
 def reasons(
     ds: Ds,
-    model: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The teacher's checkpoint.")],
+    model: Annotated[str, typer.Option(parser=model_place, metavar="FOLDER|URI", help="The teacher's checkpoint.")],
     limit: Annotated[int, typer.Option(min=0, help="Most plays to explain; 0 for all.")] = 0,
     reason_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a reason.")] = 48,
     warehouse: Warehouse = None,
@@ -192,8 +191,10 @@ def _recipe_command(name: str, recipe: type[Common]) -> Callable[..., None]:
 
     def run(
         ds: Ds,
-        base: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to start from.")],
-        out: Annotated[Path, typer.Option(parser=folder, metavar="FOLDER", help="The checkpoint to write.")],
+        base: Annotated[
+            str, typer.Option(parser=model_place, metavar="FOLDER|URI", help="The checkpoint to start from.")
+        ],
+        out: Annotated[str, typer.Option(parser=model_place, metavar="FOLDER|URI", help="The checkpoint to write.")],
         called: Annotated[
             str | None, typer.Option("--name", help="Name of its scores. Default: the base's and the recipe's.")
         ] = None,

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from marquee.command import Command, application, clean_up_when_ended
-from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, parser
+from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, model_place, parser
 from schemas.arguments import night_date, place
 from schemas.settings import PREFIX
 
@@ -75,8 +75,8 @@ def score(
     shard: Annotated[int, typer.Option(min=0, help="The shard, from 0.")] = 0,
     shards: Annotated[int, typer.Option(min=1, help="The number of shards; 1 scores all buckets.")] = 1,
     model: Annotated[
-        Path | None,
-        typer.Option(parser=folder, metavar="FOLDER", help="A checkpoint. Default: the night's own."),
+        str | None,
+        typer.Option(parser=model_place, metavar="FOLDER|URI", help="A checkpoint. Default: the night's own."),
     ] = None,
     into: Annotated[
         str | None,

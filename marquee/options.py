@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from schemas.arguments import night_date, place, utf8
+from schemas.paths import absolute_place, is_uri
 from schemas.settings import PREFIX, Settings, settings
 
 Read = TypeVar("Read")
@@ -52,6 +53,16 @@ def folder(text: str) -> Path:
     if not text.strip():
         raise typer.BadParameter(f"{text!r} is not a path")
     return found
+
+
+def model_place(text: str) -> str:
+    """Where a checkpoint is: the path of a folder, as `folder` reads it, or the URI of an object store."""
+    if not is_uri(text):
+        return str(folder(text))
+    try:
+        return absolute_place(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}") from None
 
 
 def configured(warehouse: str | None = None) -> Settings:

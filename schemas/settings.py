@@ -49,14 +49,12 @@ def _names(value: object) -> object:
         raise ValueError("nested too deep") from None
 
 
-def _beside_the_tables(known: dict[str, Any], name: str, scheme: str = "") -> str | None:
-    """A path in the warehouse's folder; None if the warehouse is an object store or invalid."""
-    warehouse = known.get("warehouse")
-    if warehouse is None or is_uri(warehouse):
+def _registry_beside(warehouse: str) -> str | None:
+    """A SQLite registry in the warehouse's folder; None if the warehouse is an object store."""
+    if is_uri(warehouse):
         return None
     # % and ? have special meanings in an address.
-    place = warehouse.replace("%", "%25").replace("?", "%3F") if scheme else warehouse
-    return f"{scheme}{place}/{name}"
+    return f"sqlite:///{warehouse.replace('%', '%25').replace('?', '%3F')}/registry/registry.db"
 
 
 _NAMES = (NoDecode, BeforeValidator(_names))
@@ -91,7 +89,7 @@ class Settings(BaseSettings):
         description="folder of the checkpoint that scores as long as the registry has no champion",
     )
     registry: str | None = Field(
-        default_factory=lambda known: _beside_the_tables(known, "registry/registry.db", "sqlite:///"),
+        default_factory=lambda known: _registry_beside(known["warehouse"]),
         description="address of the MLflow registry whose champion scores; by default a SQLite file beside the tables, "
         "if the warehouse is a folder. Without a registry or a champion the setting `model` scores",
     )
@@ -168,9 +166,9 @@ class Settings(BaseSettings):
     label_mass_floor: float = Field(0.5, ge=0, le=1, description="least mean probability on the option numbers")
 
     checkpoints: str = Field(
-        default_factory=lambda known: _beside_the_tables(known, "checkpoints") or str(_ROOT / "checkpoints"),
-        description="folder where post-training writes checkpoints and scoring reads them; by default beside the "
-        "tables, if the warehouse is a folder",
+        default_factory=lambda known: f"{known['warehouse']}/checkpoints",
+        description="folder or URI where post-training writes checkpoints and scoring reads them; by default beside "
+        "the tables",
     )
     gate_estimator: EstimatorName = Field("dr", description="estimator that decides whether a candidate is promoted")
     gate_margin: float = Field(

@@ -167,7 +167,7 @@ NIGHT_MODELS = Table(
     (
         _ds,
         Column("model_version", "string", "the model that scores"),
-        Column("checkpoint", "string", "its checkpoint's folder"),
+        Column("checkpoint", "string", "its checkpoint's folder or URI"),
         Column("why", "string", "why this one: the champion of which registry, or why no champion", nullable=True),
     ),
     key=("ds",),

@@ -199,7 +199,7 @@ class Night:
         row = {
             "ds": self.ds,
             "model_version": model.version,
-            "checkpoint": str(model.path.resolve()),
+            "checkpoint": model.source,
             "why": chosen.why,
         }
         report("validate", f"{model.version} scores this night: {chosen.why}", model_version=model.version)

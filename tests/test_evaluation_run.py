@@ -211,7 +211,7 @@ def test_the_report_follows_the_settings_of_the_gate(
     page: Page, warehouse: Warehouse, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     strict = Warehouse(warehouse.spark, warehouse.settings.model_copy(update={"gate_margin": 0.9, "gate_slices": ()}))
-    write_report(strict, LAST_DAY, GOOD, page.reference, tmp_path / "new" / "page.html")
+    write_report(strict, LAST_DAY, GOOD, page.reference, str(tmp_path / "new" / "page.html"))
     assert "the interval does not clear the margin of +0.9000." in page_text(
         (tmp_path / "new" / "page.html").read_text()
     )
@@ -313,9 +313,9 @@ def test_text_of_plots_follows_the_page() -> None:
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", svg)
 
 
-def test_losses_are_read_from_the_checkpoint(warehouse: Warehouse, page: Page, tmp_path: Path) -> None:
-    (tmp_path / "loss.json").write_text(json.dumps([{"stage": "dpo", "step": 1, "loss": 0.69}]))
-    again = read_page(warehouse, LAST_DAY, GOOD, page.reference, tmp_path)
+def test_losses_are_read_from_the_checkpoint(warehouse: Warehouse, page: Page) -> None:
+    losses = json.dumps([{"stage": "dpo", "step": 1, "loss": 0.69}]).encode()
+    again = read_page(warehouse, LAST_DAY, GOOD, page.reference, losses)
     assert again.losses == {"dpo": [{"step": 1, "loss": 0.69}]}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
@@ -18,14 +19,19 @@ from examples.sample import fill_once, service_of
 from examples.service import PART, write_service
 from examples.simulated import simulated_service
 from examples.truth import has_truth, read_truth
+from inference.champion import model_of_tonight
+from inference.checkpoint import MANIFEST, read_checkpoint, write_manifest
+from inference.fetch import keep, working_folder
 from schemas.contract import ContractError
-from schemas.files import names_below, write_file
+from schemas.files import names_below, read_file, remove, upload, write_file
+from schemas.settings import Settings, settings
 from schemas.store import create, last_day
 from schemas.tables import ARTWORK_SELECTIONS, MADE, NIGHT_STEPS, SERVED, TITLE_DEFAULTS, VIEWING_HISTORY
 from serving.fingerprint import fingerprints
-from tests.night_data import SmallWarehouse, small_warehouse
+from tests.night_data import SmallWarehouse, small_checkpoint, small_warehouse
 from tests.object_store import BUCKET, CARELESS, ObjectStore
 from tests.recipes import recipes, run_recipe
+from training.registry import Registry
 
 ROUNDS = 20
 pytestmark = pytest.mark.usefixtures("store")
@@ -95,6 +101,81 @@ def test_a_sample_in_the_store_equals_one_in_a_folder(tmp_path: Path) -> None:
     in_store, in_folder = map(read_truth, places)
     assert in_store.user_row == in_folder.user_row
     assert (in_store.tastes == in_folder.tastes).all()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    """The URI of a checkpoint in the store."""
+    folder, uri = small_checkpoint(tmp_path / "checkpoint"), f"s3://{BUCKET}/{tmp_path.name}/checkpoint"
+    upload(folder, [file.name for file in folder.iterdir()], uri)
+    return uri
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The cache of a machine of its own."""
+    monkeypatch.setenv("MARQUEE_CACHE", str(tmp_path / "cache"))
+    settings.cache_clear()
+    yield tmp_path / "cache"
+    settings.cache_clear()
+
+
+def test_a_checkpoint_is_fetched_once_and_keeps_its_address(checkpoint: str, cache: Path, store: ObjectStore) -> None:
+    fetched = read_checkpoint(checkpoint)
+    assert (fetched.source, fetched.path.parent) == (checkpoint, cache / "checkpoints")
+    store.counts()
+    assert read_checkpoint(checkpoint) == fetched
+    # One request for the manifest, which says that the copy is that checkpoint.
+    assert store.counts()["GET"] == 1
+    config = Settings(model=checkpoint, warehouse=f"s3://{BUCKET}/warehouse")
+    assert model_of_tonight(config).model == fetched
+
+
+def test_a_checkpoint_of_which_a_file_was_replaced_is_refused_and_not_kept(checkpoint: str, cache: Path) -> None:
+    write_file(checkpoint, "model.safetensors", b"of another one")
+    with pytest.raises(
+        ContractError, match=r"model\.safetensors: the file is not the one that marquee\.json describes"
+    ):
+        read_checkpoint(checkpoint)
+    assert [each for each in (cache / "checkpoints").iterdir() if each.is_dir()] == []
+    remove(checkpoint, ["marquee.json"])
+    with pytest.raises(ContractError, match=r"marquee\.json: the file is missing; write it in a folder"):
+        read_checkpoint(checkpoint)
+    with pytest.raises(ContractError, match="change it in a folder"):
+        write_manifest(checkpoint, "name")
+
+
+def test_a_trained_checkpoint_is_kept_in_the_store_and_found_by_another_machine(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"{checkpoint}-trained"
+    work = working_folder(uri, MANIFEST, "trainer/run.json")
+    shutil.copytree(read_checkpoint(checkpoint).path, work)
+    (work / "trainer").mkdir()
+    (work / "trainer" / "run.json").write_text("{}")
+    (work / "trainer" / "optimizer.pt").write_text("large")
+    keep(work, uri, MANIFEST, "trainer/run.json")
+    names = set(names_below(uri))
+    assert names == {*(name for name in names_below(checkpoint)), "trainer/run.json"}
+    monkeypatch.setenv("MARQUEE_CACHE", str(tmp_path / "another"))
+    settings.cache_clear()
+    there = working_folder(uri, MANIFEST, "trainer/run.json")
+    assert {str(file.relative_to(there)) for file in there.rglob("*") if file.is_file()} == names
+    assert read_checkpoint(uri).version == read_checkpoint(checkpoint).version
+
+
+def test_a_registry_knows_a_checkpoint_by_its_address_and_keeps_pages_in_the_store(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    config = Settings(registry=f"sqlite:///{tmp_path}/registry.db", checkpoints=f"{checkpoint}s")
+    registry = Registry(config.registry, config.checkpoints)
+    run = registry.keep_run("a run", {"dr_value": 0.5}, {}, {"report.html": "<p>"})
+    version = registry.register(read_checkpoint(checkpoint), run)
+    registry.promote(version)
+    assert version.source == checkpoint
+    assert model_of_tonight(config).model.source == checkpoint
+    (name,) = (name for name in names_below(config.checkpoints) if name.endswith("/report.html"))
+    assert read_file(config.checkpoints, name) == b"<p>"
 
 
 def together(*writers: Callable[[], None]) -> None:

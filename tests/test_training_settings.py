@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from schemas.exit_codes import REFUSED
@@ -19,8 +17,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Common]:
     """The settings that `marquee train` passes on, recorded instead of training."""
     found: list[Common] = []
 
-    def keep(name: str, ds: object, base: Path, out: Path, called: object, values: dict[str, object]) -> None:
-        assert (str(ds), base, out, called) == ("2026-01-14", Path("b"), Path("o"), None)
+    def keep(name: str, ds: object, base: str, out: str, called: object, values: dict[str, object]) -> None:
+        assert (str(ds), base, out, called) == ("2026-01-14", "b", "o", None)
         found.append(checked(RECIPES[name], values))
 
     monkeypatch.setattr(command, "train", keep)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.checkpoint import Checkpoint, read_checkpoint, write_manifest
+from inference.checkpoint import Checkpoint, own_folder, read_checkpoint, write_manifest
 from inference.engine import Answer, Engine, Prompt, max_model_len
 from inference.prior import PRIOR_FILES
 from inference.tokens import Tokens
@@ -26,13 +26,14 @@ from training.prior import prior_of
 from training.registry import Registry
 
 
-def write_prior(folder: Path, ds: date, config: Settings, engine: Engine | None = None) -> Checkpoint:
+def write_prior(place: str | Path, ds: date, config: Settings, engine: Engine | None = None) -> Checkpoint:
     """Measure the prior on training examples of `ds`, write it and the manifest, and return the checkpoint with its new
     version.
 
     Without `engine`, one is started. Raises ContractError if the checkpoint is registered or the engine refuses a
     question.
     """
+    folder = own_folder(place)
     checkpoint = replace(read_checkpoint(folder), quantization=config.quantization)
     for registered in Registry(config.registry).versions() if config.registry else ():
         if registered.source == str(folder.resolve()):

@@ -13,6 +13,7 @@ from evaluation.gate import ALL, Verdict, verdict
 from inference.checkpoint import read_checkpoint
 from schemas.contract import ContractError
 from schemas.events import report
+from schemas.files import read_file
 from schemas.settings import Settings
 from schemas.store import literal, open_table, rows
 from schemas.tables import POLICY_ESTIMATES
@@ -21,20 +22,21 @@ from training.registry import Registry
 REPORT = "report.html"
 
 
-def judge(folder: Path, ds: date, config: Settings) -> Verdict:
-    """Decide about the checkpoint in `folder`, register it, and promote it if the verdict is positive.
+def judge(place: str | Path, ds: date, config: Settings) -> Verdict:
+    """Decide about the checkpoint in `place`, register it, and promote it if the verdict is positive.
 
     Raises ContractError if it was not evaluated.
     """
-    candidate = read_checkpoint(folder).quantized(config.quantization)
+    candidate = read_checkpoint(place).quantized(config.quantization)
     estimates = estimates_of(config.warehouse, ds, candidate.version)
     found = verdict(estimates, candidate.version, config)
-    registry = Registry(config.registry)
+    registry = Registry(config.registry, config.checkpoints)
+    page = read_file(place, REPORT)
     run = registry.keep_run(
         name=f"{candidate.version} on {ds}",
         figures=_figures(estimates, candidate.version),
         tags={"ds": str(ds), "verdict": str(found)},
-        files=[file for file in (folder / REPORT,) if file.exists()],
+        texts={} if page is None else {REPORT: page.decode()},
     )
     version = registry.register(candidate, run, {"verdict": str(found)})
     if found.promoted:

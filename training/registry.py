@@ -5,7 +5,7 @@ none, and the setting `model` scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlflow.entities.model_registry import ModelVersion
@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG, client_of, registered_model
 from inference.checkpoint import Checkpoint
 from schemas.contract import ContractError
-from schemas.paths import sqlite_file
+from schemas.paths import is_uri, sqlite_file
 
 EARLIER_TAG = "earlier_champions"
 """Tag of the registered model: the versions that were champion earlier, oldest first: `1,2`."""
@@ -22,25 +22,29 @@ EARLIER_TAG = "earlier_champions"
 class Registry:
     """The versions of Marquee's model in an MLflow registry."""
 
-    def __init__(self, uri: str | None) -> None:
+    def __init__(self, uri: str | None, checkpoints: str = "") -> None:
+        """`checkpoints`, if in an object store, is where a registry in a file keeps its runs' pages, too."""
         if uri is None:
             raise ContractError(
                 "MARQUEE_REGISTRY is not set: it names the MLflow registry, such as sqlite:////data/registry.db"
             )
         self._client = client_of(uri)
-        # Beside the database if it is a file, else where the server keeps artifacts.
+        # Beside the checkpoints or the database if that is a file, else where the server keeps artifacts.
         file = sqlite_file(uri)
-        self._artifacts = str(Path(file).parent / "runs") if file else None
+        beside = checkpoints if is_uri(checkpoints) else str(Path(file).parent) if file else ""
+        self._artifacts = f"{beside}/runs" if file else None
 
-    def keep_run(self, name: str, figures: Mapping[str, float], tags: Mapping[str, str], files: Iterable[Path]) -> str:
-        """Store a post-training run with its figures and files; return the run's id."""
+    def keep_run(
+        self, name: str, figures: Mapping[str, float], tags: Mapping[str, str], texts: Mapping[str, str]
+    ) -> str:
+        """Store a post-training run with its figures and texts by file name; return the run's id."""
         found = self._client.get_experiment_by_name(MODEL_NAME)
         experiment = found.experiment_id if found else self._client.create_experiment(MODEL_NAME, self._artifacts)
         run = self._client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id
         for key, value in figures.items():
             self._client.log_metric(run, key, value)
-        for file in files:
-            self._client.log_artifact(run, str(file))
+        for name_of_file, text in texts.items():
+            self._client.log_text(run, text, name_of_file)
         self._client.set_terminated(run)
         return str(run)
 
@@ -50,7 +54,7 @@ class Registry:
         """The registered version of a checkpoint, created unless its version is registered from the same folder. `tags`
         replace earlier ones; an earlier verdict stays in its own run.
         """
-        source = str(checkpoint.path.resolve())
+        source = checkpoint.source
         for known in self.versions():
             # A moved checkpoint is registered anew: a version's source cannot be changed, and nights read it there.
             if (known.tags.get(VERSION_TAG), known.source) == (checkpoint.version, source):

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 _STATE = "trainer_state.json"
-RECORD = "run.json"
+WORK, RECORD = "trainer", "run.json"
+"""Folder of a stage with the trainer's own files, and the file in it with what the run was asked for."""
 _SHOWN = ("loss", "label_mass", "rewards/accuracies", "reward")
 
 
@@ -52,7 +53,7 @@ class Stage:
 
     @property
     def work(self) -> Path:
-        return self.out / "trainer"
+        return self.out / WORK
 
     @cached_property
     def tokens(self) -> Tokens:
