@@ -85,9 +85,9 @@ def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
 def write_service(service: Service, warehouse: str | Path) -> dict[str, int]:
     """Write the input tables and the truth to a new warehouse, all or nothing; return the rows per table."""
     check_is_new(str(warehouse))
-    return (
-        _write_to_store(service, str(warehouse)) if is_uri(str(warehouse)) else _write_folder(service, Path(warehouse))
-    )
+    if is_uri(str(warehouse)):
+        return _write_to_store(service, str(warehouse))
+    return _write_folder(service, Path(warehouse))
 
 
 def _write_to_store(service: Service, warehouse: str) -> dict[str, int]:
@@ -144,10 +144,12 @@ def check_is_new(warehouse: str) -> None:
     store, which is removed.
     """
     if is_uri(warehouse):
-        names = list(names_below(warehouse))
-        if names and PART not in names:
+        # The mark sorts before all tables.
+        if (first := next(names_below(warehouse), None)) not in (None, PART):
             raise _not_empty(warehouse)
-        remove(warehouse, sorted(names, key=PART.__eq__))
+        if first == PART:
+            remove(warehouse, [name for name in names_below(warehouse) if name != PART])
+            remove(warehouse, [PART])
         return
     folder = Path(warehouse)
     try:

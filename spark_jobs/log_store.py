@@ -14,6 +14,7 @@ from zipfile import ZipFile
 
 from pyspark.sql import SparkSession
 
+from schemas.contract import ContractError
 from schemas.exit_codes import RunError
 from schemas.settings import settings
 
@@ -29,7 +30,7 @@ _NEEDED = (
 def add_log_store(session: SparkSession) -> None:
     """Make the class known to the driver and to all executors. Compiled once per machine and version of its JARs.
 
-    Raises RunError if Spark's Java is no JDK.
+    Raises ContractError if Spark's Java is no JDK.
     """
     gateway: Any = session.sparkContext._gateway  # noqa: SLF001 (PySpark has no other way to its JVM)
     loader = gateway.jvm.Thread.currentThread().getContextClassLoader()
@@ -37,7 +38,7 @@ def add_log_store(session: SparkSession) -> None:
     digest = hashlib.sha256("\n".join([_SOURCE.read_text(), *(Path(jar).name for jar in against)]).encode())
     jar = Path(settings().cache) / f"log-store-{digest.hexdigest()[:16]}.jar"
     if not jar.exists():
-        _compile(Path(gateway.jvm.System.getProperty("java.home"), "bin", "javac"), against, jar)
+        compile_log_store(Path(gateway.jvm.System.getProperty("java.home"), "bin", "javac"), against, jar)
     # The class loader of the packages: Delta's own classes are looked up there, too.
     loader.addURL(gateway.jvm.java.io.File(str(jar)).toURI().toURL())
     context = session.sparkContext._jsc  # noqa: SLF001
@@ -50,9 +51,10 @@ def _jar_of(gateway: Any, loader: Any, name: str) -> str:
     return str(gateway.jvm.java.io.File(found.toURI()).getPath())
 
 
-def _compile(javac: Path, against: list[str], jar: Path) -> None:
+def compile_log_store(javac: Path, against: list[str], jar: Path) -> None:
+    """Compile the class against JARs. Raises ContractError if there is no compiler."""
     if not javac.exists():
-        raise RunError(
+        raise ContractError(
             f"a warehouse in S3 needs a JDK, and Spark's Java has no compiler ({javac}): install one (openjdk-17-jdk) "
             "and set JAVA_HOME to it"
         )

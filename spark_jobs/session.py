@@ -117,6 +117,7 @@ def fetch_jars(folder: Path) -> list[Path]:
     gateway = launch_gateway(SparkConf(loadDefaults=False).setAll(list(jar_options(packages).items())))
     found = str(gateway.jvm.System.getProperty("spark.jars")).split(",")
     gateway.proc.stdin.close()
+    gateway.proc.wait()
     return [Path(shutil.copy(unquote(urlsplit(jar).path), folder)) for jar in found]
 
 

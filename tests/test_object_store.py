@@ -40,6 +40,7 @@ from tests.recipes import recipes, run_recipe
 from training.registry import Registry
 
 ROUNDS, ROUNDS_OF_DRIVERS = 20, 5
+_SECONDS_BETWEEN_COMMITS = 0.2
 pytestmark = pytest.mark.usefixtures("store")
 
 
@@ -222,6 +223,8 @@ def test_no_acknowledged_commit_is_lost_of_spark_and_delta_rs_or_of_two_drivers_
 ) -> None:
     table, acknowledged = f"s3://{BUCKET}/race", []
     write_deltalake(table, pa.table({"id": pa.array([], pa.string())}))
+    # Opening it anew would read its whole log.
+    opened = DeltaTable(table)
     retried = CommitProperties(max_commit_retries=100)
 
     def by_spark(name: str) -> None:
@@ -230,10 +233,10 @@ def test_no_acknowledged_commit_is_lost_of_spark_and_delta_rs_or_of_two_drivers_
 
     def by_delta_rs(name: str, ended: Event) -> None:
         for number in count():
-            if ended.is_set():
+            if ended.wait(_SECONDS_BETWEEN_COMMITS):
                 return
             rows = pa.table({"id": [f"{name}-{number}"]})
-            write_deltalake(table, rows, mode="append", commit_properties=retried)
+            write_deltalake(opened, rows, mode="append", commit_properties=retried)
             acknowledged.append(f"{name}-{number}")
 
     by_spark("first")
