@@ -86,6 +86,34 @@ class Dpo(Common):
     )
 
 
+class Binary(Common):
+    """Weighted binary classification: was the shown artwork played?"""
+
+    batch: int = Field(64, ge=1, description="examples per step and device")
+    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
+    scale: float = Field(0.4, gt=0, description="log-odds of a play per unit of the model's log-probability")
+    propensity_clip: float = Field(
+        10.0,
+        ge=0,
+        description="weigh each impression by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
+    )
+
+
+class Advantage(Common):
+    """Advantage-weighted likelihood: the shown artwork, by how much better than expected it did."""
+
+    batch: int = Field(64, ge=1, description="examples per step and device")
+    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
+    temperature: float = Field(
+        0.5, gt=0, description="divides the advantage in the exponent of its weight; small: only plays count"
+    )
+    propensity_clip: float = Field(
+        10.0,
+        ge=0,
+        description="weigh each impression by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
+    )
+
+
 class Grpo(Common):
     """Group relative policy optimisation, with the play as the reward."""
 
@@ -95,7 +123,14 @@ class Grpo(Common):
     propensity_clip: float = Field(10.0, ge=0, description="a play counts 1 / propensity, clipped at this")
 
 
-RECIPES: dict[str, type[Common]] = {"sft": Sft, "dpo": Dpo, "grpo": Grpo, "reasoning": Reasoning}
+RECIPES: dict[str, type[Common]] = {
+    "sft": Sft,
+    "dpo": Dpo,
+    "binary": Binary,
+    "advantage": Advantage,
+    "grpo": Grpo,
+    "reasoning": Reasoning,
+}
 
 
 def checked(recipe: type[Recipe], values: Mapping[str, Any]) -> Recipe:
