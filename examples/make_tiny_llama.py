@@ -26,9 +26,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from examples.tiny_batches import CHOICES_PER_CONTEXT, Batch, Batches
-from examples.tiny_texts import Texts, training_texts
+from examples.tiny_batches import CHOICES_PER_CONTEXT, Batch, Batches, Users
+from examples.tiny_texts import CAPTIONED, Texts, training_texts
 from examples.tiny_tokenizer import BEGIN_ID, END_ID, END_OF_TURN_ID, VOCABULARY, save_tokenizer, train_tokenizer
+from examples.truth import TASTE
 from examples.vocabulary import THEME_NAMES
 from inference.checkpoint import read_checkpoint, write_manifest
 from inference.tokens import Tokens
@@ -43,11 +44,20 @@ MAX_LENGTH = 4096
 
 _PEAK_RATE = 2.5e-3
 _MUON_RATE = 5e-3
-_WARM_UP = 100  # steps
+_WARM_UP = 50  # steps
 # Long choices are rare in a catalogue; without drawing them more often, the model does not learn the numbers up to 40.
 _LONG_SHARE = 0.25
 _LONG_FROM = 0.5  # long choices begin when this share of the texts is in use
 _THEMES = len(THEME_NAMES)
+_LAYERS = 4
+# First, captions and tastes are learned alone, of more users at less cost: there is nothing to match before both are
+# known. Then everything is, until options' likings are; last, mainly the answer, which only now has them to read.
+_PHASES = (0.2, 0.67)  # shares of the steps at which the second and third begin
+_ANSWER_WEIGHTS = (0.0, 1.0, 5.0)
+_LAST_RATE = 0.6  # where the rates begin again in the last phase, as a share of their peaks
+_USERS = 24
+# After these layers, hidden states are trained to express tastes and captions, and the liking of options.
+_TASTE_LAYER, _LIKING_LAYER = 2, 3
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,18 @@ class Recipe:
 
 
 class Heads(nn.Module):
-    """Linear heads on hidden states, for training only."""
+    """Linear heads on the hidden states between layers, for training only.
+
+    Each is at the layer whose successor needs what it predicts: the third layer multiplies taste and themes, the last
+    reads each option's liking and number.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.taste = nn.Linear(width, _THEMES)
-        self.captioned = nn.Linear(width, _THEMES + 1)
-        self.liking = nn.Linear(width, 1)
+        self.fetched = nn.Linear(width, _THEMES)
+        self.captioned = nn.Linear(width, CAPTIONED)
+        self.liking = nn.Linear(width, _THEMES)
         self.number = nn.Linear(width, MAX_ARTWORKS)
 
 
@@ -77,14 +92,15 @@ class Losses:
 
     answer: Tensor
     liking: Tensor
+    fetched: Tensor
     captioned: Tensor
     taste: Tensor
     number: Tensor
     gained: float
 
-    @property
-    def total(self) -> Tensor:
-        return self.answer + 3 * self.liking + self.captioned + 6 * self.taste + 0.3 * self.number
+    def total(self, answer_weight: float) -> Tensor:
+        parts = 3 * self.liking + 3 * self.fetched + self.captioned + 6 * self.taste + self.number
+        return answer_weight * self.answer + parts
 
 
 def make(to: Path | None, steps: int, users: int, titles: int, seed: int) -> None:
@@ -127,9 +143,16 @@ def train(model: LlamaForCausalLM, texts: list[Texts], tokens: Tokens, recipe: R
     optimizers = _optimizers(model, heads)
     schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, recipe.steps)) for each in optimizers]
     progress = _Progress(recipe.steps, console)
-    for batch in _batches(services, recipe):
-        found = losses(worker, heads, batch, labels)
-        found.total.backward()
+    rng = np.random.default_rng(recipe.seed)
+    for step, batch in enumerate(_batches(services, recipe)):
+        phase = phase_of(step, recipe.steps)
+        if phase == 0:
+            found = None
+            caption_loss(worker, heads, batch).backward()
+            taste_loss(worker, heads, services[step % len(services)].draw_users(rng, _USERS)).backward()
+        else:
+            found = losses(worker, heads, batch, labels)
+            found.total(_ANSWER_WEIGHTS[phase]).backward()
         _move_gradients(worker, model)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
@@ -137,7 +160,8 @@ def train(model: LlamaForCausalLM, texts: list[Texts], tokens: Tokens, recipe: R
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
         worker.load_state_dict(model.state_dict())
-        progress.add(found)
+        if found:
+            progress.add(found, step + 1)
 
 
 def _optimizers(model: LlamaForCausalLM, heads: Heads) -> list[torch.optim.Optimizer]:
@@ -159,21 +183,53 @@ def _move_gradients(worker: nn.Module, model: nn.Module) -> None:
 def losses(model: LlamaForCausalLM, heads: Heads, batch: Batch, labels: Tensor) -> Losses:
     """The five losses of a batch. A context is read once for all its choices, as with the prefix cache in scoring."""
     context_hidden, choice_hidden = hidden_states(model, batch)
-    taste = heads.taste(_at(context_hidden, batch.line_ends).float())
-    option_hidden = _at(choice_hidden, batch.option_ends).float()
-    captioned, liking = heads.captioned(option_hidden), heads.liking(option_hidden)[..., 0]
-    last = _at(choice_hidden, batch.choice_lengths[:, None] - 1)[:, 0]
+    captioned = heads.captioned(_normed(_at(choice_hidden[_TASTE_LAYER], batch.option_ends)))
+    option_hidden = _normed(_at(choice_hidden[_LIKING_LAYER], batch.option_ends))
+    fetched = heads.fetched(option_hidden)
+    liking = heads.liking(option_hidden)
+    last = _at(choice_hidden[-1], batch.choice_lengths[:, None] - 1)[:, 0]
     # Over the whole vocabulary, so that the model also learns to answer with a number.
     answer = model.lm_head(last).float().log_softmax(-1).gather(1, labels[batch.numbers])
     wanted = (batch.liking / SHARPNESS).masked_fill(~batch.options, -math.inf).softmax(-1)
     return Losses(
         answer=-(wanted * answer).sum(-1).mean(),
-        liking=(liking - batch.liking).square()[batch.options].mean(),
+        liking=(liking - by_theme(batch)).square().sum(-1)[batch.options].mean(),
+        fetched=(fetched - tastes_of_choices(batch)).square()[batch.options].mean(),
         captioned=(captioned - batch.captioned).square().sum(-1)[batch.options].mean(),
-        taste=(taste - batch.tastes[:, None]).square().mean(),
+        taste=_taste_loss(heads, context_hidden, batch.users),
         number=_number_loss(heads.number(option_hidden), batch),
         gained=_gained(answer, batch),
     )
+
+
+def caption_loss(model: LlamaForCausalLM, heads: Heads, batch: Batch) -> Tensor:
+    """The losses of captions and numbers, on choices without contexts."""
+    hidden = model.model(batch.choices, use_cache=False, output_hidden_states=True).hidden_states
+    captioned = heads.captioned(_normed(_at(hidden[_TASTE_LAYER], batch.option_ends)))
+    number = heads.number(_normed(_at(hidden[_LIKING_LAYER], batch.option_ends)))
+    found: Tensor = (captioned - batch.captioned).square().sum(-1)[batch.options].mean() + _number_loss(number, batch)
+    return found
+
+
+def taste_loss(model: LlamaForCausalLM, heads: Heads, users: Users) -> Tensor:
+    """The loss of tastes, on contexts without choices."""
+    hidden = model.model(users.contexts, use_cache=False, output_hidden_states=True).hidden_states
+    return 6 * _taste_loss(heads, hidden, users)
+
+
+def _taste_loss(heads: Heads, context_hidden: tuple[Tensor, ...], users: Users) -> Tensor:
+    taste: Tensor = heads.taste(_normed(_at(context_hidden[_TASTE_LAYER], users.line_ends)))
+    return (taste - users.tastes[:, None]).square().mean()
+
+
+def by_theme(batch: Batch) -> Tensor:
+    """The user's taste for each theme of each option, times the theme's weight (N, K, 18): their sum is the liking."""
+    return TASTE * tastes_of_choices(batch) * batch.captioned[..., :_THEMES]
+
+
+def tastes_of_choices(batch: Batch) -> Tensor:
+    """The taste of each choice's user, (N, 1, 18)."""
+    return batch.users.tastes.repeat_interleave(CHOICES_PER_CONTEXT, dim=0)[:, None]
 
 
 def _number_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -181,13 +237,20 @@ def _number_loss(logits: Tensor, batch: Batch) -> Tensor:
     return functional.cross_entropy(logits[batch.options], batch.numbers[batch.options])
 
 
-def hidden_states(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Last hidden states of contexts (C, P, width) and of choices (N, S, width), each choice after its context."""
-    context = model.model(batch.contexts, past_key_values=DynamicCache(config=model.config), use_cache=True)
+def hidden_states(model: LlamaForCausalLM, batch: Batch) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Hidden states of contexts (C, P, width) and of choices (N, S, width), each choice after its context: before the
+    first layer, after each, and, last, what the output layer reads.
+    """
+    context = model.model(
+        batch.users.contexts,
+        past_key_values=DynamicCache(config=model.config),
+        use_cache=True,
+        output_hidden_states=True,
+    )
     cache = context.past_key_values
     cache.batch_repeat_interleave(CHOICES_PER_CONTEXT)
-    lengths = batch.context_lengths.repeat_interleave(CHOICES_PER_CONTEXT)[:, None]
-    is_context = torch.arange(batch.contexts.shape[1]) < lengths
+    lengths = batch.users.lengths.repeat_interleave(CHOICES_PER_CONTEXT)[:, None]
+    is_context = torch.arange(batch.users.contexts.shape[1]) < lengths
     visible = torch.cat([is_context, torch.ones_like(batch.choices, dtype=torch.bool)], dim=1).long()
     choice = model.model(
         batch.choices,
@@ -195,8 +258,13 @@ def hidden_states(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor
         attention_mask=visible,
         position_ids=lengths + torch.arange(batch.choices.shape[1]),
         use_cache=True,
+        output_hidden_states=True,
     )
-    return context.last_hidden_state, choice.last_hidden_state
+    return context.hidden_states, choice.hidden_states
+
+
+def _normed(hidden: Tensor) -> Tensor:
+    return functional.rms_norm(hidden.float(), hidden.shape[-1:])
 
 
 def _attention(
@@ -225,19 +293,30 @@ def _gained(answer: Tensor, batch: Batch) -> float:
 
 
 def _batches(services: list[Batches], recipe: Recipe) -> Iterator[Batch]:
-    """Batches from short to long texts over three quarters of the steps: short ones cost less and teach the same."""
+    """Batches from short to long texts over half of the steps: short ones cost less and teach the same."""
     rng = np.random.default_rng(recipe.seed)
     for step in range(recipe.steps):
-        shortest = min(1.0, 0.25 + step / recipe.steps)
+        shortest = min(1.0, 0.25 + 1.5 * step / recipe.steps)
         long = shortest > _LONG_FROM and rng.random() < _LONG_SHARE
         yield services[step % len(services)].draw(rng, shortest, long)
 
 
+def phase_of(step: int, steps: int) -> int:
+    """0, 1 or 2: see _PHASES."""
+    return sum(step >= share * steps for share in _PHASES)
+
+
 def _rate(step: int, steps: int) -> float:
-    """A linear warm-up, then a cosine down to a fiftieth."""
+    """A linear warm-up, then a cosine down to a fiftieth, and in the last phase another one."""
     if step < _WARM_UP:
         return (step + 1) / _WARM_UP
-    done = (step - _WARM_UP) / max(1, steps - _WARM_UP)
+    again = math.ceil(_PHASES[-1] * steps)
+    if step < again:
+        return _cosine((step - _WARM_UP) / max(1, again - _WARM_UP))
+    return _LAST_RATE * _cosine((step - again) / max(1, steps - again))
+
+
+def _cosine(done: float) -> float:
     return 0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -246,7 +325,7 @@ def _config() -> LlamaConfig:
         vocab_size=VOCABULARY,
         hidden_size=128,
         intermediate_size=256,
-        num_hidden_layers=3,
+        num_hidden_layers=_LAYERS,
         num_attention_heads=4,
         num_key_value_heads=4,
         head_dim=32,  # the smallest that vLLM's attention supports on a CPU
@@ -274,12 +353,13 @@ class _Progress:
         self._done = 0
         self._since: list[list[float]] = []
 
-    def add(self, found: Losses) -> None:
-        self._done += 1
+    def add(self, found: Losses, done: int) -> None:
+        self._done = done
         self._since.append(
             [
                 found.answer.item(),
                 found.liking.item(),
+                found.fetched.item(),
                 found.captioned.item(),
                 found.taste.item(),
                 found.number.item(),
@@ -287,12 +367,12 @@ class _Progress:
             ]
         )
         if self._done % 25 == 0 or self._done == self._steps:
-            answer, liking, captioned, taste, number, gained = np.mean(self._since, axis=0)
+            answer, liking, fetched, captioned, taste, number, gained = np.mean(self._since, axis=0)
             self._since = []
             passed = time.monotonic() - self._began
             left = passed / self._done * (self._steps - self._done)
             self._console.print(
-                f"step {self._done:>5}/{self._steps}  answer {answer:.3f}  liking {liking:.3f}  "
+                f"step {self._done:>5}/{self._steps}  answer {answer:.3f}  liking {liking:.3f}  fetched {fetched:.3f}  "
                 f"captions {captioned:.3f}  taste {taste:.3f}  number {number:.3f}  gained {gained:.2f}  "
                 f"{passed:.0f} s, {left:.0f} s left"
             )

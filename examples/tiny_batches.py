@@ -32,7 +32,7 @@ class _Packing:
 
 _USUAL = _Packing(tokens=6_000, neighbours=4 * _MOST_CHOICES)
 # Long choices are few and differ widely in length: with more neighbours, most would be padded to the longest.
-_LONG = _Packing(tokens=12_000, neighbours=64)
+_LONG = _Packing(tokens=8_000, neighbours=64)
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,27 @@ class _EncodedChoice:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """C contexts and N = C × CHOICES_PER_CONTEXT choices, sorted by context; K is the most options.
-
-    contexts (C, P) and choices (N, S) are padded with 0 at the end; the lengths are without padding. `line_ends` (C, L)
-    are the indices where lines of the context end, padded with the last one. `options` (N, K) is true where there is an
-    option, `numbers` (N, K) is its number counted from 0, `option_ends` (N, K) the index of its line break, `captioned`
-    (N, K, 19) the content of its caption, `liking` (N, K) the user's liking for that, and `tastes` (C, 18) the users'
-    tastes.
+class Users:
+    """C contexts (C, P), padded with 0 at the end; `lengths` are without padding. `line_ends` (C, L) are the indices
+    where lines of the context end, padded with the last one; `tastes` (C, 18) are the users' tastes.
     """
 
     contexts: Tensor
-    context_lengths: Tensor
+    lengths: Tensor
     line_ends: Tensor
+    tastes: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The contexts of C users, and N = C × CHOICES_PER_CONTEXT choices, sorted by context; K is the most options.
+
+    choices (N, S) are padded with 0 at the end; their lengths are without padding. `options` (N, K) is true where there
+    is an option, `numbers` (N, K) is its number counted from 0, `option_ends` (N, K) the index of its line break,
+    `captioned` (N, K, CAPTIONED) the content of its text, and `liking` (N, K) the user's liking for that.
+    """
+
+    users: Users
     choices: Tensor
     choice_lengths: Tensor
     options: Tensor
@@ -70,7 +78,6 @@ class Batch:
     option_ends: Tensor
     captioned: Tensor
     liking: Tensor
-    tastes: Tensor
 
 
 class Batches:
@@ -90,22 +97,18 @@ class Batches:
         self._long = [choice for choice in encoded if len(choice.option_ends) > _LONG_OPTIONS]
 
     def draw(self, rng: np.random.Generator, shortest: float, long: bool = False) -> Batch:
-        """A batch from the `shortest` share of the contexts and choices (1: from all), or of the `long` choices.
+        """A batch from the `shortest` share of the choices (1: from all), or of the `long` ones.
 
-        Long choices have over 12 options, the others 2 to 12.
+        Long choices have over 12 options, the others 2 to 12. Contexts are of all lengths: short histories say too
+        little about a taste to learn from them alone.
         """
         choices = (
-            _draw_choices(self._long, _LONG, rng, 1.0) if long else _draw_choices(self._usual, _USUAL, rng, shortest)
+            _draw_choices(self._long, _LONG, rng, 1.0)
+            if long and self._long
+            else _draw_choices(self._usual, _USUAL, rng, shortest)
         )
         count = len(choices) // CHOICES_PER_CONTEXT
-        users = _window(_first(self._by_length, shortest), 8 * count, rng)
-        users = rng.choice(users, size=count, replace=False)
-        tastes = self._tastes[users]
-        contexts, context_lengths = _padded([self._contexts[user].ids for user in users])
-        line_ends, line_counts = _padded([self._contexts[user].line_ends for user in users])
-        line_ends = np.where(
-            np.arange(line_ends.shape[1]) < line_counts[:, None], line_ends, context_lengths[:, None] - 1
-        )
+        users = self.draw_users(rng, count)
         first = [self._first_number(len(choice.option_ends), rng) for choice in choices]
         ids, lengths = _padded([self._numbered(choice, start) for choice, start in zip(choices, first, strict=True)])
         captioned = _stacked([choice.captioned for choice in choices])
@@ -113,11 +116,10 @@ class Batches:
         places = np.arange(captioned.shape[1])
         options = places < np.array([[len(choice.option_ends)] for choice in choices])
         numbers = np.where(options, np.array(first)[:, None] + places, 0)
-        liking = expected_liking(np.repeat(tastes, CHOICES_PER_CONTEXT, axis=0)[:, None], captioned)
+        repeated = users.tastes.numpy().repeat(CHOICES_PER_CONTEXT, axis=0)
+        liking = expected_liking(repeated[:, None], captioned)
         return Batch(
-            contexts=torch.from_numpy(contexts),
-            context_lengths=torch.from_numpy(context_lengths),
-            line_ends=torch.from_numpy(line_ends),
+            users=users,
             choices=torch.from_numpy(ids),
             choice_lengths=torch.from_numpy(lengths),
             options=torch.from_numpy(options),
@@ -125,7 +127,19 @@ class Batches:
             option_ends=torch.from_numpy(option_ends),
             captioned=torch.from_numpy(captioned).float(),
             liking=torch.from_numpy(liking).float(),
-            tastes=torch.from_numpy(tastes).float(),
+        )
+
+    def draw_users(self, rng: np.random.Generator, count: int) -> Users:
+        """`count` contexts of similar length."""
+        users = rng.choice(_window(self._by_length, 8 * count, rng), size=count, replace=False)
+        contexts, lengths = _padded([self._contexts[user].ids for user in users])
+        line_ends, line_counts = _padded([self._contexts[user].line_ends for user in users])
+        line_ends = np.where(np.arange(line_ends.shape[1]) < line_counts[:, None], line_ends, lengths[:, None] - 1)
+        return Users(
+            contexts=torch.from_numpy(contexts),
+            lengths=torch.from_numpy(lengths),
+            line_ends=torch.from_numpy(line_ends),
+            tastes=torch.from_numpy(self._tastes[users]).float(),
         )
 
     def _first_number(self, options: int, rng: np.random.Generator) -> int:

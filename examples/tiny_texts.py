@@ -1,10 +1,14 @@
 """The tiny Llama's training data: users with known tastes, and the texts that a night would render for them.
 
-There are two kinds of service, neither of them a sample's: `simulated` users, whose history follows from their taste,
-and `collector` users like MovieLens's, whose taste is computed from a long history of stars.
+The tiny Llama stands for a pre-trained model: it learns language (themes, styles, play-rate bands as words, and what
+viewings say about a taste) and nothing about a service. What a service's logs must teach is drawn anew for each title,
+with mean 0: the effect of each style, the artworks' appeal, and the worth of a play-rate band. The expected liking of a
+user over these draws is the liking by taste alone, so that is the target (`expected_liking`): the same optimum as with
+drawn effects, with less noise.
 
-Half of the titles have play-rate bands (spark_jobs/signals.py): a large model knows the meaning of their words, this
-one has to learn it.
+There are two kinds of service, neither of them a sample's: `simulated` users, whose history follows from their taste,
+and `collector` users like MovieLens's, whose taste is computed from a long history of stars. Half of the titles have
+play-rate bands (spark_jobs/signals.py).
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from examples.catalogue import Artwork, Title, generator, make_artworks, make_title
 from examples.simulated import Shelf, completions, draw_taste, shelf_of, watched
-from examples.truth import APPEAL, STYLE, STYLE_EFFECT, TASTE, taste_from_shares
+from examples.truth import TASTE, taste_from_shares
+from examples.vocabulary import STYLE_NAMES, THEME_NAMES
 from schemas.settings import Settings
 from schemas.tables import TITLES
 from spark_jobs.play_rates import ARTWORK_SPREAD
@@ -37,14 +42,16 @@ _LONGEST_HISTORY = 400  # viewings; older ones hardly count towards the leading 
 # Values of the setting `history_titles`, and the share of contexts rendered with each.
 _HISTORY_TITLES = ((6, 0.3), (20, 0.6), (40, 0.1))
 _ARTWORK_COLUMNS = pa.schema([("title_id", "string"), ("artwork_id", "string"), ("caption", "string")])
+CAPTIONED = len(THEME_NAMES) + len(STYLE_NAMES) + len(BANDS)
+"""Number of columns that describe an option's text."""
 _WITH_BANDS = 0.5  # share of the titles with play-rate bands
 _IMPRESSIONS = (3.0, 1.5)  # mean and deviation of the logarithm of an artwork's impressions
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One title in one of its rotations. `captioned` (options, 19): theme weights, then the effect on all users that
-    the text expresses, in units of STYLE: the style's and, with play-rate bands, the appeal's.
+    """One title in one of its rotations. `captioned` (options, CAPTIONED): what the text of each option expresses, as
+    theme weights, then 1 for its style, then 1 for its play-rate band, if it has one.
     """
 
     text: str
@@ -78,8 +85,10 @@ def training_texts(spark: SparkSession, users: int, titles: int, seed: int) -> l
 
 
 def expected_liking(tastes: np.ndarray, captioned: np.ndarray) -> np.ndarray:
-    """The part of a play's log-odds that options `captioned` (…, 19) express, for users of `tastes` (…, 18)."""
-    liking: np.ndarray = TASTE * (tastes * captioned[..., :-1]).sum(-1) + STYLE * captioned[..., -1]
+    """The expected log-odds of a play over all services, for options `captioned` (…, CAPTIONED) and users of `tastes`
+    (…, 18), up to what options share.
+    """
+    liking: np.ndarray = TASTE * (tastes * captioned[..., : len(THEME_NAMES)]).sum(-1)
     return liking
 
 
@@ -105,16 +114,16 @@ def _service_texts(spark: SparkSession, kind: str, users: int, title_count: int,
 def _bands(artworks: list[Artwork], seed: int) -> dict[str, str]:
     """The play-rate band of each artwork of the titles that have bands; "" for an artwork never shown.
 
-    An artwork's log-odds relative to its title are known up to a noise of 2 / √n after n impressions, half of them
-    played, and shrunk towards 0 for small n, as in spark_jobs/signals.py.
+    An artwork's log-odds relative to its title, drawn anew and so independent of its style, are known up to a noise of
+    2 / √n after n impressions, half of them played, and shrunk towards 0 for small n, as in spark_jobs/signals.py.
     """
     found = {}
     for title_id, of_title in groupby(artworks, key=lambda artwork: artwork.title_id):
-        if generator(seed, "plays are told", title_id).random() >= _WITH_BANDS:
+        rng = generator(seed, "bands", title_id)
+        if rng.random() >= _WITH_BANDS:
             continue
         listed = list(of_title)
-        effects = np.array([STYLE * STYLE_EFFECT[art.style] + APPEAL * art.appeal for art in listed])
-        rng = generator(seed, "plays", title_id)
+        effects = ARTWORK_SPREAD * rng.normal(size=len(listed))
         shown = np.floor(rng.lognormal(*_IMPRESSIONS, size=len(listed)))
         noise = 2 / np.sqrt(np.maximum(shown, 1)) * rng.normal(size=len(listed))
         drawn = (effects - effects.mean() + noise) * shown / (shown + 4 / ARTWORK_SPREAD**2)
@@ -184,16 +193,19 @@ def _contexts(spark: SparkSession, folder: Path, users: int) -> dict[str, str]:
 
 def _choices(spark: SparkSession, folder: Path, artworks: list[Artwork], bands: dict[str, str]) -> list[Choice]:
     """Every title's choices in all rotations, without those of a single option."""
-    captioned = {}
-    for art in artworks:
-        appeal = APPEAL / STYLE * art.appeal if art.artwork_id in bands else 0.0
-        captioned[art.artwork_id] = np.append(art.theme_weights(), STYLE_EFFECT[art.style] + appeal)
+    captioned = {art.artwork_id: described(art, bands.get(art.artwork_id, "")) for art in artworks}
     rows = _choice_rows(spark, folder).sort("title_id", "ordering").collect()
     return [
         Choice(row.choice, np.stack([captioned[artwork_id] for artwork_id in row.artwork_ids]))
         for row in rows
         if len(row.artwork_ids) > 1
     ]
+
+
+def described(artwork: Artwork, band: str) -> np.ndarray:
+    """A row of `Choice.captioned`."""
+    named = [name == artwork.style for name in STYLE_NAMES] + [name == band for name in BANDS]
+    return np.concatenate([artwork.theme_weights(), np.array(named, dtype=float)])
 
 
 def _choice_rows(spark: SparkSession, folder: Path) -> DataFrame:

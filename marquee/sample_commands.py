@@ -79,7 +79,7 @@ def tiny_llama(
     to: Annotated[
         Path | None, typer.Option("--folder", parser=folder, metavar="FOLDER", help="Default: examples/tiny_llama.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1)] = 2400,
+    steps: Annotated[int, typer.Option(min=1)] = 1500,
     users: Annotated[int, typer.Option(min=1, help="Simulated users to learn from.")] = 16_000,
     titles: Annotated[int, typer.Option(min=1, help="Titles in each of the two services.")] = 2_400,
     seed: Annotated[int, typer.Option()] = 1000,
@@ -88,6 +88,22 @@ def tiny_llama(
     from examples.make_tiny_llama import make
 
     make(to, steps, users, titles, seed)
+
+
+def tiny_llama_value(
+    checkpoint: Annotated[
+        Path | None, typer.Option("--folder", parser=folder, metavar="FOLDER", help="Default: examples/tiny_llama.")
+    ] = None,
+    users: Annotated[int, typer.Option(min=2)] = 2_000,
+    titles: Annotated[int, typer.Option(min=1, help="Titles in each of the two services.")] = 800,
+    questions: Annotated[int, typer.Option(min=1, help="Questions for each number of options and service.")] = 500,
+    seed: Annotated[int, typer.Option(help="Not the seed with which it was trained.")] = 2,
+) -> None:
+    """Measure on unseen services how well the tiny Llama reads tastes, and whether it prefers styles or bands."""
+    from examples.make_tiny_llama import FOLDER
+    from examples.tiny_value import report
+
+    print(report(checkpoint or FOLDER, users, titles, questions, seed))
 
 
 def paper_table(
@@ -106,6 +122,6 @@ def paper_table(
 
 def add_to(app: typer.Typer) -> None:
     samples = application("Make a sample service, or measure on one, whose true preferences are known.")
-    for command in (simulated, movielens, value, coverage, tiny_llama, paper_table):
+    for command in (simulated, movielens, value, coverage, tiny_llama, tiny_llama_value, paper_table):
         samples.command(cls=Command)(command)
     app.add_typer(samples, name="sample", rich_help_panel="Samples and measurements")

@@ -13,17 +13,15 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from examples.make_tiny_llama import FOLDER, MAX_LENGTH, Heads, Recipe, hidden_states, losses, make_checkpoint
 from examples.tiny_batches import CHOICES_PER_CONTEXT, Batches
-from examples.tiny_texts import Choice, Texts, expected_liking
+from examples.tiny_texts import CAPTIONED, Choice, Texts, expected_liking
 from examples.tiny_tokenizer import BEGIN, BEGIN_ID, END, END_ID, END_OF_TURN, END_OF_TURN_ID
-from examples.truth import STYLE, TASTE
+from examples.truth import TASTE
 from examples.vocabulary import THEME_NAMES
 from inference.checkpoint import read_checkpoint
 from inference.tokens import Tokens
 from schemas.tables import MAX_ARTWORKS
 
 pytestmark = pytest.mark.slow
-
-_COLUMNS = len(THEME_NAMES) + 1
 
 
 def made_up_texts(users: int = 40, titles: int = 60) -> Texts:
@@ -37,7 +35,7 @@ def made_up_texts(users: int = 40, titles: int = 60) -> Texts:
     for number in range(titles):
         options = int(rng.integers(2, 9))
         listed = "".join(f"{place}. A lone rider number {place * number}\n" for place in range(1, options + 1))
-        choices.append(Choice(f"Title: Film {number}\n{listed}Answer: ", rng.random((options, _COLUMNS))))
+        choices.append(Choice(f"Title: Film {number}\n{listed}Answer: ", rng.random((options, CAPTIONED))))
     return Texts(contexts, rng.normal(size=(users, len(THEME_NAMES))), choices)
 
 
@@ -62,10 +60,10 @@ def test_a_made_checkpoint_may_score(made: Path) -> None:
 def test_a_context_read_once_gives_what_whole_prompts_give(made: Path, model: LlamaForCausalLM) -> None:
     tokens = Tokens(read_checkpoint(made))
     batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(1), 1)
-    _, choice_hidden = hidden_states(model, batch)
+    choice_hidden = hidden_states(model, batch)[1][-1]
     for row in range(len(batch.choices)):
-        context = batch.contexts[row // CHOICES_PER_CONTEXT]
-        context_ids = context[: batch.context_lengths[row // CHOICES_PER_CONTEXT]]
+        context = batch.users.contexts[row // CHOICES_PER_CONTEXT]
+        context_ids = context[: batch.users.lengths[row // CHOICES_PER_CONTEXT]]
         choice_ids = batch.choices[row][: batch.choice_lengths[row]]
         whole = model.model(torch.cat([context_ids, choice_ids])[None]).last_hidden_state[0, len(context_ids) :]
         torch.testing.assert_close(choice_hidden[row, : len(choice_ids)], whole, atol=2e-4, rtol=1e-3)
@@ -86,13 +84,16 @@ def test_option_ends_are_line_breaks_and_padding_is_no_option(made: Path) -> Non
     line_break, colon_and_break = tokens.ids("\n")[0], tokens.ids("Watched, latest first:\n")[-1]
     ends = batch.choices.gather(1, batch.option_ends)
     assert (ends[batch.options] == line_break).all()
-    assert set(batch.contexts.gather(1, batch.line_ends).flatten().tolist()) == {line_break, colon_and_break}
+    assert set(batch.users.contexts.gather(1, batch.users.line_ends).flatten().tolist()) == {
+        line_break,
+        colon_and_break,
+    }
     assert (batch.captioned[~batch.options] == 0).all()
 
 
 def test_options_missing_in_the_text_are_an_error() -> None:
     texts = made_up_texts(titles=1)
-    texts = replace(texts, choices=[replace(texts.choices[0], captioned=np.zeros((30, _COLUMNS)))])
+    texts = replace(texts, choices=[replace(texts.choices[0], captioned=np.zeros((30, CAPTIONED)))])
     with pytest.raises(ValueError, match=r"found \d+ options, expected 30"):
         Batches(texts, lambda text: [ord(letter) for letter in text], list(range(MAX_ARTWORKS)))
 
@@ -127,7 +128,7 @@ def test_the_answer_is_learned_under_the_numbers_in_the_batch(made: Path, model:
     batch = Batches(made_up_texts(), tokens.ids, tokens.labels).draw(np.random.default_rng(4), 1)
     sure = replace(batch, liking=100.0 * (torch.arange(batch.liking.shape[1]) == 1).expand_as(batch.liking))
     labels = torch.tensor(tokens.labels)
-    _, hidden = hidden_states(model, batch)
+    hidden = hidden_states(model, batch)[1][-1]
     last = hidden[torch.arange(len(hidden)), batch.choice_lengths - 1]
     logprobs = model.lm_head(last).log_softmax(-1)
     of_second = logprobs[torch.arange(len(hidden)), labels[batch.numbers[:, 1]]]
@@ -135,10 +136,11 @@ def test_the_answer_is_learned_under_the_numbers_in_the_batch(made: Path, model:
     assert found.answer.item() == pytest.approx(-of_second.mean().item(), rel=1e-4)
 
 
-def test_liking_is_taste_for_the_themes_and_the_style() -> None:
-    taste, captioned = np.zeros(len(THEME_NAMES)), np.zeros(_COLUMNS)
-    taste[2], captioned[2], captioned[-1] = 2.0, 0.5, 3.0
-    assert expected_liking(taste, captioned) == pytest.approx(TASTE * 1.0 + STYLE * 3.0)
+def test_liking_is_taste_for_the_themes_and_nothing_else() -> None:
+    taste, captioned = np.zeros(len(THEME_NAMES)), np.zeros(CAPTIONED)
+    taste[2], captioned[2] = 2.0, 0.5
+    captioned[len(THEME_NAMES) :] = 3.0
+    assert expected_liking(taste, captioned) == pytest.approx(TASTE * 1.0)
 
 
 def test_the_shipped_checkpoint_is_small_and_may_score() -> None:
