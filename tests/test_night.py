@@ -197,7 +197,8 @@ def test_a_backfill_serves_no_artwork_that_has_ended_since(small: SmallWarehouse
 
 
 def test_the_end_of_an_epoch_draws_again_without_scoring(spark: SparkSession, tmp_path: Path) -> None:
-    small = small_warehouse(spark, tmp_path, epoch_days=1, epsilon=1.0)
+    # The second night wants one pair: a change that is meant.
+    small = small_warehouse(spark, tmp_path, epoch_days=1, epsilon=1.0, change_limit=1.0)
     small.history = [viewing(f"u{i}", "t1") for i in range(40)] + [viewing("other", "t1", day(1))]
     small.wanted = [(DAY, f"u{i}", "t1", 1) for i in range(40)] + [(day(1), "other", "t1", 1)]
     small.write_inputs()
