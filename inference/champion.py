@@ -111,28 +111,27 @@ def registered_model(client: MlflowClient) -> RegisteredModel | None:
 
 
 def champion(registry: str) -> ModelVersion | None:
-    """The version that is champion in a registry, if there is one.
-
-    A SQLite file that does not exist is not opened: MLflow would create it, which takes a while.
-    """
-    file = sqlite_file(registry)
-    if file is not None and not Path(file).exists():
-        return None
-    client = client_of(registry)
-    model = registered_model(client)
+    """The version that is champion in a registry, if there is one."""
+    client = _client_of_existing(registry)
+    model = registered_model(client) if client else None
     number = model.aliases.get(CHAMPION) if model else None
-    return None if number is None else client.get_model_version(MODEL_NAME, number)
+    return client.get_model_version(MODEL_NAME, number) if client and number is not None else None
 
 
 def verdict_on(registry: str | None, model_version: str) -> str | None:
     """The gate's last verdict on a model that a registry has; None without registry, version or verdict."""
-    file = sqlite_file(registry) if registry else None
-    if registry is None or (file is not None and not Path(file).exists()):
+    client = _client_of_existing(registry) if registry else None
+    if client is None or registered_model(client) is None:
         return None
-    client = client_of(registry)
-    known = client.search_model_versions(f"name='{MODEL_NAME}'") if registered_model(client) else []
+    known = client.search_model_versions(f"name='{MODEL_NAME}'")
     found = [each for each in known if each.tags.get(VERSION_TAG) == model_version]
     return max(found, key=lambda each: int(each.version)).tags.get("verdict") if found else None
+
+
+def _client_of_existing(registry: str) -> MlflowClient | None:
+    """A client; None for a SQLite file that does not exist: MLflow would create it, which takes a while."""
+    file = sqlite_file(registry)
+    return None if file is not None and not Path(file).exists() else client_of(registry)
 
 
 def _as_registered(registered: ModelVersion, who: str) -> Checkpoint:

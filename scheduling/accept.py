@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from schemas.contract import ContractError
-from schemas.store import open_table, replace_rows, rows_of_day
+from schemas.store import replace_rows, rows_of_day
 from schemas.tables import AUDIT_RESULTS
 
 
@@ -15,7 +15,6 @@ def accept(warehouse: str, ds: date, reason: str) -> list[str]:
 
     Raises ContractError if the night has no failed check, or one that says that its scores are wrong.
     """
-    open_table(warehouse, AUDIT_RESULTS)
     results = rows_of_day(warehouse, AUDIT_RESULTS, ds)
     failed = [row for row in results if not row["passed"]]
     if not failed:

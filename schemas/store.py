@@ -370,6 +370,15 @@ def rows_of_day(warehouse: str, table: Table, ds: date, columns: str = "*", more
     return rows(f"SELECT {columns} FROM {table.name} WHERE ds = DATE '{ds}' {more}", **opened)
 
 
+def rows_where(warehouse: str, table: Table, condition: str) -> list[dict[str, Any]]:
+    """A table's rows that obey `condition`, which may end with an order or a limit; none if it does not exist."""
+    try:
+        opened = open_table(warehouse, table)
+    except NoTableError:
+        return []
+    return rows(f"SELECT * FROM {table.name} WHERE {condition}", **{table.name: opened})
+
+
 def literal(text: str) -> str:
     """`text` as SQL. QueryBuilder binds no parameters; hexadecimal digits can't end a literal, whatever the dialect."""
     return f"CAST(X'{text.encode().hex()}' AS VARCHAR)"

@@ -331,6 +331,9 @@ NIGHT_STEPS = Table(
 
 # What serving reads.
 
+REMOVED = "removed"
+"""`source` in `artwork_selection_log` of a pair that lost its last artwork."""
+
 _selection = (
     _bucket,
     _user,

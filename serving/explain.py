@@ -11,16 +11,14 @@ from rich.table import Table
 
 from schemas.buckets import bucket_of
 from schemas.contract import ContractError
-from schemas.contract import Table as Contract
 from schemas.settings import Settings
-from schemas.store import NoTableError, literal, open_table, rows
-from schemas.tables import ARTWORK_SCORES, ARTWORK_SELECTION_LOG, NIGHT_MODELS, TITLE_CHOICES, USER_CONTEXTS
+from schemas.store import literal, rows_where
+from schemas.tables import ARTWORK_SCORES, ARTWORK_SELECTION_LOG, NIGHT_MODELS, REMOVED, TITLE_CHOICES, USER_CONTEXTS
 from serving.draw import cumulative, epoch, point
 from serving.lookup import names_of
 from serving.selections import Selections
 
 Explanation = dict[str, Any]
-REMOVED = "removed"
 
 
 def explanation(settings: Settings, user_id: str, title_id: str, ds: date | None = None) -> Explanation:
@@ -32,13 +30,12 @@ def explanation(settings: Settings, user_id: str, title_id: str, ds: date | None
     warehouse = settings.warehouse
     selections = Selections.of(warehouse)
     pair = f"user_id = {literal(user_id)} AND title_id = {literal(title_id)}"
-    history = _rows(warehouse, ARTWORK_SELECTION_LOG, f"{pair} ORDER BY ds DESC")
-    choice = selections.of_pair(user_id, title_id)
-    if ds is not None:
+    history = rows_where(warehouse, ARTWORK_SELECTION_LOG, f"{pair} ORDER BY ds DESC")
+    if ds is None:
+        choice = selections.of_pair(user_id, title_id)
+    else:
         history = [row for row in history if row["ds"] <= ds]
-        choice = next((row for row in history if row["source"] != REMOVED), None) if history else None
-        if history and history[0]["source"] == REMOVED:
-            choice = None
+        choice = history[0] if history and history[0]["source"] != REMOVED else None
     if choice is None:
         raise ContractError(_absent(selections, user_id, title_id, ds, history))
     names = names_of(warehouse, [title_id])
@@ -58,15 +55,6 @@ def explanation(settings: Settings, user_id: str, title_id: str, ds: date | None
     }
 
 
-def _rows(warehouse: str, table: Contract, condition: str) -> list[dict[str, Any]]:
-    """The rows of a table that obey `condition`; none if the table does not exist."""
-    try:
-        opened = open_table(warehouse, table)
-    except NoTableError:
-        return []
-    return rows(f"SELECT * FROM kept WHERE {condition}", kept=opened)
-
-
 def _absent(selections: Selections, user_id: str, title_id: str, ds: date | None, history: list[dict[str, Any]]) -> str:
     who = f"user {user_id} has no choice for title {title_id}" + (f" after the night of {ds}" if ds else "")
     if history and history[0]["source"] == REMOVED:
@@ -83,11 +71,13 @@ def _scored(warehouse: str, choice: dict[str, Any], bucket: int, pair: str) -> d
     if choice["prompt_hash"] is None:
         return unknown
     condition = f"bucket = {bucket} AND {pair} AND prompt_hash = {choice['prompt_hash']}"
-    scores = _rows(warehouse, ARTWORK_SCORES, f"{condition} AND ds <= DATE '{choice['ds']}' ORDER BY ds DESC LIMIT 1")
+    scores = rows_where(
+        warehouse, ARTWORK_SCORES, f"{condition} AND ds <= DATE '{choice['ds']}' ORDER BY ds DESC LIMIT 1"
+    )
     if not scores:
         return unknown
     night = scores[0]["ds"]
-    models = _rows(warehouse, NIGHT_MODELS, f"ds = DATE '{night}'")
+    models = rows_where(warehouse, NIGHT_MODELS, f"ds = DATE '{night}'")
     model = models[0] if models else {"why": None, "checkpoint": None}
     return {
         "scored_by_night": night,
@@ -100,12 +90,12 @@ def _scored(warehouse: str, choice: dict[str, Any], bucket: int, pair: str) -> d
 def _question(warehouse: str, choice: dict[str, Any], night: date, bucket: int) -> dict[str, Any] | None:
     """The prompt as it was asked, and its artworks in the sequence of the option numbers."""
     user, title = literal(choice["user_id"]), literal(choice["title_id"])
-    contexts = _rows(warehouse, USER_CONTEXTS, f"ds = DATE '{night}' AND bucket = {bucket} AND user_id = {user}")
+    contexts = rows_where(warehouse, USER_CONTEXTS, f"ds = DATE '{night}' AND bucket = {bucket} AND user_id = {user}")
     asked = [each for row in contexts for each in row["pairs"] if each["title_id"] == choice["title_id"]]
     if not asked or asked[0]["prompt_hash"] != choice["prompt_hash"]:
         return None
     condition = f"ds = DATE '{night}' AND title_id = {title} AND ordering = {asked[0]['ordering']}"
-    choices = _rows(warehouse, TITLE_CHOICES, condition)
+    choices = rows_where(warehouse, TITLE_CHOICES, condition)
     if not choices:
         return None
     return {"prompt": contexts[0]["context"] + choices[0]["choice"], "artwork_ids": choices[0]["artwork_ids"]}

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.buckets import bucket_of
-from schemas.store import NoTableError, literals, open_table, rows
+from schemas.store import literals, rows_where
 from schemas.tables import CATALOGUE_NAMES
 from serving.selections import Selections
 
@@ -27,11 +27,7 @@ class Names:
 
 def names_of(warehouse: str, title_ids: Iterable[str]) -> Names:
     """The names of titles and of their artworks; empty if no night has written them yet."""
-    try:
-        names = open_table(warehouse, CATALOGUE_NAMES)
-    except NoTableError:
-        return Names({}, {})
-    found = rows(f"SELECT * FROM names WHERE title_id IN ({literals(title_ids)})", names=names)
+    found = rows_where(warehouse, CATALOGUE_NAMES, f"title_id IN ({literals(title_ids)})")
     return Names(
         {t["title_id"]: f"{t['name']} ({t['release_year']})" if t["release_year"] else t["name"] for t in found},
         {each["artwork_id"]: each["caption"] for title in found for each in title["captions"]},

@@ -12,11 +12,10 @@ from typing import Any
 from rich.table import Table
 
 from schemas.contract import ContractError
-from schemas.contract import Table as Contract
-from schemas.store import NoTableError, open_table, rows
+from schemas.store import open_table, rows, rows_where
 from schemas.tables import AUDIT_RESULTS, INPUTS, NIGHT_STEPS, SCORING_RUNS
+from serving.summary import STEPS, step_of
 
-_STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
 _CHANGES = ("inserted", "updated", "deleted")
 
 
@@ -51,7 +50,7 @@ class NightSummary:
     @property
     def end(self) -> str:
         """`published`, or the last step that succeeded."""
-        done = [step for step in _STEPS if step in self.seconds]
+        done = [step for step in STEPS if step in self.seconds]
         return "published" if "publish" in done else f"ended after {done[-1]}"
 
 
@@ -61,32 +60,23 @@ def last_nights(warehouse: str, number: int) -> list[NightSummary]:
     days = rows(f"SELECT DISTINCT ds FROM steps ORDER BY ds DESC LIMIT {number}", steps=steps)
     if not days:
         raise ContractError(f"night_steps: no night has been run in {warehouse}")
-    first = days[-1]["ds"]
+    since = f"ds >= DATE '{days[-1]['ds']}'"
     seconds: dict[date, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     counts: dict[date, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
-    for row in _since(warehouse, NIGHT_STEPS, first):
-        # Shards of the step score have a row each.
-        step = "score" if row["step"].startswith("score") else row["step"]
+    for row in rows_where(warehouse, NIGHT_STEPS, since):
+        step = step_of(row["step"])
         seconds[row["ds"]][step] += row["seconds"]
         for name, count in row["counts"]:
             counts[row["ds"]][step][name] += count
     checks, tokens = defaultdict(list), defaultdict(list)
-    for row in _since(warehouse, AUDIT_RESULTS, first):
+    for row in rows_where(warehouse, AUDIT_RESULTS, since):
         checks[row["ds"]].append(row)
-    for row in _since(warehouse, SCORING_RUNS, first):
+    for row in rows_where(warehouse, SCORING_RUNS, since):
         tokens[row["ds"]].append((row["cached_tokens"], row["prompt_tokens"]))
     return [
         NightSummary(ds, dict(seconds[ds]), dict(counts[ds]), _share(tokens[ds]), _verdict(checks[ds]))
         for ds in sorted(row["ds"] for row in days)
     ]
-
-
-def _since(warehouse: str, table: Contract, first: date) -> list[dict[str, Any]]:
-    try:
-        opened = open_table(warehouse, table)
-    except NoTableError:
-        return []
-    return rows(f"SELECT * FROM kept WHERE ds >= DATE '{first}'", kept=opened)
 
 
 def _share(tokens: Sequence[tuple[int, int]]) -> float | None:
@@ -161,7 +151,7 @@ def draw(nights: Sequence[NightSummary], file: Path) -> None:
         shares.plot(days, [float("nan") if value is None else 100 * value for value in values], "o-", label=name)
     shares.set_ylim(0, 100)
     shares.set_title("Shares, %", loc="left")
-    _stack(seconds, days, {step: [night.seconds.get(step, 0.0) for night in nights] for step in _STEPS})
+    _stack(seconds, days, {step: [night.seconds.get(step, 0.0) for night in nights] for step in STEPS})
     seconds.set_title("Seconds by step", loc="left")
     for axes in (pairs, shares, seconds):
         axes.spines[["top", "right"]].set_visible(False)

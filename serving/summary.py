@@ -34,13 +34,14 @@ class NightReport:
 
     def count(self, step: str, name: str) -> int:
         """The sum over a step's tasks: `score` is one task per shard."""
-        return sum(counts.get(name, 0) for task, counts in self.counts.items() if _step_of(task) == step)
+        return sum(counts.get(name, 0) for task, counts in self.counts.items() if step_of(task) == step)
 
     def step_seconds(self, step: str) -> list[float]:
-        return [seconds for task, seconds in self.seconds.items() if _step_of(task) == step]
+        return [seconds for task, seconds in self.seconds.items() if step_of(task) == step]
 
 
-def _step_of(task: str) -> str:
+def step_of(task: str) -> str:
+    """The step of a row of `night_steps`: each shard of the step score has a row."""
     return "score" if task.startswith("score_") else task
 
 

@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from schemas.store import open_table, rows
 from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_STEPS, TITLE_CHOICES
 from spark_jobs.policy import explored, ranked, scored_options
+from spark_jobs.published import published_nights
 from spark_jobs.warehouse import Night
 
 MIN_PAIRS = 100
@@ -139,13 +140,6 @@ def of_the_questions(night: Night, last: date | None) -> tuple[dict[str, Check],
     return alone, shares, numbers
 
 
-def nights_before(night: Night) -> list[date]:
-    """The last published nights before this one, the latest first."""
-    steps = open_table(night.settings.warehouse, NIGHT_STEPS)
-    published = f"SELECT DISTINCT ds FROM steps WHERE step = 'publish' AND ds < DATE '{night.ds}' ORDER BY ds DESC"
-    return [row["ds"] for row in rows(f"{published} LIMIT {_NIGHTS}", steps=steps)]
-
-
 def kept_by(nights: Sequence[date], night: Night) -> dict[str, list[float]]:
     """The values that the audits of `nights` kept for comparison, by check."""
     found: dict[str, list[float]] = defaultdict(list)
@@ -165,10 +159,10 @@ def nearest(value: float, others: Sequence[float]) -> float:
 
 def changes(night: Night) -> dict[str, Check]:
     """The checks on what the night would change, by name."""
-    settings, nights = night.settings, nights_before(night)
+    settings, nights = night.settings, published_nights(night, "<")[-_NIGHTS:]
     answered = answers(night.tonight(ARTWORK_SCORES), settings).persist()
     of_answers, means = of_the_models_answers(answered, settings)
-    of_questions, shares, numbers = of_the_questions(night, nights[0] if nights else None)
+    of_questions, shares, numbers = of_the_questions(night, nights[-1] if nights else None)
     before = kept_by(nights, night)
     found = {**of_answers, **of_questions}
     for values, limit in ((means, settings.policy_limit), (shares, settings.change_limit)):

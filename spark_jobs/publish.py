@@ -12,13 +12,12 @@ from pyspark.sql import functions as F
 
 from schemas.contract import Table
 from schemas.settings import Settings
-from schemas.store import open_table, rows
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
     CATALOGUE_NAMES,
-    NIGHT_STEPS,
+    REMOVED,
     TITLE_CHOICES,
     TITLE_DEFAULTS,
     WANTED_PAIRS,
@@ -29,7 +28,7 @@ from spark_jobs.noted import Noted
 from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
 from spark_jobs.play_rates import counted, play_rates
 from spark_jobs.policy import drawn, explored, first_of_draws, ranked, scored_options, uniform
-from spark_jobs.published import REMOVED, published_before
+from spark_jobs.published import published_before, published_nights
 from spark_jobs.session import materialized
 from spark_jobs.warehouse import Night
 
@@ -157,13 +156,6 @@ def decide(
         standing = carried.unionByName(unwanted)
     kept = standing.join(fresh, KEY, how="left_anti")
     return with_draw(fresh.unionByName(kept_choices(kept, options, settings)), night.ds, settings)
-
-
-def newer_nights(night: Night) -> list[date]:
-    """Nights after this one that have been published."""
-    steps = open_table(night.settings.warehouse, NIGHT_STEPS)
-    newer = f"SELECT DISTINCT ds FROM steps WHERE step = 'publish' AND ds > DATE '{night.ds}' ORDER BY ds"
-    return [row["ds"] for row in rows(newer, steps=steps)]
 
 
 def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
@@ -295,7 +287,7 @@ def publish(night: Night) -> None:
         ).collect()[0]
         night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1) if made["changed"] else None)
 
-        newer = newer_nights(night)
+        newer = published_nights(night, ">")
         changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)
         if newer:
             # A newer night has decided every pair that it wanted, changed or not, and every pair that it removed.

@@ -11,12 +11,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import Table
-from schemas.store import open_table
-from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS
+from schemas.store import open_table, rows
+from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS, NIGHT_STEPS, REMOVED
 from spark_jobs.noted import Noted
 from spark_jobs.warehouse import Night
-
-REMOVED = "removed"
 
 
 def as_of(log: DataFrame, ds: date) -> DataFrame:
@@ -63,3 +61,10 @@ def may_reach(table: DeltaTable, ds: date) -> bool:
     known = [name for name in ("partition.ds", "max.ds") if name in files.column_names]
     newest = files[known[0]].to_pylist() if known else [None] * files.num_rows
     return any(day is None or day >= ds for day in newest)
+
+
+def published_nights(night: Night, than: str) -> list[date]:
+    """The nights that have been published, of those whose ds is `than` this night's: `<` or `>`; the earliest first."""
+    steps = open_table(night.settings.warehouse, NIGHT_STEPS)
+    published = f"SELECT DISTINCT ds FROM steps WHERE step = 'publish' AND ds {than} DATE '{night.ds}' ORDER BY ds"
+    return [row["ds"] for row in rows(published, steps=steps)]
