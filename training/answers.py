@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import SFTTrainer
 
 from training.data import IGNORED
 from training.padding import padded
+from training.row_trainer import RowTrainer
 
 
 class Collator:
@@ -48,27 +48,15 @@ def answer_log_probs(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     return torch.where(wanted != IGNORED, of_tokens, 0.0).sum(dim=1)
 
 
-class AnswerTrainer(SFTTrainer):
-    """SFT with a weight per row. trl itself has no weights and drops columns that it doesn't know."""
+class AnswerTrainer(RowTrainer):
+    """SFT with a weight per row."""
 
-    # The loss is a mean over rows, so the trainer must divide it when it accumulates gradients.
-    loss_is_scaled_for_ga: Any = False
+    columns = ("input_ids", "labels", "weight", "played")
 
     def __init__(self, *, not_played: float, **options: Any) -> None:
         super().__init__(**options)
         self.not_played = not_played
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns: Any = ["input_ids", "labels", "weight", "played"]
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002
-    ) -> Any:
-        """The mean over the rows of a batch, not divided by their weights: a batch of light rows moves less."""
+    def row_losses(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         log_probs = answer_log_probs(model, inputs)
-        loss = answer_loss(log_probs, inputs["played"], inputs["weight"], self.not_played).mean()
-        return (loss, None) if return_outputs else loss
+        return answer_loss(log_probs, inputs["played"], inputs["weight"], self.not_played)

@@ -7,7 +7,7 @@ that is too long loses its oldest history, as in scoring; nothing else is ever c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -283,6 +283,13 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 def counts_of_play(propensity: float, clip: float) -> float:
     """The weight of a play: min(1 / propensity, clip), or 1 if clip is 0."""
     return min(1 / propensity, clip) if clip else 1.0
+
+
+def relative_weights(rows: Sequence[Mapping[str, Any]], propensity_clip: float) -> list[float]:
+    """The weight of each row: `counts_of_play` of its propensity, divided by the mean over the rows."""
+    weights = [counts_of_play(row["propensity"], propensity_clip) for row in rows]
+    mean = sum(weights) / max(1, len(weights))
+    return [weight / mean for weight in weights]
 
 
 def _propensities(source: Source, keys: Collection[tuple[Any, ...]]) -> dict[tuple[Any, ...], float]:

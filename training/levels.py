@@ -16,7 +16,7 @@ from zlib import crc32
 
 import pyarrow as pa
 
-from training.data import Source, Tokenized, counts_of_play, tokenized
+from training.data import Source, Tokenized, relative_weights, tokenized
 from training.stage import Stage
 
 OUTCOME_SCHEMA = pa.schema(
@@ -64,10 +64,8 @@ def outcomes(source: Source, propensity_clip: float, limit: int) -> Iterator[dic
     divided by its mean.
     """
     rows = list(islice(source.training(_COLUMNS), limit or None))
-    weights = [counts_of_play(row["propensity"], propensity_clip) for row in rows]
-    mean = sum(weights) / max(1, len(weights))
-    for row, level, weight in zip(rows, levels(rows), weights, strict=True):
-        yield {**row, "level": level, "weight": weight / mean}
+    for row, level, weight in zip(rows, levels(rows), relative_weights(rows, propensity_clip), strict=True):
+        yield {**row, "level": level, "weight": weight}
 
 
 def training_rows(stage: Stage, propensity_clip: float) -> Tokenized:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from trl import SFTConfig, SFTTrainer
 
-from training.data import Tokenized, arranged
+from training.data import Tokenized
 from training.padding import padded
 from training.preferences import next_token
-from training.stage import Stage, adapters, load_base, printer, trainer_arguments
+from training.row_trainer import RowTrainer, options_of
+from training.stage import Stage
 
 Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
 """(log-probabilities of the options (N, K), batch) → the loss of each row (N,), before its weight."""
@@ -69,50 +69,27 @@ def _of_shown(log_probs: Tensor, batch: dict[str, Tensor]) -> Tensor:
     return log_probs.gather(1, batch["shown"][:, None])[:, 0]
 
 
-class OutcomeTrainer(SFTTrainer):
-    """SFT's trainer with `loss` on rows (input_ids, option_ids, shown, played, level, weight). Logs label_mass, the
-    probability that is left on a prompt's option numbers.
+class OutcomeTrainer(RowTrainer):
+    """Rows (input_ids, option_ids, shown, played, level, weight) with `loss`. Logs label_mass, the probability that is
+    left on a prompt's option numbers.
     """
 
     model: Any
-    # The loss is a mean over rows, so the trainer must divide it when it accumulates gradients.
-    loss_is_scaled_for_ga: Any = False
+    columns = ("input_ids", "option_ids", "shown", "played", "level", "weight")
 
     def __init__(self, *, loss: Loss, **options: Any) -> None:
         super().__init__(**options)
         self.loss = loss
 
-    def _set_signature_columns_if_needed(self) -> None:
-        self._signature_columns: Any = ["input_ids", "option_ids", "shown", "played", "level", "weight"]
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002
-    ) -> Any:
-        """The weighted mean over a batch, not divided by its weights: a batch of light rows moves less."""
+    def row_losses(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
         log_probs = next_token(model, inputs).gather(1, inputs["option_ids"])
         mass = log_probs.detach().exp().masked_fill(~inputs["is_option"], 0.0).sum(dim=1)
         self._metrics["train" if self.model.training else "eval"]["label_mass"].append(
             self.accelerator.gather(mass).mean().item()
         )
-        loss = (inputs["weight"] * self.loss(log_probs, inputs)).mean()
-        return (loss, None) if return_outputs else loss
+        return inputs["weight"] * self.loss(log_probs, inputs)
 
 
 def make_trainer(stage: Stage, rows: Tokenized, loss: Loss) -> OutcomeTrainer:
     """The trainer of a recipe that learns from outcomes, before its first step."""
-    model, tokenizer = load_base(stage.base)
-    recipe = stage.recipe
-    return OutcomeTrainer(
-        loss=loss,
-        model=model,
-        args=SFTConfig(**trainer_arguments(stage)),
-        train_dataset=arranged(rows.rows, "input_ids", recipe.batch, recipe.seed),
-        processing_class=tokenizer,
-        data_collator=Collator(tokenizer.pad_token_id),
-        peft_config=adapters(recipe),
-        callbacks=[printer(stage)],
-    )
+    return OutcomeTrainer(loss=loss, **options_of(stage, rows, Collator))

@@ -134,4 +134,4 @@ def train(stage: Stage, recipe: Reasoning) -> Any:
 
     rows = training_rows(stage, recipe)
     report("reasoning", f"{len(rows.rows):,} examples, {rows.too_long} too long, longest {rows.longest} tokens")
-    return make_trainer(stage, recipe, rows, not_played=0.0)
+    return make_trainer(stage, rows, not_played=0.0)
