@@ -1,14 +1,16 @@
 """A GPU for this process alone: of those that it may see, the first that no other process of Marquee has locked.
 
-Each GPU has a lock file in the machine's temporary folder. The kernel releases the lock when the process dies, however
-it dies. vLLM's own process dies with the process group, which is how Airflow ends a task.
+Each GPU has a lock file in the machine's temporary folder. The kernel releases the lock when the process and its forks
+have died, however they die. One fork is vLLM's engine, with the GPU's memory: it must not outlive this process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import logging
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +22,8 @@ log = logging.getLogger("marquee.gpu")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SECONDS_BETWEEN_TRIES = 1.0
 _SECONDS_BETWEEN_LINES = 600.0
+_PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that a process gets when its parent dies."""
 
 
 @cache
@@ -31,6 +35,7 @@ def take_gpu() -> str | None:
     if not devices:
         return None
     taken = take_free(devices, Path(tempfile.gettempdir()))
+    _end_forks_with_parent()
     os.environ[VISIBLE] = taken
     return taken
 
@@ -72,3 +77,21 @@ def _lock(file: Path) -> bool:
         os.close(descriptor)
         return False
     return True
+
+
+def _end_forks_with_parent() -> None:
+    """Have the kernel kill what is forked from now on when the process that forked it dies, even if that is killed."""
+    libc = ctypes.CDLL(None)
+    parent = 0
+
+    def before() -> None:
+        nonlocal parent
+        parent = os.getpid()
+
+    def in_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # A parent that has died already sends no signal.
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.register_at_fork(before=before, after_in_child=in_child)

@@ -5,6 +5,7 @@ Production does not use this module: there you configure and run Airflow yoursel
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -80,13 +81,19 @@ def has_local_spark(env: Mapping[str, str]) -> bool:
 
 def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
     """Run a DAG for a day in one process (`airflow dags test`), in the environment of `airflow_home`, and print the
-    reports of its steps. Raises RunError if a task fails.
+    reports of its steps. Raises RunError if a task fails, or if the same DAG and day run already in this Airflow home,
+    whatever their warehouse: Airflow would replace the one run by the other.
     """
     log = log_of(env, f"{dag}-{ds}")
     print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; its log is {log}", flush=True)
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
-    with tempfile.TemporaryDirectory() as folder, log.open("wb") as kept:
+    with tempfile.TemporaryDirectory() as folder, log.open("ab") as kept:
+        try:
+            fcntl.flock(kept, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{dag} of {ds} is running already; its log is {log}. Wait for its end") from None
+        kept.truncate(0)
         events = Path(folder, "events")
         events.touch()
         run = {**env, EVENTS: str(events), "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False", "NO_COLOR": "1"}

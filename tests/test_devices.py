@@ -14,11 +14,14 @@ from inference.devices import VISIBLE, visible_devices
 from tests.processes import ROOT
 
 TAKE = """
-import os, sys
+import multiprocessing, os, sys, time
 from inference.progress import log_to_stderr
 from inference.devices import take_gpu
 log_to_stderr()
 print(take_gpu(), take_gpu(), os.environ.get("CUDA_VISIBLE_DEVICES"), "torch" in sys.modules, flush=True)
+# As vLLM starts its engine.
+multiprocessing.get_context("fork").Process(target=time.sleep, args=[600], daemon=True).start()
+print("forked", flush=True)
 sys.stdin.read()
 """
 

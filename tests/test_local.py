@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -76,6 +77,21 @@ def test_a_run_that_ends_without_a_sentence_shows_the_logs_last_line(
     install(tmp_path, run_of("echo 'Killed'; exit 1"), monkeypatch)
     with pytest.raises(RunError, match="Its last line: Killed"):
         local.run_dag("artwork_nightly", DS, local.airflow_home())
+
+
+def test_the_same_dag_and_day_run_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, run_of("exit 0"), monkeypatch)
+    env = local.airflow_home()
+    log = local.log_of(env, f"artwork_nightly-{DS}")
+    with log.open("a") as first:
+        first.write("of the first run\n")
+        first.flush()
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="artwork_nightly of 2026-01-14 is running already"):
+            local.run_dag("artwork_nightly", DS, env)
+        assert log.read_text() == "of the first run\n"
+        local.run_dag("artwork_nightly", date(2026, 1, 13), env)
+    local.run_dag("artwork_nightly", DS, env)
 
 
 def test_an_airflow_that_ignores_the_request_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
