@@ -55,11 +55,11 @@ def model_of_tonight(settings: Settings) -> Chosen:
 
 def _chosen(settings: Settings) -> Chosen:
     if settings.registry is None:
-        return Chosen(_as_set(settings), "the setting model: MARQUEE_REGISTRY names no registry")
+        return Chosen(_as_set(settings), "MARQUEE_MODEL, as MARQUEE_REGISTRY names no registry")
     place = without_password(settings.registry)
     registered = champion(settings.registry)
     if registered is None:
-        return Chosen(_as_set(settings), f"the setting model: no champion in {place}")
+        return Chosen(_as_set(settings), f"MARQUEE_MODEL, as there is no champion in {place}")
     who = f"the champion, version {registered.version} in {place}"
     return Chosen(_as_registered(registered, who), who)
 
@@ -112,7 +112,7 @@ def registered_model(client: MlflowClient) -> RegisteredModel | None:
 
 def champion(registry: str) -> ModelVersion | None:
     """The version that is champion in a registry, if there is one."""
-    client = _client_of_existing(registry)
+    client = client_of_existing(registry)
     model = registered_model(client) if client else None
     number = model.aliases.get(CHAMPION) if model else None
     return client.get_model_version(MODEL_NAME, number) if client and number is not None else None
@@ -120,7 +120,7 @@ def champion(registry: str) -> ModelVersion | None:
 
 def verdict_on(registry: str | None, model_version: str) -> str | None:
     """The gate's last verdict on a model that a registry has; None without registry, version or verdict."""
-    client = _client_of_existing(registry) if registry else None
+    client = client_of_existing(registry) if registry else None
     if client is None or registered_model(client) is None:
         return None
     known = client.search_model_versions(f"name='{MODEL_NAME}'")
@@ -128,7 +128,7 @@ def verdict_on(registry: str | None, model_version: str) -> str | None:
     return max(found, key=lambda each: int(each.version)).tags.get("verdict") if found else None
 
 
-def _client_of_existing(registry: str) -> MlflowClient | None:
+def client_of_existing(registry: str) -> MlflowClient | None:
     """A client; None for a SQLite file that does not exist: MLflow would create it, which takes a while."""
     file = sqlite_file(registry)
     return None if file is not None and not Path(file).exists() else client_of(registry)

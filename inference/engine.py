@@ -134,7 +134,7 @@ class Engine:
         self.in_flight = steps * settings.max_num_seqs
         self._submitted = 0
         # vLLM raises these when it refuses a request; other errors concern more than one request. Later versions have
-        # a class for it; in 0.26, the newest for PyTorch 2.11, a refusal is a ValueError.
+        # a class for it; in 0.26, which GPU machines with PyTorch 2.11 still need, a refusal is a ValueError.
         self._refusals = (getattr(exceptions, "VLLMClientError", ValueError), ValueError)
         self._greedy = partial(
             SamplingParams,

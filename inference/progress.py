@@ -15,6 +15,7 @@ from schemas.events import emit
 
 log = logging.getLogger("marquee.score")
 _SECONDS_BETWEEN_LINES = 10.0
+_SHARE_WITHOUT_RATE = 0.02
 
 
 def log_to_stderr() -> None:
@@ -71,10 +72,15 @@ class ScoringProgress:
         emit("progress", message=self.line(), done=self._done, total=self._total, cached_share=self._cached_share)
 
     def line(self) -> str:
+        done = self._done / max(self._total, 1)
+        line = f"{self._did} {self._done:,} of {self._total:,} {self._what} ({done:.0%})"
+        # The engine's first steps compile: their rate says nothing of the rest.
+        if done < _SHARE_WITHOUT_RATE:
+            return line
         left = (self._total - self._done) / self._rate if self._done else 0
         return (
-            f"{self._did} {self._done:,} of {self._total:,} {self._what} ({self._done / max(self._total, 1):.0%}), "
-            f"{self._rate:,.0f} {self._what}/s, {self._cached_share:.0%} of prompt tokens cached, {left:,.0f} s left"
+            f"{line}, {self._rate:,.0f} {self._what}/s, {self._cached_share:.0%} of prompt tokens cached, "
+            f"{left:,.0f} s left"
         )
 
     @property

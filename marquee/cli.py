@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "marquee"
-        print(f"{path}: {error.format_message()}", file=sys.stderr)
+        # Pydantic, which checks the names that an option may have, puts the words before its sentence.
+        print(f"{path}: {error.format_message().replace('Value error, ', '')}", file=sys.stderr)
         return REFUSED
     except typer.Abort:
         return 1

@@ -90,6 +90,7 @@ class Context:
             ),
             group,
         )
+        # This compares the lines that are the same in every context, too.
         if found.text != text:
             raise ValueError(f"not a context: {text!r}")
         return found

@@ -6,6 +6,8 @@
 #
 # Production uses none of this: there you configure Airflow, Spark and MARQUEE_… yourself.
 
+[ -n "${BASH_VERSION:-}" ] || { echo "scripts/env.sh: source it in bash, not in another shell" >&2; return 2; }
+
 MARQUEE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PATH="$MARQUEE_ROOT/.venv/bin:$MARQUEE_ROOT/.tools/bin:$PATH"
 # A stray PYTHONPATH or SPARK_HOME would load other versions than .venv pins.

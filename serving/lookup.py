@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from schemas.buckets import bucket_of
 from schemas.store import literals, rows_where
@@ -56,12 +57,14 @@ def choices_table(choices: list[dict[str, Any]], names: Names, heading: str) -> 
         box=None,
         pad_edge=False,
     )
-    for column in ("title", "artwork to show", "probability", "propensity", "source", "night"):
+    for column in ("title", "name", "artwork", "caption", "probability", "propensity", "source", "night"):
         table.add_column(column, justify="right" if column.startswith("prop") or column == "probability" else "left")
     for choice in choices:
         table.add_row(
-            escape(names.titles.get(choice["title_id"], choice["title_id"])),
-            escape(names.captions.get(choice["artwork_id"], choice["artwork_id"])),
+            escape(choice["title_id"]),
+            escape(names.titles.get(choice["title_id"], "")),
+            escape(choice["artwork_id"]),
+            escape(names.captions.get(choice["artwork_id"], "")),
             *(f"{choice[share]:.3f}" if share in choice else "" for share in ("probability", "propensity")),
             choice["source"],
             str(choice.get("ds", "")),
@@ -79,11 +82,11 @@ def heading_of(user_id: str, title_id: str | None, choices: list[dict[str, Any]]
     return f"User {user_id} (bucket {bucket}) should see"
 
 
-def lookup_table(warehouse: str, user_id: str | None, title_id: str | None) -> Table:
+def lookup_table(warehouse: str, user_id: str | None, title_id: str | None) -> Table | Text:
     selections = Selections.of(warehouse)
     if user_id is None:
         user_id = EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user() or EXAMPLE_USER
     choices = choices_of(selections, user_id, title_id)
     names = names_of(warehouse, {choice["title_id"] for choice in choices})
     heading = heading_of(user_id, title_id, choices, bucket_of(user_id, selections.buckets))
-    return choices_table(choices, names, heading)
+    return choices_table(choices, names, heading) if choices else Text(heading)

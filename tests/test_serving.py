@@ -161,7 +161,7 @@ def looked_up(warehouse: Path, marquee: RunMarquee, capsys: pytest.CaptureFixtur
 def test_a_lookup_prints_the_choice_in_words(looked_up: Callable[..., str]) -> None:
     printed = looked_up("--user", "42")
     assert f"User 42 (bucket {bucket_of('42', BUCKETS)}) should see" in printed
-    assert "Toy Story (1995) Two friends on a shelf 0.750 0.625 model 2026-01-14" in printed
+    assert "7 Toy Story (1995) a1 Two friends on a shelf 0.750 0.625 model 2026-01-14" in printed
 
 
 def test_a_lookup_prints_the_default_for_a_user_without_a_choice(looked_up: Callable[..., str]) -> None:
@@ -171,7 +171,8 @@ def test_a_lookup_prints_the_default_for_a_user_without_a_choice(looked_up: Call
 
 
 def test_a_lookup_names_unknown_users_and_titles(looked_up: Callable[..., str]) -> None:
-    assert "no night has chosen anything" in looked_up("--user", "nobody")
+    printed = looked_up("--user", "nobody")
+    assert printed == "User nobody: no night has chosen anything for this user, who sees the titles' defaults"
     assert "title 8 has no choice and no default" in looked_up("--user", "nobody", "--title", "8")
 
 

@@ -62,9 +62,9 @@ def test_the_champion_scores_and_a_rollback_goes_back_to_the_one_before(
 def test_looking_for_a_champion_makes_no_registry(settings: Settings, tmp_path: Path) -> None:
     assert champion(str(settings.registry)) is None
     assert not (tmp_path / "registry.db").exists()
-    assert model_of_tonight(settings).why == f"the setting model: no champion in {settings.registry}"
+    assert model_of_tonight(settings).why == f"MARQUEE_MODEL, as there is no champion in {settings.registry}"
     without = settings.model_copy(update={"registry": None})
-    assert model_of_tonight(without).why == "the setting model: MARQUEE_REGISTRY names no registry"
+    assert model_of_tonight(without).why == "MARQUEE_MODEL, as MARQUEE_REGISTRY names no registry"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,17 @@ def test_an_address_that_mlflow_does_not_know_is_refused_and_no_password_is_show
         ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
     ):
         assert without_password(address) == shown
+
+
+def test_reading_makes_no_registry(tmp_path: Path) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/warehouse/registry/registry.db")
+    assert registry.describe() == "no version is registered"
+    with pytest.raises(ContractError, match="there is no champion to roll back from"):
+        registry.rollback()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(ContractError, match=f"this user may not make in {tmp_path}/file"):
+        Registry(f"sqlite:///{tmp_path}/file/registry/registry.db")
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

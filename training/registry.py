@@ -5,12 +5,14 @@ none, and the setting `model` scores.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow.entities.model_registry import ModelVersion
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG, client_of, registered_model
+from inference.champion import CHAMPION, MODEL_NAME, VERSION_TAG, client_of, client_of_existing, registered_model
 from inference.checkpoint import Checkpoint
 from schemas.contract import ContractError
 from schemas.paths import is_uri, sqlite_file
@@ -28,11 +30,24 @@ class Registry:
             raise ContractError(
                 "MARQUEE_REGISTRY is not set: it names the MLflow registry, such as sqlite:////data/registry.db"
             )
-        self._client = client_of(uri)
-        # Beside the checkpoints or the database if that is a file, else where the server keeps artifacts.
+        self._uri = uri
         file = sqlite_file(uri)
+        # Reading makes no registry: MLflow would create its file.
+        self._opened = client_of_existing(uri)
+        if self._opened is None and file:
+            _check_can_be_made(file)
+        # Beside the checkpoints or the database if that is a file, else where the server keeps artifacts.
         beside = checkpoints if is_uri(checkpoints) else str(Path(file).parent) if file else ""
         self._artifacts = f"{beside}/runs" if file else None
+
+    @property
+    def _client(self) -> MlflowClient:
+        """The client to write with, which makes a registry that does not exist."""
+        self._opened = self._opened or client_of(self._uri)
+        return self._opened
+
+    def _known(self) -> RegisteredModel | None:
+        return registered_model(self._opened) if self._opened else None
 
     def keep_run(
         self, name: str, figures: Mapping[str, float], tags: Mapping[str, str], texts: Mapping[str, str]
@@ -97,8 +112,7 @@ class Registry:
 
     def versions(self) -> list[ModelVersion]:
         """All versions, oldest first."""
-        known = registered_model(self._client)
-        found = self._client.search_model_versions(f"name='{MODEL_NAME}'") if known else []
+        found = self._client.search_model_versions(f"name='{MODEL_NAME}'") if self._known() else []
         return sorted(found, key=lambda version: int(version.version))
 
     def aliased(self, alias: str) -> ModelVersion | None:
@@ -116,7 +130,7 @@ class Registry:
         self._client.set_registered_model_tag(MODEL_NAME, EARLIER_TAG, ",".join(versions))
 
     def _aliases(self) -> dict[str, str]:
-        known = registered_model(self._client)
+        known = self._known()
         return dict(known.aliases) if known else {}
 
     def describe(self) -> str:
@@ -130,3 +144,9 @@ class Registry:
             f"{each.version:>4}  {each.tags[VERSION_TAG]:<40} {marks.get(str(each.version), ''):<9} {each.source}"
             for each in versions
         )
+
+
+def _check_can_be_made(file: str) -> None:
+    above = next(folder for folder in Path(file).absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ContractError(f"MARQUEE_REGISTRY is in {file}, which this user may not make in {above}")
