@@ -151,8 +151,8 @@ class Settings(BaseSettings):
         0.3,
         ge=0,
         le=1,
-        description="share by which a night's users and titles, its share of random choices and its titles' texts may "
-        "differ from the last published nights",
+        description="share by which a night's users, titles, `epsilon` and `temperature`, its share of random choices "
+        "and its titles' texts may differ from the last published nights",
     )
     policy_limit: float = Field(
         0.1, ge=0, le=1, description="difference to the last published nights that the mean propensities may have"

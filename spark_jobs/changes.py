@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -157,6 +157,20 @@ def nearest(value: float, others: Sequence[float]) -> float:
     return min(others, key=lambda other: abs(other - value), default=value)
 
 
+def within(share: float, value: float, others: Sequence[float]) -> Check:
+    """A check that `value` differs from the nearest of `others` by at most `share` of it."""
+    expected = nearest(value, others)
+    return Check(value, share * expected, expected)
+
+
+def of_the_policy(settings: Settings, before: Mapping[str, Sequence[float]]) -> dict[str, Check]:
+    """Checks of the policy's own numbers. Propensities hardly move when a small ε becomes a tenth of it, but weights
+    1 / propensity become ten times as large.
+    """
+    numbers = {"epsilon": settings.epsilon, "temperature": settings.temperature}
+    return {name: within(settings.change_limit, value, before.get(name, ())) for name, value in numbers.items()}
+
+
 def changes(night: Night) -> dict[str, Check]:
     """The checks on what the night would change, by name."""
     settings, nights = night.settings, published_nights(night, "<")[-_NIGHTS:]
@@ -164,10 +178,9 @@ def changes(night: Night) -> dict[str, Check]:
     of_answers, means = of_the_models_answers(answered, settings)
     of_questions, shares, numbers = of_the_questions(night, nights[-1] if nights else None)
     before = kept_by(nights, night)
-    found = {**of_answers, **of_questions}
+    found = {**of_answers, **of_questions, **of_the_policy(settings, before)}
     for values, limit in ((means, settings.policy_limit), (shares, settings.change_limit)):
         found |= {name: Check(value, limit, nearest(value, before[name])) for name, value in values.items()}
     for name, value in numbers.items():
-        expected = nearest(value, [other for other in before[name] if other >= _MIN_NUMBER])
-        found[name] = Check(value, settings.change_limit * expected, expected)
+        found[name] = within(settings.change_limit, value, [other for other in before[name] if other >= _MIN_NUMBER])
     return found

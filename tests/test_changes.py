@@ -14,8 +14,10 @@ from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
+from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS
 from spark_jobs.audit import audit
+from spark_jobs.changes import of_the_policy
 from tests.conftest import RunMarquee
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
@@ -86,14 +88,29 @@ def test_a_model_that_answers_one_number_or_the_same_to_all_is_refused(
     assert check in failed(night)
 
 
-@pytest.mark.parametrize("setting", [{"epsilon": 0.9}, {"temperature": 5.0}, {"temperature": 0.05}])
+@pytest.mark.parametrize("setting", [{"epsilon": 0.9}, {"epsilon": 0.01}, {"temperature": 5.0}])
 def test_another_way_to_explore_is_refused(night: SmallWarehouse, setting: dict[str, float]) -> None:
     night.score(day(1), liking=taste)
     night.settings = night.settings.model_copy(update=setting)
-    assert failed(night) & {
-        "mean propensity of the best artwork",
-        "mean propensity of the worst artwork, times artworks",
-    }
+    means = {"mean propensity of the best artwork", "mean propensity of the worst artwork, times artworks"}
+    # A tenth of a small ε moves no mean.
+    assert failed(night) - means == set(setting)
+
+
+@pytest.mark.parametrize(("name", "usual"), [("epsilon", 0.05), ("temperature", 0.5)])
+@pytest.mark.parametrize(("times", "passes"), [(0.1, False), (0.75, True), (1, True), (1.25, True), (10, False)])
+def test_a_policy_of_other_numbers_is_refused(name: str, usual: float, times: float, passes: bool) -> None:
+    settings = Settings().model_copy(update={name: usual * times})
+    check = of_the_policy(settings, {name: [usual, usual * 100]})[name]
+    assert (check.passed, check.expected) == (passes, usual)
+    # Before the first published night there is nothing to differ from.
+    assert of_the_policy(settings, {})[name].passed
+
+
+def test_a_policy_that_starts_or_stops_to_explore_is_refused() -> None:
+    assert not of_the_policy(Settings(epsilon=0), {"epsilon": [0.05]})["epsilon"].passed
+    assert not of_the_policy(Settings(epsilon=0.001), {"epsilon": [0.0]})["epsilon"].passed
+    assert of_the_policy(Settings(epsilon=0), {"epsilon": [0.0]})["epsilon"].passed
 
 
 def test_yesterdays_scores_under_todays_date_are_refused(night: SmallWarehouse) -> None:
