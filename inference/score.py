@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import resource
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,8 @@ from inference.questions import Choices, fingerprint, questions, read_choices
 from inference.results import COUNTED, Bucket, Results
 from inference.tokens import Tokens
 from schemas.contract import ContractError, Table
-from schemas.events import report_counts
 from schemas.settings import Settings
+from schemas.steps import noted_step
 from schemas.tables import REJECTED_ROWS
 
 log = logging.getLogger("marquee.score")
@@ -192,14 +191,9 @@ def score_shard(
 
     `model` scores instead of the model that the night noted.
     """
-    began = time.monotonic()
-    work = Shard(job, config, model or job.noted_model(), shard, shards)
     job.create_missing()
-    work.score(start)
-    seconds = time.monotonic() - began
-    counts = {**work.counts, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
-    step = job.shard_name(shard)
-    row = {"ds": job.ds, "step": step, "seconds": seconds, "counts": list(counts.items())}
-    job.replace_rows(job.steps, [row], step=step)
-    report_counts(step, seconds, counts)
+    with noted_step(job.into or job.warehouse, job.steps, job.ds, job.shard_name(shard)) as counts:
+        work = Shard(job, config, model or job.noted_model(), shard, shards)
+        work.score(start)
+        counts.update(work.counts, peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     return counts

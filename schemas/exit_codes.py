@@ -1,7 +1,8 @@
-"""The exit statuses of commands, as the scheduler reads them."""
+"""The exit statuses of commands, as the scheduler reads them, and an error's cause in one sentence."""
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +19,15 @@ _DISK_IS_FULL = (
     "a disk is full, that of the tables or that of temporary files (SPARK_LOCAL_DIRS, TMPDIR). Earlier commits are "
     "whole; free some space and run this again"
 )
+_MISSING = re.compile(
+    r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|DATA_SOURCE_NOT_FOUND"
+)
+_IS_MISSING = (
+    "a library is missing or of another version (MARQUEE_SPARK_PACKAGES, MARQUEE_SPARK_JARS, requirements/), so a "
+    "retry would fail too"
+)
+# Java prints its exceptions outermost first, after the text of Py4J.
+_JAVA = re.compile(r"^(?:Caused by)?: (.+)$", re.MULTILINE)
 
 
 class RunError(Exception):
@@ -25,35 +35,40 @@ class RunError(Exception):
 
 
 def exit_status(command: str, work: Callable[[], object]) -> int:
-    """Run a command's work and return its exit status.
+    """Run a command's work and return its exit status; if it fails, the last line printed is the cause.
 
-    That is 0, REFUSED if it raises ContractError or 1 if it raises RunError, whose messages are printed after the
-    command's name. A full disk is worth a retry: the status is 1 and the last line says so, because Spark's own errors
-    end in a hundred lines of Java. Any other error is raised.
+    That is 0, or REFUSED for what a retry would not mend: a ContractError, or a library that is missing. It is 1 for
+    any other error. Errors that are not Marquee's own print their traceback before the cause.
     """
     try:
         work()
-    except ContractError as error:
-        _fail(command, str(error))
-        return REFUSED
-    except RunError as error:
-        _fail(command, str(error))
-        return 1
+    except (ContractError, RunError) as error:
+        _fail(command, cause(error))
+        return REFUSED if isinstance(error, ContractError) else 1
     except Exception as error:
-        if not any(full in str(error) for full in _FULL):
-            sentence = without_password(f"{type(error).__name__}: {_first_line(error)}")
-            emit("failed", command=command, message=sentence)
-            raise
         traceback.print_exc()
-        _fail(command, _DISK_IS_FULL)
-        return 1
+        _fail(command, cause(error))
+        return REFUSED if _is_missing(error) else 1
     return 0
+
+
+def cause(error: Exception) -> str:
+    """Why an error was raised, in one sentence and without passwords: of Java's exceptions the innermost."""
+    if isinstance(error, ContractError | RunError):
+        return without_password(str(error))
+    text = str(error)
+    if any(full in text for full in _FULL):
+        return _DISK_IS_FULL
+    causes = _JAVA.findall(text)
+    line = causes[-1] if causes else next(iter(text.splitlines()), "no message")
+    sentence = without_password(line if causes else f"{type(error).__name__}: {line}")
+    return f"{sentence}: {_IS_MISSING}" if _is_missing(error) else sentence
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, ImportError) or bool(_MISSING.search(str(error)))
 
 
 def _fail(command: str, message: str) -> None:
     print(f"{command}: {message}", file=sys.stderr, flush=True)
-    emit("failed", command=command, message=without_password(message))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "no message")
+    emit("failed", command=command, message=message)

@@ -312,11 +312,35 @@ AUDIT_RESULTS = Table(
     partitioned_by=("ds",),
 )
 
+NIGHT_CHANGES = Table(
+    "night_changes",
+    "What publishing a night would do to a title's pairs, by source: written by the audit, before it is published.",
+    (
+        _ds,
+        _title,
+        Column("source", "string", "as in `artwork_selections` after the night, or `removed`"),
+        Column("added", "long", "pairs that had no choice"),
+        Column("changed", "long", "pairs whose choice changes: the artwork, a probability, or what decided it"),
+        Column("removed", "long", "pairs that lose their choice"),
+        Column("unchanged", "long", "pairs whose choice stays"),
+        Column(
+            "entropy",
+            "double",
+            "mean entropy of the distributions over a pair's artworks, 0 (one is certain) to 1 (uniform); null without "
+            "a pair of two artworks",
+            nullable=True,
+        ),
+    ),
+    key=("ds", "title_id", "source"),
+    partitioned_by=("ds",),
+)
+
 _step = (
     _ds,
-    Column("step", "string", "the step"),
+    Column("step", "string", "the step; `STEP failed` while its last run has failed"),
     Column("seconds", "double", "wall time"),
     Column("counts", {"type": "map", "keyType": "string", "valueType": "long", "valueContainsNull": True}, "rows"),
+    Column("failed", "string", "why the step failed; null if it succeeded", nullable=True),
 )
 
 NIGHT_STEPS = Table(
@@ -333,6 +357,8 @@ NIGHT_STEPS = Table(
 
 REMOVED = "removed"
 """`source` in `artwork_selection_log` of a pair that lost its last artwork."""
+UNDONE = "undone"
+"""`source` in `artwork_selection_log` of what a night decided and `marquee undo` took back."""
 
 _selection = (
     _bucket,
@@ -360,7 +386,8 @@ ARTWORK_SELECTIONS = Table(
 
 ARTWORK_SELECTION_LOG = Table(
     "artwork_selection_log",
-    "Every choice made or changed, by night. A pair that lost its last artwork has a row with source `removed`.",
+    "Every choice made or changed, by night. A pair that lost its last artwork has a row with source `removed`; what "
+    "`marquee undo` took back has the source `undone`.",
     tuple(
         Column(c.name, c.type, c.meaning, nullable=True) if c.name in ("artwork_id", "probability", "propensity") else c
         for c in _selection
@@ -573,6 +600,7 @@ MADE = (
     ARTWORK_SCORES,
     SCORING_RUNS,
     AUDIT_RESULTS,
+    NIGHT_CHANGES,
     NIGHT_STEPS,
 )
 SERVED = (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG, TITLE_DEFAULTS, CATALOGUE_NAMES)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from schemas.contract import ContractError
+from schemas.steps import failed_step
 from schemas.store import open_table, rows, rows_where
 from schemas.tables import AUDIT_RESULTS, INPUTS, NIGHT_STEPS, SCORING_RUNS
 from serving.summary import STEPS, step_of
@@ -29,6 +30,8 @@ class NightSummary:
     cached_share: float | None
     """Share of the prompts' tokens that were in the prefix cache; None if nothing was scored."""
     verdict: str
+    failed: tuple[str, ...]
+    """The steps whose last run failed."""
 
     def count(self, step: str, *names: str) -> int:
         return sum(self.counts.get(step, {}).get(name, 0) for name in names)
@@ -49,9 +52,14 @@ class NightSummary:
 
     @property
     def end(self) -> str:
-        """`published`, or the last step that succeeded."""
+        """`published`, `undone`, or the last step that succeeded; and the steps that have failed."""
         done = [step for step in STEPS if step in self.seconds]
-        return "published" if "publish" in done else f"ended after {done[-1]}"
+        ends = [f"{step} failed" for step in self.failed]
+        if "publish" in done:
+            ends.insert(0, "published")
+        elif "undo" in self.seconds:
+            ends.insert(0, "undone")
+        return "; ".join(ends or [f"ended after {done[-1]}"])
 
 
 def last_nights(warehouse: str, number: int) -> list[NightSummary]:
@@ -63,7 +71,11 @@ def last_nights(warehouse: str, number: int) -> list[NightSummary]:
     since = f"ds >= DATE '{days[-1]['ds']}'"
     seconds: dict[date, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     counts: dict[date, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
-    for row in rows_where(warehouse, NIGHT_STEPS, since):
+    failed = defaultdict(list)
+    for row in rows_where(warehouse, NIGHT_STEPS, f"{since} ORDER BY step"):
+        if row.get("failed"):
+            failed[row["ds"]].append(failed_step(row["step"]))
+            continue
         step = step_of(row["step"])
         seconds[row["ds"]][step] += row["seconds"]
         for name, count in row["counts"]:
@@ -74,7 +86,9 @@ def last_nights(warehouse: str, number: int) -> list[NightSummary]:
     for row in rows_where(warehouse, SCORING_RUNS, since):
         tokens[row["ds"]].append((row["cached_tokens"], row["prompt_tokens"]))
     return [
-        NightSummary(ds, dict(seconds[ds]), dict(counts[ds]), _share(tokens[ds]), _verdict(checks[ds]))
+        NightSummary(
+            ds, dict(seconds[ds]), dict(counts[ds]), _share(tokens[ds]), _verdict(checks[ds]), tuple(failed[ds])
+        )
         for ds in sorted(row["ds"] for row in days)
     ]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
 from typing import Any
 
 from rich.console import Group
@@ -15,9 +16,13 @@ from rich.table import Table
 
 from schemas import tables
 from schemas.contract import ContractError
-from schemas.store import rows_of_day
+from schemas.steps import failed_step
+from schemas.store import rows_of_day, rows_where
 
 STEPS = ("validate", "candidates", "contexts", "score", "audit", "publish")
+
+# Titles shown of those that a night changes.
+_TITLES = 5
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,10 @@ class NightReport:
     ds: date
     counts: dict[str, dict[str, int]]
     seconds: dict[str, float]
+    failures: dict[str, str]
     model: dict[str, Any] | None
     checks: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
     scoring: dict[str, Any]
     rejects: list[dict[str, Any]]
 
@@ -46,8 +53,10 @@ def step_of(task: str) -> str:
 
 
 def read_report(warehouse: str, ds: date) -> NightReport:
-    steps = rows_of_day(warehouse, tables.NIGHT_STEPS, ds, "step, seconds, counts")
-    if not steps:
+    noted = rows_of_day(warehouse, tables.NIGHT_STEPS, ds)
+    # An earlier version of Marquee noted no failures.
+    steps = [step for step in noted if not step.get("failed")]
+    if not noted:
         raise ContractError(f"night_steps: no step of ds={ds} has been run in {warehouse}")
     scoring = rows_of_day(
         warehouse,
@@ -60,8 +69,10 @@ def read_report(warehouse: str, ds: date) -> NightReport:
         ds,
         counts={step["step"]: dict(step["counts"]) for step in steps},
         seconds={step["step"]: step["seconds"] for step in steps},
+        failures={failed_step(step["step"]): step["failed"] for step in noted if step.get("failed")},
         model=next(iter(rows_of_day(warehouse, tables.NIGHT_MODELS, ds, "*")), None),
         checks=rows_of_day(warehouse, tables.AUDIT_RESULTS, ds),
+        changes=rows_where(warehouse, tables.NIGHT_CHANGES, f"ds = DATE '{ds}'"),
         scoring=scoring,
         rejects=rows_of_day(
             warehouse,
@@ -82,8 +93,10 @@ def summary_tables(warehouse: str, ds: date) -> Group:
         _rejects(report),
         _pairs(report),
         _scoring(report),
+        _changes(report),
         _checks(report),
         _seconds(report),
+        *(f"[bold red]{step} failed[/bold red]: {escape(why)}" for step, why in sorted(report.failures.items())),
     ]
     return Group(*(part for section in sections if section is not None for part in (section, "")))
 
@@ -155,6 +168,38 @@ def _scoring(report: NightReport) -> Table | None:
     memory = max((counts.get("peak_rss_mb", 0) for counts in report.counts.values()), default=0)
     table.add_row("peak memory of a task", f"{memory:,} MB")
     return table
+
+
+def _changes(report: NightReport) -> Table | None:
+    """What the night changes, by source, and the titles of which it changes most."""
+    if not report.changes:
+        return None
+    columns = ("added", "changed", "removed", "unchanged")
+    table = _table("", "what it changes: pairs by source", *columns, "entropy")
+    for name, rows in _grouped(report.changes, "source"):
+        spread = [(row["entropy"], sum(row[each] for each in columns)) for row in rows if row["entropy"] is not None]
+        mean = sum(value * pairs for value, pairs in spread) / sum(pairs for _, pairs in spread) if spread else None
+        table.add_row(name, *_sums(rows, columns), "" if mean is None else f"{mean:.3f}")
+    table.add_section()
+    titles = _grouped(report.changes, "title_id")
+    titles.sort(key=lambda each: -sum(row[name] for row in each[1] for name in columns[:3]))
+    for name, rows in titles[:_TITLES]:
+        table.add_row(escape(f"title {name}"), *_sums(rows, columns), "")
+    users, changed = report.count("audit", "users"), report.count("audit", "users_changed")
+    table.caption = f"choices of {changed:,} of {users:,} users change"
+    table.caption_justify = "left"
+    return table
+
+
+def _grouped(rows: Iterable[dict[str, Any]], column: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=itemgetter(column)):
+        groups.setdefault(row[column], []).append(row)
+    return list(groups.items())
+
+
+def _sums(rows: Iterable[dict[str, Any]], columns: Iterable[str]) -> list[str]:
+    return [f"{sum(row[name] for row in rows):,}" for name in columns]
 
 
 def _checks(report: NightReport) -> Table | None:

@@ -17,10 +17,10 @@ from spark_jobs.warehouse import Night
 
 def validate(night: Night) -> None:
     """Check the inputs, note their versions and tonight's model; bad rows go to `rejected_rows`."""
-    check_present(night)
-    chosen = model_of_tonight(night.settings)
-    night.warehouse.create_missing()
     with night.step("validate") as counts:
+        check_present(night)
+        chosen = model_of_tonight(night.settings)
+        night.warehouse.create_missing()
         night.note_inputs()
         night.note_model(chosen)
         referred = {"title_id": good_titles(night)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from pyspark.sql import functions as F
 from inference.champion import Chosen
 from schemas import store
 from schemas.contract import ContractError, Table
-from schemas.events import report, report_counts
+from schemas.events import report
 from schemas.files import check_conditions
 from schemas.settings import Settings, settings
+from schemas.steps import noted_step
 from schemas.store import NoTableError, buckets_of, create, has_table, location, no_table, open_table, permitted
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
@@ -241,15 +241,9 @@ class Night:
 
     @contextmanager
     def step(self, name: str, kept_in: Table = NIGHT_STEPS) -> Iterator[dict[str, int]]:
-        """Time a step and, if it succeeds, write its seconds and counts to `kept_in`."""
-        counts: dict[str, int] = {}
-        began = time.monotonic()
-        with reading_as_noted(self.ds):
+        """`noted_step` of this night, which reads its inputs as noted."""
+        with noted_step(self.settings.warehouse, kept_in, self.ds, name) as counts, reading_as_noted(self.ds):
             yield counts
-        seconds = time.monotonic() - began
-        row = {"ds": self.ds, "step": name, "seconds": seconds, "counts": list(counts.items())}
-        self.replace_rows(kept_in, [row], step=name)
-        report_counts(name, seconds, counts)
 
 
 def bucket(user_id: Column, buckets: int) -> Column:

@@ -27,10 +27,40 @@ def test_a_full_disk_is_worth_another_try_and_the_last_line_says_so(capsys: pyte
         assert printed[-1].startswith("publish: a disk is full, that of the tables")
 
 
-def test_a_refusal_is_one_sentence_and_any_other_error_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_one_sentence_and_any_other_error_ends_in_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert raising(ContractError("titles: the table is empty")) == REFUSED
     assert capsys.readouterr().err == "publish: titles: the table is empty\n"
     assert raising(RunError("the log is there")) == 1
     assert capsys.readouterr().err == "publish: the log is there\n"
-    with pytest.raises(RuntimeError, match="a bug"):
-        raising(RuntimeError("a bug"))
+    assert raising(RuntimeError("a bug\nin many lines")) == 1
+    printed = capsys.readouterr().err.splitlines()
+    assert (printed[0], printed[-1]) == ("Traceback (most recent call last):", "publish: RuntimeError: a bug")
+
+
+OF_JAVA = """An error occurred while calling o47.load.
+: org.apache.spark.SparkException: Job aborted due to stage failure
+\tat org.apache.spark.scheduler.DAGScheduler.abortStage(DAGScheduler.scala:1)
+Caused by: java.util.concurrent.ExecutionException: org.apache.spark.SparkException
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+Caused by: {}
+\t... 12 more"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "end"),
+    [
+        (RuntimeError(OF_JAVA.format("java.io.EOFException: half a file")), 1, "java.io.EOFException: half a file"),
+        (
+            RuntimeError(OF_JAVA.format("java.lang.ClassNotFoundException: io.delta.Of")),
+            REFUSED,
+            "java.lang.ClassNotFoundException: io.delta.Of: a library is missing or of another version "
+            "(MARQUEE_SPARK_PACKAGES, MARQUEE_SPARK_JARS, requirements/), so a retry would fail too",
+        ),
+        (ImportError("no vllm"), REFUSED, "ImportError: no vllm: a library is missing or of another version"),
+    ],
+)
+def test_the_last_line_is_the_innermost_cause_and_a_missing_library_is_not_worth_a_retry(
+    error: Exception, status: int, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert raising(error) == status
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"publish: {end}")

@@ -1,0 +1,50 @@
+"""A step of a night or of post-training: timed, and noted in `night_steps` whether it succeeds or fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
+
+from schemas.contract import Table
+from schemas.events import report_counts
+from schemas.exit_codes import cause
+from schemas.store import replace_rows
+from schemas.telemetry import emit_step
+
+_FAILED = " failed"
+
+
+@contextmanager
+def noted_step(warehouse: str, table: Table, ds: date, name: str) -> Iterator[dict[str, int]]:
+    """Time the block, which counts into the yielded mapping, and write its row to `table`.
+
+    If the block raises, its row is `NAME failed`, with the cause, until the step succeeds: what an earlier run of the
+    step has done still holds.
+    """
+    counts: dict[str, int] = {}
+    began = time.monotonic()
+
+    def note(step: str, failed: str | None) -> float:
+        seconds = time.monotonic() - began
+        row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items()), "failed": failed}
+        emit_step(name, ds, seconds, counts, failed)
+        replace_rows(warehouse, table, [row], ds=ds, step=step)
+        return seconds
+
+    try:
+        yield counts
+    except Exception as error:
+        # The error itself matters more than its row, which cannot be written to a full disk or a missing table.
+        with suppress(Exception):
+            note(name + _FAILED, cause(error))
+        raise
+    seconds = note(name, None)
+    replace_rows(warehouse, table, [], ds=ds, step=name + _FAILED)
+    report_counts(name, seconds, counts)
+
+
+def failed_step(step: str) -> str:
+    """The step of a row with a cause in `failed`."""
+    return step.removesuffix(_FAILED)
