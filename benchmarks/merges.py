@@ -34,7 +34,7 @@ def merge_once(spark: SparkSession, warehouse: Path, share: float) -> tuple[floa
     from pyspark.sql import functions as F
 
     from benchmarks.spark_service import drawn, merge_metrics
-    from spark_jobs.publish import merge
+    from spark_jobs.merging import merge
     from spark_jobs.warehouse import Warehouse
 
     tables = Warehouse(spark, Settings().model_copy(update={"warehouse": str(warehouse)}))

@@ -18,6 +18,7 @@ from schemas.settings import Settings
 from schemas.tables import (
     ARTWORK_SCORES,
     AUDIT_RESULTS,
+    NIGHT_CHANGES,
     REJECTED_ROWS,
     SCORING_RUNS,
     TITLE_CHOICES,
@@ -146,13 +147,13 @@ def accepted(night: Night, changed: Mapping[str, Check]) -> dict[str, Check]:
 def audit(night: Night) -> None:
     """Write `audit_results`; raise ContractError if a check fails."""
     # A night may have begun under an earlier version of Marquee.
-    night.warehouse.create_missing((AUDIT_RESULTS,))
+    night.warehouse.create_missing((AUDIT_RESULTS, NIGHT_CHANGES))
     with night.step("audit") as counts:
         results = checks(night)
         whole = all(check.passed for check in results.values())
         if whole:
             # Scores that are no probabilities have no distribution to compare.
-            results |= accepted(night, changes(night))
+            results |= accepted(night, changes(night, counts))
         night.replace_rows(
             AUDIT_RESULTS,
             [
@@ -170,14 +171,14 @@ def audit(night: Night) -> None:
         )
         failed = {name: check for name, check in results.items() if not check.passed}
         counts.update(checks=len(results), failed=len(failed))
-    if failed:
-        remedy = "The scores are in artwork_scores, the reasons for rejects in rejected_rows"
-        if whole:
-            remedy = f"If that is meant: marquee accept --ds {night.ds} --reason '…', and then the audit again"
-        raise ContractError(
-            f"ds={night.ds} fails its audit, so nothing of it is published: "
-            f"{'; '.join(_sentence(name, check) for name, check in failed.items())}. {remedy}"
-        )
+        if failed:
+            remedy = "The scores are in artwork_scores, the reasons for rejects in rejected_rows"
+            if whole:
+                remedy = f"If that is meant: marquee accept --ds {night.ds} --reason '…', and then the audit again"
+            raise ContractError(
+                f"ds={night.ds} fails its audit, so nothing of it is published: "
+                f"{'; '.join(_sentence(name, check) for name, check in failed.items())}. {remedy}"
+            )
 
 
 def _sentence(name: str, check: Check) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from schemas.settings import Settings
 from schemas.store import open_table, rows
-from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_STEPS, TITLE_CHOICES
-from spark_jobs.policy import explored, ranked, scored_options
+from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_STEPS, REMOVED, TITLE_CHOICES
+from spark_jobs.decisions import ADDED, CHANGED, UNCHANGED, planned
+from spark_jobs.policy import entropy, explored, ranked, scored_options
 from spark_jobs.published import published_nights
 from spark_jobs.warehouse import Night
 
@@ -45,7 +47,7 @@ class Check:
 
 def answers(scores: DataFrame, settings: Settings) -> DataFrame:
     """title_id, options (K), best (the most probable artwork), number (its option), shown (its propensity), flat (K
-    times the smallest propensity: 1 if the choice is uniform, and never less than ε) of each scored pair.
+    times the smallest propensity: 1 if the choice is uniform, and never less than ε) and entropy of each scored pair.
     """
     distribution = explored(scored_options(F.col("artwork_ids"), F.col("probabilities")), settings)
     first = F.get(ranked(F.col("distribution")), F.lit(0))
@@ -57,14 +59,20 @@ def answers(scores: DataFrame, settings: Settings) -> DataFrame:
         F.array_position("artwork_ids", first["artwork_id"]).alias("number"),
         first["propensity"].alias("shown"),
         (F.size("artwork_ids") * least).alias("flat"),
+        entropy(F.col("distribution")).alias("entropy"),
     )
 
 
 def by_number(answered: DataFrame) -> DataFrame:
-    """options, number, pairs and the sums of shown and flat."""
-    return answered.groupBy("options", "number").agg(
-        F.count("*").alias("pairs"), F.sum("shown").alias("shown"), F.sum("flat").alias("flat")
-    )
+    """options, number, pairs and the sums of shown, flat and entropy."""
+    sums = (F.sum(name).alias(name) for name in ("shown", "flat", "entropy"))
+    return answered.groupBy("options", "number").agg(F.count("*").alias("pairs"), *sums)
+
+
+def by_title(after: DataFrame) -> DataFrame:
+    """Rows of `night_changes` without ds, from `state_after`."""
+    numbers = (F.count_if(F.col("change") == each).alias(each) for each in (ADDED, CHANGED, REMOVED, UNCHANGED))
+    return after.groupBy("title_id", "source").agg(*numbers, F.mean("entropy").alias("entropy"))
 
 
 def pairs_of(wins: Sequence[Row]) -> int:
@@ -116,6 +124,7 @@ def of_the_models_answers(answered: DataFrame, settings: Settings) -> tuple[dict
             surplus(wins), settings.number_limit, 0
         )
         means["mean propensity of the best artwork"] = sum(row["shown"] for row in wins) / pairs
+        means["mean entropy of the distributions"] = sum(row["entropy"] for row in wins) / pairs
         means["mean propensity of the worst artwork, times artworks"] = sum(row["flat"] for row in wins) / pairs
     same = same_for_all(answered).collect()[0]
     if (same["pairs"] or 0) >= MIN_PAIRS:
@@ -171,14 +180,31 @@ def of_the_policy(settings: Settings, before: Mapping[str, Sequence[float]]) -> 
     return {name: within(settings.change_limit, value, before.get(name, ())) for name, value in numbers.items()}
 
 
-def changes(night: Night) -> dict[str, Check]:
-    """The checks on what the night would change, by name."""
+def of_the_state(night: Night, counts: dict[str, int]) -> dict[str, Check]:
+    """Write `night_changes`, count users, and check how many of the choices that stand the night would remove."""
+    columns = ("user_id", "title_id", "source", "change", entropy(F.col("ranking")).alias("entropy"))
+    after = planned(night).select(*columns).persist(StorageLevel.MEMORY_AND_DISK)
+    night.replace(NIGHT_CHANGES, by_title(after).withColumn("ds", F.lit(night.ds)).coalesce(1))
+    users = after.groupBy("user_id").agg(F.bool_or(F.col("change") != UNCHANGED).alias("changed"))
+    row = users.agg(F.count("*").alias("users"), F.count_if("changed").alias("users_changed")).collect()[0]
+    counts.update(row.asDict())
+    (sums,) = night.rows(NIGHT_CHANGES, f"sum({CHANGED} + {UNCHANGED}) AS kept, sum({REMOVED}) AS removed")
+    stood = (sums["kept"] or 0) + (sums["removed"] or 0)
+    if stood < MIN_PAIRS:
+        return {}
+    return {"share of pairs removed": Check(sums["removed"] / stood, night.settings.change_limit, 0)}
+
+
+def changes(night: Night, counts: dict[str, int]) -> dict[str, Check]:
+    """The checks on what the night would change, by name; `counts` gets the number of users and of those whose choices
+    change.
+    """
     settings, nights = night.settings, published_nights(night, "<")[-_NIGHTS:]
     answered = answers(night.tonight(ARTWORK_SCORES), settings).persist()
     of_answers, means = of_the_models_answers(answered, settings)
     of_questions, shares, numbers = of_the_questions(night, nights[-1] if nights else None)
     before = kept_by(nights, night)
-    found = {**of_answers, **of_questions, **of_the_policy(settings, before)}
+    found = {**of_answers, **of_questions, **of_the_policy(settings, before), **of_the_state(night, counts)}
     for values, limit in ((means, settings.policy_limit), (shares, settings.change_limit)):
         found |= {name: Check(value, limit, nearest(value, before[name])) for name, value in values.items()}
     for name, value in numbers.items():

@@ -89,6 +89,17 @@ def ranked(options: Column) -> Column:
     return F.transform(F.array_sort(keyed), lambda item: item["option"])
 
 
+def entropy(distribution: Column) -> Column:
+    """−Σ π ln π / ln K: 0 if one artwork is certain, 1 if the choice is uniform; null for fewer than two artworks."""
+
+    def term(sum_: Column, option: Column) -> Column:
+        share = option["propensity"]
+        return sum_ - F.when(share > 0, share * F.ln(share)).otherwise(0.0)
+
+    size = F.size(distribution)
+    return F.when(size > 1, F.aggregate(distribution, F.lit(0.0), term) / F.ln(F.greatest(size, F.lit(2))))
+
+
 def epoch(user_id: Column, day: Column, settings: Settings) -> Column:
     """The number of the user's epoch on a day. Epochs last `epoch_days`; a hash of the user staggers their starts."""
     offset = F.pmod(F.xxhash64(user_id, F.lit(settings.salt), F.lit("epoch")), F.lit(settings.epoch_days))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 
 from delta.tables import DeltaTable
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas.contract import Table
 from schemas.settings import Settings
 from schemas.tables import (
-    ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
     CATALOGUE_NAMES,
@@ -22,140 +20,15 @@ from schemas.tables import (
     TITLE_DEFAULTS,
     WANTED_PAIRS,
 )
+from spark_jobs.decisions import CONTENT, KEY, UNCHANGED, planned
 from spark_jobs.hashing import row_hash
 from spark_jobs.inputs import active_on, good_impressions, good_titles, known_artworks
-from spark_jobs.noted import Noted
-from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
+from spark_jobs.merging import merge, values_of
 from spark_jobs.play_rates import counted, play_rates
-from spark_jobs.policy import drawn, explored, first_of_draws, ranked, scored_options, uniform
-from spark_jobs.published import published_before, published_nights
+from spark_jobs.policy import first_of_draws
+from spark_jobs.published import published_nights
 from spark_jobs.session import materialized
 from spark_jobs.warehouse import Night
-
-KEY = ["user_id", "title_id"]
-# Rows with equal values here are the same choice, whenever it was made.
-CONTENT = ["artwork_id", "probability", "propensity", "ranking", "source", "model_version", "prompt_hash"]
-
-
-def scored_choices(scores: DataFrame, settings: Settings) -> DataFrame:
-    """bucket, user_id, title_id, distribution, source, model_version, prompt_hash of the pairs the model scored."""
-    return scores.select(
-        "bucket",
-        *KEY,
-        explored(scored_options(F.col("artwork_ids"), F.col("probabilities")), settings).alias("distribution"),
-        F.lit("model").alias("source"),
-        "model_version",
-        "prompt_hash",
-    )
-
-
-def unscored_choices(pairs: DataFrame) -> DataFrame:
-    """The same columns for wanted pairs that need no model: one artwork, or a user of the exploring slice."""
-    return pairs.where(F.col("kind").isin(ONLY_CHOICE, UNIFORM)).select(
-        "bucket",
-        *KEY,
-        uniform(F.col("artwork_ids")).alias("distribution"),
-        F.col("kind").alias("source"),
-        F.lit(None).cast("string").alias("model_version"),
-        F.lit(None).cast("long").alias("prompt_hash"),
-    )
-
-
-def kept_choices(published: DataFrame, options: DataFrame, settings: Settings) -> DataFrame:
-    """The same columns for choices that stand, without artworks that are no longer active.
-
-    If no artwork was lost, the stored distribution stays, to the last bit; otherwise the rest is renormalized. A pair
-    that lost all has an empty distribution; so has one whose user_id is not UTF-8, which an earlier version of Marquee
-    published and Arrow refuses to read.
-    """
-    active = options.select("title_id", "artwork_ids")
-    left = F.filter(
-        "ranking", lambda option: F.array_contains(F.coalesce("artwork_ids", F.array()), option["artwork_id"])
-    )
-    total = F.aggregate("left", F.lit(0.0), lambda sum_, option: sum_ + option["probability"])
-    # The remaining artworks may all have had probability 0.
-    total_left = F.when(F.col("total") > 0, F.col("total"))
-    renormalized = F.transform(
-        "left",
-        lambda option: F.struct(
-            option["artwork_id"].alias("artwork_id"),
-            F.coalesce(option["probability"] / total_left, F.lit(1.0) / F.size("left")).alias("probability"),
-        ),
-    )
-    ids = F.transform("left", lambda option: option["artwork_id"])
-    distribution = (
-        F.when(F.size("left") == F.size("ranking"), F.col("ranking"))
-        .when(F.col("source") == "model", explored(renormalized, settings))
-        .otherwise(uniform(ids))
-    )
-    return (
-        published.join(active, "title_id", how="left")
-        .withColumn("artwork_ids", F.when(F.is_valid_utf8("user_id"), F.col("artwork_ids")))
-        .withColumn("left", left)
-        .withColumn("total", total)
-        .select("bucket", *KEY, distribution.alias("distribution"), "source", "model_version", "prompt_hash")
-    )
-
-
-def with_draw(choices: DataFrame, ds: date, settings: Settings) -> DataFrame:
-    """Key and CONTENT, with the artwork drawn from each distribution; source is `removed` if that is empty."""
-    choice = drawn(F.col("distribution"), F.col("user_id"), F.col("title_id"), ds, settings)
-    gone = F.size("distribution") == 0
-    return (
-        choices.withColumn("choice", choice)
-        .withColumn("source", F.when(gone, REMOVED).otherwise(F.col("source")))
-        .select(
-            "bucket",
-            *KEY,
-            F.col("choice.artwork_id").alias("artwork_id"),
-            F.col("choice.probability").alias("probability"),
-            F.col("choice.propensity").alias("propensity"),
-            ranked(F.col("distribution")).alias("ranking"),
-            "source",
-            "model_version",
-            "prompt_hash",
-        )
-    )
-
-
-def state_after(decided: DataFrame, before: DataFrame, ds: date) -> DataFrame:
-    """The choices that stand after the night: `decided` with ds and updated_at, unchanged if the choice is.
-
-    `changed`: whether the row differs from `before`; `hash`: the row_hash of CONTENT.
-    """
-    old = before.select(
-        *KEY, row_hash(*CONTENT).alias("old_hash"), F.col("ds").alias("old_ds"), F.col("updated_at").alias("old_at")
-    )
-    same = F.coalesce(F.col("old_hash") == F.col("hash"), F.lit(False))
-    end_of_day = F.date_add(F.lit(ds), 1).cast("timestamp")
-    return (
-        decided.withColumn("hash", row_hash(*CONTENT))
-        .join(old, KEY, how="left")
-        .select(
-            *decided.columns,
-            "hash",
-            (~same).alias("changed"),
-            F.when(same, F.col("old_ds")).otherwise(F.lit(ds)).alias("ds"),
-            F.when(same, F.col("old_at")).otherwise(end_of_day).alias("updated_at"),
-        )
-    )
-
-
-def decide(
-    night: Night, pairs: DataFrame, options: DataFrame, before: DataFrame, found: Mapping[str, Noted]
-) -> DataFrame:
-    """Key and CONTENT of every pair wanted tonight or published `before`; `found`: the present state of the tables."""
-    settings = night.settings
-    fresh = scored_choices(night.tonight(ARTWORK_SCORES), settings).unionByName(unscored_choices(pairs))
-    standing = before
-    if any(night.noted().get(name) != noted for name, noted in found.items()):
-        # A wanted pair without a score was unchanged when the night began, so it keeps what was published then. Any
-        # other pair keeps what stands now.
-        carried = published_before(night, night.noted()).join(pairs, KEY, how="left_semi")
-        unwanted = before.join(pairs, KEY, how="left_anti")
-        standing = carried.unionByName(unwanted)
-    kept = standing.join(fresh, KEY, how="left_anti")
-    return with_draw(fresh.unionByName(kept_choices(kept, options, settings)), night.ds, settings)
 
 
 def changes_to(selections: DataFrame, after: DataFrame, ds: date) -> DataFrame:
@@ -192,34 +65,6 @@ def still_active(changes: DataFrame, choices: DataFrame) -> DataFrame:
     )
 
 
-def _values_of(table: Table) -> dict[str, str | Column]:
-    """Each of the contract's columns from the source of a merge; the target may have others."""
-    return {name: f"s.{name}" for name in table.column_names}
-
-
-def merge(target: DeltaTable, changes: DataFrame, ds: date) -> dict[str, int]:
-    """Merge in one commit, or in none if nothing changed. Returns the rows inserted, updated and deleted."""
-    counts = {row["source"]: row["count"] for row in changes.groupBy("source").count().collect()}
-    if not counts:
-        return {"inserted": 0, "updated": 0, "deleted": 0}
-    not_newer = f"t.ds <= date'{ds}'"
-    values = _values_of(ARTWORK_SELECTIONS)
-    metrics = (
-        target.alias("t")
-        .merge(changes.alias("s"), "t.bucket = s.bucket AND t.user_id = s.user_id AND t.title_id = s.title_id")
-        .whenMatchedDelete(f"s.source = '{REMOVED}' AND {not_newer}")
-        .whenMatchedUpdate(not_newer, values)
-        .whenNotMatchedInsert(f"s.source != '{REMOVED}'", values)
-        .execute()
-        .collect()[0]
-    )
-    return {
-        "inserted": metrics["num_inserted_rows"],
-        "updated": metrics["num_updated_rows"],
-        "deleted": metrics["num_deleted_rows"],
-    }
-
-
 def default_artworks(active: DataFrame, impressions: DataFrame, settings: Settings) -> DataFrame:
     """title_id, artwork_id: per title the active artwork with the highest play rate; ties go to the catalogue's
     default.
@@ -234,7 +79,7 @@ def default_artworks(active: DataFrame, impressions: DataFrame, settings: Settin
 
 
 def merge_defaults(target: DeltaTable, defaults: DataFrame) -> None:
-    values = _values_of(TITLE_DEFAULTS)
+    values = values_of(TITLE_DEFAULTS)
     (
         target.alias("t")
         .merge(defaults.alias("s"), "t.title_id = s.title_id")
@@ -276,16 +121,12 @@ def publish(night: Night) -> None:
         return warehouse.read_as_noted(table, warehouse.state(table), night.ds).select(*table.column_names)
 
     with night.step("publish") as counts:
-        options = title_options(night.tonight(TITLE_CHOICES)).persist(StorageLevel.MEMORY_AND_DISK)
-        pairs = pairs_by_kind(night.tonight(WANTED_PAIRS), options, night.settings)
-        found = {table.name: warehouse.state(table) for table in (ARTWORK_SELECTIONS, ARTWORK_SELECTION_LOG)}
-        before = published_before(night, found)
-        decided = decide(night, pairs, options, before, found)
-        after = materialized(state_after(decided, before, night.ds))
+        after = materialized(planned(night))
+        changed = F.col("change") != UNCHANGED
         made = after.agg(
-            F.count_if(F.col("source") != REMOVED).alias("standing"), F.count_if("changed").alias("changed")
+            F.count_if(F.col("source") != REMOVED).alias("standing"), F.count_if(changed).alias("changed")
         ).collect()[0]
-        night.replace(ARTWORK_SELECTION_LOG, after.where("changed").repartition(1) if made["changed"] else None)
+        night.replace(ARTWORK_SELECTION_LOG, after.where(changed).repartition(1) if made["changed"] else None)
 
         newer = published_nights(night, ">")
         changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,9 +16,11 @@ from pyspark.sql import functions as F
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS
+from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_STEPS
 from spark_jobs.audit import audit
 from spark_jobs.changes import of_the_policy
+from spark_jobs.policy import entropy
+from spark_jobs.publish import publish
 from tests.conftest import RunMarquee
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
@@ -69,9 +72,31 @@ def failed(night: SmallWarehouse) -> set[str]:
     return {row["check"] for row in rows}
 
 
-def test_a_usual_night_passes(night: SmallWarehouse) -> None:
+def test_a_usual_night_passes_and_counts_what_publishing_would_do(
+    night: SmallWarehouse, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
+) -> None:
     night.score(day(1), liking=taste)
     assert failed(night) == set()
+    planned = night.night(day(1)).rows(NIGHT_CHANGES, "sum(added) AS added, sum(changed) AS changed, sum(removed) AS x")
+    publish(night.night(day(1)))
+    (step,) = night.night(day(1)).rows(NIGHT_STEPS, "counts", "AND step = 'publish'")
+    done = dict(step["counts"])
+    assert planned == [{"added": done["inserted"], "changed": done["updated"], "x": done["deleted"]}]
+    assert done["updated"] > 0
+    assert marquee("summary", "--ds", str(day(1)), "--warehouse", night.settings.warehouse) == 0
+    printed = capsys.readouterr().out
+    assert re.search(rf"\bmodel +0 +{done['updated']} +0 +{done['unchanged']} +0\.[5-9]\d\d\n", printed)
+    assert f"of {USERS} users change" in printed
+
+
+def test_entropy_is_1_for_a_uniform_choice_and_0_for_a_certain_one(spark: SparkSession) -> None:
+    shares = {(0.25,) * 4: 1.0, (1.0, 0.0): 0.0, (0.5, 0.5, 0.0): 0.6309, (1.0,): None, (): None}
+    frame = spark.createDataFrame(
+        [([("a", share) for share in each],) for each in shares],
+        "d array<struct<artwork_id: string, propensity: double>>",
+    )
+    found = [row["entropy"] for row in frame.select(entropy(F.col("d")).alias("entropy")).collect()]
+    assert found == [value if value is None else pytest.approx(value, abs=1e-4) for value in shares.values()]
 
 
 @pytest.mark.parametrize(
