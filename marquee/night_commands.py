@@ -113,6 +113,18 @@ def accept(
     print(f"now run the audit again: clear the task audit of the night in Airflow, or marquee step audit --ds {ds}")
 
 
+def undo(ds: Ds, warehouse: Warehouse = None) -> None:
+    """Undo a published night: the choices from before it stand again, and later nights' own choices stay."""
+    from spark_jobs.undo import undo as work
+    from spark_jobs.warehouse import Night, open_warehouse
+
+    configured(warehouse)
+    with open_warehouse("marquee undo") as opened:
+        work(Night(opened, ds))
+    print(f"Run the night again from its first task once its cause is gone: marquee night --ds {ds}, or in Airflow.")
+    print("Later nights that are not published yet begin again too: clear them from the task validate.")
+
+
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:
     """Print the results of a night: rows in, rejected, pairs, scored, carried, published, checks, seconds per step."""
     from serving.console import wide_console
@@ -239,7 +251,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    made: list[Callable[..., None]] = [night, score, summary, nights, accept, backfill]
+    made: list[Callable[..., None]] = [night, score, summary, nights, accept, undo, backfill]
     read: list[Callable[..., None]] = [lookup, explain, fingerprint]
     for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:

@@ -13,7 +13,15 @@ from schemas.buckets import bucket_of
 from schemas.contract import ContractError
 from schemas.settings import Settings
 from schemas.store import literal, rows_where
-from schemas.tables import ARTWORK_SCORES, ARTWORK_SELECTION_LOG, NIGHT_MODELS, REMOVED, TITLE_CHOICES, USER_CONTEXTS
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORK_SELECTION_LOG,
+    NIGHT_MODELS,
+    REMOVED,
+    TITLE_CHOICES,
+    UNDONE,
+    USER_CONTEXTS,
+)
 from serving.draw import cumulative, epoch, point
 from serving.lookup import names_of
 from serving.selections import Selections
@@ -35,7 +43,8 @@ def explanation(settings: Settings, user_id: str, title_id: str, ds: date | None
         choice = selections.of_pair(user_id, title_id)
     else:
         history = [row for row in history if row["ds"] <= ds]
-        choice = history[0] if history and history[0]["source"] != REMOVED else None
+        latest = _latest(history)
+        choice = latest if latest and latest["source"] != REMOVED else None
     if choice is None:
         raise ContractError(_absent(selections, user_id, title_id, ds, history))
     names = names_of(warehouse, [title_id])
@@ -55,10 +64,16 @@ def explanation(settings: Settings, user_id: str, title_id: str, ds: date | None
     }
 
 
+def _latest(history: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The latest row of a pair's log that was not undone."""
+    return next((row for row in history if row["source"] != UNDONE), None)
+
+
 def _absent(selections: Selections, user_id: str, title_id: str, ds: date | None, history: list[dict[str, Any]]) -> str:
     who = f"user {user_id} has no choice for title {title_id}" + (f" after the night of {ds}" if ds else "")
-    if history and history[0]["source"] == REMOVED:
-        return f"{who}: the night of {history[0]['ds']} removed it, as no artwork of it was active"
+    latest = _latest(history)
+    if latest and latest["source"] == REMOVED:
+        return f"{who}: the night of {latest['ds']} removed it, as no artwork of it was active"
     if ds:
         return who
     default = selections.default(title_id)

@@ -12,16 +12,18 @@ from pyspark.sql import functions as F
 
 from schemas.contract import Table
 from schemas.store import open_table, rows
-from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS, NIGHT_STEPS, REMOVED
+from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS, NIGHT_STEPS, REMOVED, UNDONE
 from spark_jobs.noted import Noted
 from spark_jobs.warehouse import Night
 
 
 def as_of(log: DataFrame, ds: date) -> DataFrame:
-    """The choices that stood before the night `ds`, rebuilt from the log: each pair's latest row, unless removed."""
+    """The choices that stood before the night `ds`, rebuilt from the log: each pair's latest row that was
+    not undone, unless it removed the pair.
+    """
     columns = ARTWORK_SELECTIONS.column_names
     latest = (
-        log.where(F.col("ds") < F.lit(ds))
+        log.where((F.col("ds") < F.lit(ds)) & (F.col("source") != UNDONE))
         .groupBy("user_id", "title_id")
         .agg(F.max_by(F.struct(*columns), "ds").alias("row"))
     )

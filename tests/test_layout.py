@@ -95,7 +95,7 @@ def test_only_spark_jobs_evaluation_and_examples_need_spark() -> None:
 
 
 PRODUCT = ("schemas", "scheduling", "spark_jobs", "inference", "training", "evaluation", "serving")
-STEPS = {"validate", "candidates", "contexts", "audit", "publish", "examples", "maintain"}
+STEPS = {"validate", "candidates", "contexts", "audit", "publish", "examples", "maintain", "undo"}
 
 
 @pytest.mark.parametrize(
