@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, marquee_command, spark_step
+from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, deadline_of_a_night, marquee_command, spark_step
 from schemas.settings import settings
 from schemas.tables import SERVED
 
@@ -39,6 +39,7 @@ with DAG(
     max_active_runs=3,
     tags=["marquee", "nightly"],
     default_args=DEFAULTS,
+    deadline=deadline_of_a_night(),
 ):
     validate = spark_step("validate")
     candidates = spark_step("candidates")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypedDict
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Asset, RetryDecision, RetryPolicy
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from schemas.exit_codes import REFUSED
 from schemas.jars import jar_options
@@ -26,8 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 DS = "{{ (dag_run.logical_date or dag_run.run_after - macros.timedelta(days=1)).strftime('%Y-%m-%d') }}"
 
 
+# A shell's exit codes for a command that may not be run, and for one that is not found.
+_NOT_STARTED = (126, 127)
+
+
 class RetryUnlessRefused(RetryPolicy):
-    """Fail at once when a step refused its input: a retry would be refused too, and only delay the message."""
+    """Fail at once when a step refused its input or cannot be started: a retry would only delay the message."""
 
     def evaluate(
         self,
@@ -39,6 +45,8 @@ class RetryUnlessRefused(RetryPolicy):
         # Both operators report the exit status only in their message: "Error code is: 2.", "exit code 2."
         if re.search(rf"code(?: is:)? {REFUSED}\b", str(exception)):
             return RetryDecision.fail("the step refused its arguments or its input; its last line says why")
+        if re.search(rf"exit code (?:{'|'.join(map(str, _NOT_STARTED))})\b", str(exception)):
+            return RetryDecision.fail("the shell found no such command, or may not run it (MARQUEE_SCORING_PYTHON)")
         return RetryDecision.default()
 
 
@@ -48,6 +56,22 @@ DEFAULTS = {
     "retry_delay": timedelta(minutes=1),
     "retry_policy": RetryUnlessRefused(),
 }
+
+
+def deadline_of_a_night() -> DeadlineAlert | None:
+    """The alert for a nightly run that is late, if the settings name whom to call.
+
+    Its time runs from when the run was queued: by its logical date, every backfill would be late when it begins.
+    """
+    config = settings()
+    if config.late_callback is None:
+        return None
+    return DeadlineAlert(
+        name="a late night",
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=config.late_after_hours),
+        callback=AsyncCallback(config.late_callback),
+    )
 
 
 def spark_task(

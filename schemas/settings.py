@@ -227,6 +227,15 @@ class Settings(BaseSettings):
     cpu_cache_gib: int = Field(2, ge=1, le=65_536, description="size of the prefix cache on a CPU, GiB")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of a GPU's memory that the engine takes")
 
+    late_callback: str | None = Field(
+        None,
+        description="dotted path of a coroutine, such as `our_alerts.page`, that Airflow's triggerer calls when a "
+        "nightly run is late; by default nothing is called",
+    )
+    late_after_hours: float = Field(
+        6.0, gt=0, le=168, description="hours after it was queued at which a nightly run that has not ended is late"
+    )
+
     events: str | None = Field(
         None, description="file to which commands append their reports, one JSON object per line (schemas/events.py)"
     )
@@ -272,6 +281,13 @@ class Settings(BaseSettings):
     def _port_and_secret(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"\d{1,5}:[^:\s]+", value):
             raise ValueError("expected PORT:SECRET, as `marquee night` sets it")
+        return value
+
+    @field_validator("late_callback", mode="after")
+    @classmethod
+    def _dotted_path(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", value):
+            raise ValueError("expected a dotted path, such as our_alerts.page")
         return value
 
     # Each task of a night runs in its own folder, where a relative path would lead elsewhere.

@@ -180,16 +180,32 @@ def test_every_command_is_given_the_night(nightly: DAG) -> None:
     [
         (f"Cannot execute: spark-submit. Error code is: {REFUSED}.\nLast output", RetryAction.FAIL),
         (f"Bash command failed. The command returned a non-zero exit code {REFUSED}.", RetryAction.FAIL),
+        ("Bash command failed. The command returned a non-zero exit code 127.", RetryAction.FAIL),
         ("Cannot execute: spark-submit. Error code is: 1.", RetryAction.DEFAULT),
         (f"Bash command failed. The command returned a non-zero exit code {REFUSED}55.", RetryAction.DEFAULT),
         ("Bash command failed. The command returned a non-zero exit code -9.", RetryAction.DEFAULT),
     ],
 )
-def test_a_step_that_refuses_its_input_is_not_retried(message: str, action: RetryAction, nightly: DAG) -> None:
+def test_a_step_that_refuses_its_input_or_cannot_be_started_is_not_retried(
+    message: str, action: RetryAction, nightly: DAG
+) -> None:
     for name in ("validate", "score"):
         task: Any = nightly.get_task(name)
         policy = task.retry_policy if name == "validate" else task.partial_kwargs["retry_policy"]
         assert policy.evaluate(AirflowException(message), 1, 2).action == action
+
+
+def test_a_late_night_calls_whom_the_settings_name(nightly: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not nightly.deadline
+    monkeypatch.setenv("MARQUEE_LATE_CALLBACK", "our_alerts.page")
+    monkeypatch.setenv("MARQUEE_LATE_AFTER_HOURS", "4.5")
+    settings.cache_clear()
+    try:
+        late = DagBag(dag_folder=str(DAGS)).dags["artwork_nightly"]
+    finally:
+        settings.cache_clear()
+    alerts: Any = late.deadline
+    assert [(alert.interval, alert.callback.path) for alert in alerts] == [(timedelta(hours=4.5), "our_alerts.page")]
 
 
 def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dict[str, DAG]) -> None:
