@@ -15,8 +15,8 @@ app = application(
     """Chooses, every night and by a post-trained LLM, the artwork that each user should see for each title.
 
     Settings are `MARQUEE_…` variables of the environment (schemas/settings.py); `marquee doctor` prints those that are
-    set. Exit status: 0 done, 2 refused (arguments, settings, input or result; a retry would be refused too), 1 any
-    other failure.
+    set. Exit status: 0 done, 2 refused (arguments, settings, input or result) or a library is missing, so a retry
+    would fail too, 1 any other failure.
     """
 )
 night_commands.add_to(app)

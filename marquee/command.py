@@ -20,15 +20,22 @@ class Command(TyperCommand):
         """Run it and return the exit status."""
         emit("started", command=ctx.command_path)
         status = 0
+        usage: typer.TyperException | None = None
 
         def work() -> None:
-            nonlocal status
+            nonlocal status, usage
             try:
                 super(Command, self).invoke(ctx)
             except typer.Exit as end:
                 status = end.exit_code
+            except typer.TyperException as error:
+                usage = error
 
-        return exit_status(ctx.command_path, work) or status
+        failed = exit_status(ctx.command_path, work)
+        if usage is not None:
+            # The caller prints errors of usage alike, wherever an argument is refused.
+            raise usage
+        return failed or status
 
 
 def clean_up_when_ended() -> None:

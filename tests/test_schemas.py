@@ -134,5 +134,4 @@ def test_a_refusal_is_printed_after_its_command_and_sets_the_status(capsys: pyte
     assert capsys.readouterr().err == "validate: titles: the table is empty\n"
     assert exit_status("validate", lambda: "any answer") == 0
     # Other errors may succeed on a retry.
-    with pytest.raises(ZeroDivisionError):
-        exit_status("validate", lambda: 1 / 0)
+    assert exit_status("validate", lambda: 1 / 0) == 1
