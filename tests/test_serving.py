@@ -228,7 +228,7 @@ def test_the_last_nights_stand_side_by_side_and_are_drawn(
             step("validate", 1, rows_titles=7) | {"ds": DS - timedelta(days=1)},
             step("validate", 4, rows_titles=200, rows_artworks=100, rejected_titles=3) | later,
             step("contexts", 3, pairs_wanted=260, pairs_carried=250) | later,
-            step("audit", 1) | later,
+            step("audit failed", 1) | {"failed": "[b] fails its audit", **later},
         ],
     )
     failed = {"check": "coverage", "value": 1.0, "limit": 0.1, "passed": False, **later}
@@ -244,9 +244,11 @@ def test_the_last_nights_stand_side_by_side_and_are_drawn(
         *("passed", "published"),
     ]
     assert printed[2].split() == [
-        *(str(later["ds"]), "300", "3", "260", "0", "250", "8", "0"),
-        *("1", "failed", "ended", "after", "audit"),
+        *(str(later["ds"]), "300", "3", "260", "0", "250", "7", "0"),
+        *("1", "failed", "audit", "failed"),
     ]
+    assert marquee("summary", "--ds", str(later["ds"]), "--warehouse", str(warehouse)) == 0
+    assert "audit failed: [b] fails its audit\n" in capsys.readouterr().out
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert marquee("nights", "--plot", str(tmp_path / "nights.xyz"), "--warehouse", str(warehouse)) == REFUSED
     assert "Format 'xyz' is not supported" in capsys.readouterr().err
