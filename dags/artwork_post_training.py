@@ -1,11 +1,13 @@
 """Trains and evaluates a candidate for champion on what users played, every week.
 
-    check → examples → sft → dpo → score (a task per model) → evaluate → report → judge
+    check → examples → train → score (a task per model) → evaluate → report → judge
 
-`check` reads the registry first, so that a wrong setting is found before hours of training.
+`check` reads the registry first, so that a wrong setting is found before hours of training. `train` is weighted binary
+classification (training/binary.py), which learns from every impression, played or not; the other recipes are `marquee
+train sft`, `dpo`, `advantage`, `grpo` and `reasoning`.
 
 `ds` is the UTC date of the logical date: impressions up to the end of that day are read. The evaluation uses held-out
-users: the nightly scoring code scores their questions with the model that scores now, the base, and both stages;
+users: the nightly scoring code scores their questions with the model that scores now, the base, and the candidate;
 `evaluate` compares them on the same logged impressions, and `judge` promotes the candidate only if the interval of its
 difference to the champion clears the margin and no slice falls too far or is too small to decide. A run that refuses
 its candidate is a success.
@@ -27,7 +29,7 @@ from schemas.settings import settings
 
 BASE = settings().model
 MADE = f"{settings().checkpoints}/{DS}"
-SFT, DPO = f"{MADE}/sft", f"{MADE}/dpo"
+CANDIDATE = f"{MADE}/binary"
 
 with DAG(
     "artwork_post_training",
@@ -43,16 +45,15 @@ with DAG(
 ):
     check = BashOperator(task_id="check", bash_command=marquee_command("models", "list"), **OWN_PROCESS)
     examples = spark_step("examples")
-    sft = gpu_task("sft", marquee_command("train", "sft", "--ds", DS, "--base", BASE, "--out", SFT))
-    dpo = gpu_task("dpo", marquee_command("train", "dpo", "--ds", DS, "--base", SFT, "--out", DPO))
+    train = gpu_task("train", marquee_command("train", "binary", "--ds", DS, "--base", BASE, "--out", CANDIDATE))
     score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
         bash_command=[
             marquee_command("score-held-out", "--ds", DS, *model)
-            for model in (["--champion"], ["--model", BASE], ["--model", SFT], ["--model", DPO])
+            for model in (["--champion"], ["--model", BASE], ["--model", CANDIDATE])
         ]
     )
-    evaluate = spark_task("evaluate", ["evaluate", "--ds", DS, "--candidate", DPO, "--model", BASE, "--model", SFT])
-    report = spark_task("report", ["report", "--ds", DS, "--candidate", DPO, "--out", f"{DPO}/report.html"])
-    judge = BashOperator(task_id="judge", bash_command=marquee_command("judge", DPO, "--ds", DS), **OWN_PROCESS)
+    evaluate = spark_task("evaluate", ["evaluate", "--ds", DS, "--candidate", CANDIDATE, "--model", BASE])
+    report = spark_task("report", ["report", "--ds", DS, "--candidate", CANDIDATE, "--out", f"{CANDIDATE}/report.html"])
+    judge = BashOperator(task_id="judge", bash_command=marquee_command("judge", CANDIDATE, "--ds", DS), **OWN_PROCESS)
 
-    check >> examples >> sft >> dpo >> score >> evaluate >> report >> judge
+    check >> examples >> train >> score >> evaluate >> report >> judge

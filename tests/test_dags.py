@@ -210,13 +210,11 @@ def test_a_late_night_calls_whom_the_settings_name(nightly: DAG, monkeypatch: py
 
 def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dict[str, DAG]) -> None:
     tasks: dict[str, Any] = {task.task_id: task for task in dags["artwork_post_training"].tasks}
-    steps = ["check", "examples", "sft", "dpo", "score", "evaluate", "report", "judge"]
+    steps = ["check", "examples", "train", "score", "evaluate", "report", "judge"]
     downstream = {name: sorted(task.downstream_task_ids) for name, task in tasks.items()}
     assert downstream == dict(zip(steps, [[step] for step in steps[1:]] + [[]], strict=True))
-    assert {task.pool for name, task in tasks.items() if name in ("sft", "dpo", "score")} == {"gpu"}
-    # The candidate is the last stage, and every stage starts from the one before.
-    made = tasks["dpo"].bash_command.partition("--out ")[2]
-    assert tasks["sft"].bash_command.partition("--out ")[2] in tasks["dpo"].bash_command
+    assert {task.pool for name, task in tasks.items() if name in ("train", "score")} == {"gpu"}
+    made = tasks["train"].bash_command.partition("--out ")[2]
     assert f" judge {made} " in tasks["judge"].bash_command
     assert made in tasks["evaluate"].application_args
     assert any(command.endswith(f"--model {made}") for command in tasks["score"].expand_input.value["bash_command"])

@@ -90,7 +90,8 @@ class Binary(Common):
     """Weighted binary classification: was the shown artwork played?"""
 
     batch: int = Field(64, ge=1, description="examples per step and device")
-    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
+    learning_rate: float = Field(1e-3, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
+    # The tiny Llama's answers are softmax(liking / 0.4), its likings log-odds of a play.
     scale: float = Field(0.4, gt=0, description="log-odds of a play per unit of the model's log-probability")
     propensity_clip: float = Field(
         10.0,
