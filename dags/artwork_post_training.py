@@ -9,8 +9,8 @@ train sft`, `dpo`, `advantage`, `grpo` and `reasoning`.
 `ds` is the UTC date of the logical date: impressions up to the end of that day are read. The evaluation uses held-out
 users: the nightly scoring code scores their questions with the model that scores now, the base, and the candidate;
 `evaluate` compares them on the same logged impressions, and `judge` promotes the candidate only if the interval of its
-difference to the champion clears the margin and no slice falls too far or is too small to decide. A run that refuses
-its candidate is a success.
+difference to the champion clears the margin and no slice is shown to lose. A run that refuses its candidate is a
+success.
 
 Every task can be run again: training resumes from its last checkpoint, and finished work is skipped. Checkpoints are
 written to the setting `checkpoints`; the champion is kept in the registry (`MARQUEE_REGISTRY`). To return to the

@@ -182,7 +182,11 @@ class Settings(BaseSettings):
         description="how impressions are split to find a candidate's losses, as a JSON list; `[]` for no slices",
     )
     gate_slice_limit: float = Field(
-        0.02, ge=0, le=1, description="plays per impression that a candidate may lose in a slice"
+        0.02,
+        ge=0,
+        le=1,
+        description="plays per impression that a candidate may lose in a slice; a larger loss refuses it if the "
+        "interval there, widened for the number of slices, is below zero",
     )
 
     further_orders: int = Field(
