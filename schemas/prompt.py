@@ -198,6 +198,14 @@ def choice_text(title: Column, about: Column, options: Column) -> Column:
     )
 
 
+def without_bands(choice: Column) -> Column:
+    """The text of a choice without the bands of play rates, as a Spark expression."""
+    from pyspark.sql import functions as F
+
+    # Catalogue text has no `;`.
+    return F.regexp_replace(choice, f"{_MARK}[^\\n]*", "")
+
+
 def _lines(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 

@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="share by which a night's users, titles, `epsilon` and `temperature`, its share of random choices "
-        "and its titles' texts may differ from the last published nights",
+        "and its titles' texts, play rates aside, may differ from the last published nights",
     )
     policy_limit: float = Field(
         0.1, ge=0, le=1, description="difference to the last published nights that the mean propensities may have"

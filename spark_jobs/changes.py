@@ -11,6 +11,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from schemas.prompt import without_bands
 from schemas.settings import Settings
 from schemas.store import open_table, rows
 from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_STEPS, REMOVED, TITLE_CHOICES
@@ -101,16 +102,21 @@ def same_for_all(answered: DataFrame) -> DataFrame:
 
 
 def texts_changed(choices: DataFrame, before: DataFrame) -> DataFrame:
-    """One row: titles, those of them with a text in `before` (known), and those whose text is another one (changed)."""
+    """One row: titles, those of them with a text in `before` (known), and those whose text is another one (changed).
+
+    Play rates are not compared: they move every night, and more of them the younger the log.
+    """
     first = F.col("ordering") == 0
-    earlier = before.where(first).select("title_id", F.col("choice_hash").alias("hash_before"))
+    text = F.struct("artwork_ids", without_bands(F.col("choice")).alias("text"))
+    earlier = before.where(first).select("title_id", text.alias("text_before"))
     return (
         choices.where(first)
+        .select("title_id", text.alias("text"))
         .join(earlier, "title_id", how="left")
         .agg(
             F.count("*").alias("titles"),
-            F.count("hash_before").alias("known"),
-            F.count_if(F.col("choice_hash") != F.col("hash_before")).alias("changed"),
+            F.count("text_before").alias("known"),
+            F.count_if(F.col("text") != F.col("text_before")).alias("changed"),
         )
     )
 

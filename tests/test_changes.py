@@ -10,15 +10,16 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
+from schemas.prompt import Choice, Option
 from schemas.settings import Settings
 from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_STEPS
 from spark_jobs.audit import audit
-from spark_jobs.changes import of_the_policy
+from spark_jobs.changes import of_the_policy, texts_changed
 from spark_jobs.policy import entropy
 from spark_jobs.publish import publish
 from tests.conftest import RunMarquee
@@ -159,6 +160,23 @@ def test_missing_users_and_titles_swapped_captions_and_random_choices_are_refuse
         "share of titles whose text changed",
         "share of wanted pairs chosen at random",
     }
+
+
+def test_a_play_rate_that_moves_changes_no_text_and_a_caption_and_an_artwork_do(spark: SparkSession) -> None:
+    def choices(*options: Option, ids: str = "ab") -> DataFrame:
+        row = ("t1", 0, list(ids), Choice("Alien (1979): horror", options, "In space").text)
+        return spark.createDataFrame([row], "title_id string, ordering int, artwork_ids array<string>, choice string")
+
+    before = choices(Option("an egg", "played often"), Option("a cat"))
+
+    def changed(tonight: DataFrame) -> int:
+        row = texts_changed(tonight, before).collect()[0]
+        assert (row["titles"], row["known"]) == (1, 1)
+        return int(row["changed"])
+
+    assert changed(choices(Option("an egg", "played seldom"), Option("a cat", "played as most"))) == 0
+    assert changed(choices(Option("an egg", "played often"), Option("a dog"))) == 1
+    assert changed(choices(Option("an egg", "played often"), Option("a cat"), ids="ac")) == 1
 
 
 def test_a_change_that_is_meant_is_published_after_it_was_accepted(
