@@ -51,6 +51,12 @@ def test_an_interval_that_reaches_the_margin_is_refused_and_says_so() -> None:
     assert "does not clear the margin of +0.0100" in str(found)
 
 
+def test_a_model_is_not_better_than_itself() -> None:
+    rows = [estimate(0.0, 0.0), estimate(0.0, 0.0, slice_by="artworks", slice="2-3")]
+    found = verdict(rows, "new@1", SETTINGS.model_copy(update={"gate_margin": 0.0}))
+    assert str(found).startswith("refused: +0.0000 plays an impression against the champion")
+
+
 def test_a_fall_in_a_named_slice_is_refused_and_in_another_not() -> None:
     falls = estimate(-0.03, slice_by="artworks", slice="13-40")
     found = verdict([estimate(), falls], "new@1", SETTINGS)

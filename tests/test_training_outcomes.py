@@ -91,6 +91,18 @@ def test_a_play_raises_the_shown_option_above_the_others_and_no_play_lowers_it()
     assert played.sum().item() == pytest.approx(0, abs=1e-6)
 
 
+def test_outcomes_that_do_not_depend_on_the_artwork_teach_no_preference() -> None:
+    liking = torch.tensor([1.0, 0.0, -1.0], requires_grad=True)
+    shown, played = [0, 1, 2] * 10, [1.0] * 12 + [0.0] * 18
+    batch = batch_of(shown, played, level=math.log(0.4 / 0.6))
+    optimizer = torch.optim.SGD([liking], lr=10.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        binary_loss(liking.log_softmax(0).expand(30, 3), batch, scale=0.4).mean().backward()
+        optimizer.step()
+    assert liking.std().item() < 0.01
+
+
 def test_an_unexpected_play_weighs_more_than_an_expected_one_and_both_more_than_none() -> None:
     log_probs = torch.full((3, 3), -1.0, requires_grad=True)
     batch = batch_of([0, 0, 0], [1.0, 1.0, 0.0])
