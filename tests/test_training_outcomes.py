@@ -160,7 +160,7 @@ def test_the_first_loss_is_that_of_the_base(
 def test_training_lowers_the_loss(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path, name: str, recipe: type[Common]
 ) -> None:
-    few = recipe(batch=16, epochs=3, learning_rate=1e-2, rank=4, alpha=8)
+    few = recipe(batch=16, accumulate=1, epochs=3, learning_rate=1e-2, rank=4, alpha=8)
     _, trainer = begun(name, few, random_checkpoint, source, tmp_path)
     before = step_loss(trainer)
     trainer.train()
