@@ -24,6 +24,7 @@ from inference.progress import ScoringProgress
 from inference.tokens import Tokens
 from schemas import store
 from schemas.contract import ContractError
+from schemas.erased import erasing
 from schemas.events import report
 from schemas.settings import Settings
 from schemas.tables import IMPRESSIONS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
@@ -143,7 +144,8 @@ def teach(
 ) -> dict[str, int]:
     """Write a teacher's reasons for the plays of `ds`; report and return the counts."""
     work = Teaching(ds, config, teacher, reason_tokens)
-    work.teach(limit, start)
+    with erasing(config.warehouse):
+        work.teach(limit, start)
     counts = {name: work.counts[name] for name in ("plays", *_COUNTED)}
     message = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     report("reasons", f"{teacher.version}: {message}", counts=counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from marquee.command import Command, application, clean_up_when_ended
-from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, model_place, parser
+from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, ids_in, model_place, parser
 from schemas.arguments import night_date, place
 from schemas.settings import PREFIX
 
@@ -123,6 +123,28 @@ def undo(ds: Ds, warehouse: Warehouse = None) -> None:
         work(Night(opened, ds))
     print(f"Run the night again from its first task once its cause is gone: marquee night --ds {ds}, or in Airflow.")
     print("Later nights that are not published yet begin again too: clear them from the task validate.")
+
+
+def erase(
+    users: Annotated[
+        list[str] | None, typer.Argument(parser=Id, metavar="USER...", help="Their ids; after -- if one begins with -.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(parser=folder, metavar="FILE", help="A file with further ids, one a line.")
+    ] = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Remove also the files of old versions that hold them.")
+    ] = False,
+    warehouse: Warehouse = None,
+) -> None:
+    """Erase users from all tables that Marquee writes, for good; print what went, what remains, and where."""
+    from scheduling.erase import erase
+    from serving.console import wide_console
+
+    erased = {*(users or ()), *(ids_in(file) if file else ())}
+    if not erased:
+        raise typer.BadParameter("no user is given: marquee erase USER…, or --file FILE with an id a line")
+    wide_console().print(erase(configured(warehouse), erased, purge, datetime.now(UTC)))
 
 
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:
@@ -251,7 +273,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 
 
 def add_to(app: typer.Typer) -> None:
-    made: list[Callable[..., None]] = [night, score, summary, nights, accept, undo, backfill]
+    made: list[Callable[..., None]] = [night, score, summary, nights, accept, undo, backfill, erase]
     read: list[Callable[..., None]] = [lookup, explain, fingerprint]
     for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:

@@ -55,6 +55,15 @@ def folder(text: str) -> Path:
     return found
 
 
+def ids_in(file: Path) -> set[str]:
+    """The ids in a file, one a line; without blank lines."""
+    try:
+        lines = file.read_bytes().decode("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{str(file)!r} cannot be read: {error}") from None
+    return {line.removesuffix("\r") for line in lines if line.strip()}
+
+
 def model_place(text: str) -> str:
     """Where a checkpoint is: the path of a folder, as `folder` reads it, or the URI of an object store."""
     if not is_uri(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from schemas.contract import Table, type_name
-from schemas.tables import INPUTS, MADE, POST_TRAINING, SERVED
+from schemas.tables import ERASED_USERS, INPUTS, MADE, POST_TRAINING, SERVED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
 
@@ -14,6 +14,7 @@ _SECTIONS = (
     ("Made by a night", "What the steps of a night pass to one another, and what they record.", MADE),
     ("Read by serving", "What a night publishes.", SERVED),
     ("Made by post-training", "The examples, scores and estimates of a post-training run.", POST_TRAINING),
+    ("Made by operators", "What a command keeps.", (ERASED_USERS,)),
 )
 
 

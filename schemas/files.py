@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
+from io import SEEK_SET, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
 from schemas.contract import ContractError
@@ -17,6 +19,7 @@ from schemas.exit_codes import RunError
 from schemas.paths import is_uri
 
 if TYPE_CHECKING:
+    from obstore import ReadableFile
     from obstore.store import ObjectStore
 
 _AT_ONCE = 4
@@ -58,14 +61,64 @@ def write_file(place: str | Path, name: str, content: bytes) -> None:
 
 def names_below(uri: str) -> Iterator[str]:
     """The names of all objects below a URI, relative to it, sorted as the store sorts them."""
-    with _store(uri) as store:
+    yield from (name for name, _ in files_below(uri))
+
+
+def files_below(place: str) -> Iterator[tuple[str, datetime]]:
+    """The names of all files below `place`, relative to it, and when each was written."""
+    if not is_uri(place):
+        for path in sorted(path for path in Path(place).rglob("*") if path.is_file()):
+            yield str(path.relative_to(place)), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return
+    with _store(place) as store:
         for batch in store.list():
-            yield from (_below(uri, each["path"]) for each in batch)
+            yield from ((_below(place, each["path"]), each["last_modified"]) for each in batch)
 
 
-def remove(uri: str, names: Iterable[str]) -> None:
-    """Remove objects. One that does not exist is no error."""
-    with _store(uri) as store:
+class _Object(RawIOBase):
+    """An object of a store, for reading at any position. PyArrow asks for more than obstore's own reader has."""
+
+    def __init__(self, reader: ReadableFile) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._reader.read(len(buffer))
+        buffer[: len(found)] = memoryview(found)
+        return len(found)
+
+
+@contextmanager
+def open_file(place: str, name: str) -> Iterator[BinaryIO | RawIOBase]:
+    """The file `name` below `place`, which must exist, for reading at any position."""
+    if not is_uri(place):
+        with Path(place, name).open("rb") as file:
+            yield file
+        return
+    from obstore import open_reader
+
+    with _store(place) as store:
+        yield _Object(open_reader(store, name))
+
+
+def remove(place: str, names: Iterable[str]) -> None:
+    """Remove files. One that does not exist is no error."""
+    if not is_uri(place):
+        for name in names:
+            Path(place, name).unlink(missing_ok=True)
+        return
+    with _store(place) as store:
         if found := list(names):
             store.delete(found)
 

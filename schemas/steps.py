@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import date
 
 from schemas.contract import Table
+from schemas.erased import erasing
 from schemas.events import report_counts
 from schemas.exit_codes import cause
 from schemas.store import replace_rows
@@ -21,7 +22,7 @@ def noted_step(warehouse: str, table: Table, ds: date, name: str) -> Iterator[di
     """Time the block, which counts into the yielded mapping, and write its row to `table`.
 
     If the block raises, its row is `NAME failed`, with the cause, until the step succeeds: what an earlier run of the
-    step has done still holds.
+    step has done still holds. Rows of users who are erased during the block are deleted again.
     """
     counts: dict[str, int] = {}
     began = time.monotonic()
@@ -34,7 +35,8 @@ def noted_step(warehouse: str, table: Table, ds: date, name: str) -> Iterator[di
         return seconds
 
     try:
-        yield counts
+        with erasing(warehouse):
+            yield counts
     except Exception as error:
         # The error itself matters more than its row, which cannot be written to a full disk or a missing table.
         with suppress(Exception):

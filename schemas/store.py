@@ -14,12 +14,12 @@ import random
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from schemas.contract import ContractError, Table, type_name
 from schemas.files import check_conditions
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
     from pyarrow.dataset import FileSystemDataset
+
+Done = TypeVar("Done")
 
 _UNSUPPORTED = re.compile(r"Unsupported table features required: \[(.*?)\]|reader features: \{(.*?)\}")
 _NO_NIGHT = "has a night been run on this warehouse?"
@@ -123,9 +125,14 @@ def create(warehouse: str, table: Table, **properties: str) -> list[str]:
         # Nullable, whatever the contract says: the existing rows have no value.
         if missing := [Field(each.name, each.type) for each in schema.fields if each.name not in found]:
             made.alter.add_columns(missing)
+        # Other properties an operator may have removed, such as a feature that a reader of the table lacks.
+        had = made.metadata().configuration
+        wanted = {name: value for name, value in table.properties.items() if name.startswith("delta.dataSkipping")}
+        gained = {name: value for name, value in wanted.items() if name not in had}
         if _format_of(made) < _format_in(table.properties):
-            kept = {FORMAT_PROPERTY: table.properties[FORMAT_PROPERTY]}
-            made.alter.set_table_properties(kept, raise_if_not_exists=False)
+            gained[FORMAT_PROPERTY] = table.properties[FORMAT_PROPERTY]
+        if gained:
+            made.alter.set_table_properties(gained, raise_if_not_exists=False)
     except DeltaError as error:
         raise ContractError(f"{table.name}: {path} cannot be brought up to date: {error}") from error
     return sorted(found - set(table.column_names))
@@ -292,17 +299,66 @@ def replace(warehouse: str, table: Table, batches: Iterable[pa.RecordBatch], **p
 def replace_rows(warehouse: str, table: Table, rows: list[dict[str, Any]], **partition: object) -> None:
     """As `replace`, for a few rows in memory; retried if another writer changed the same partition meanwhile."""
     import pyarrow as pa
-    from deltalake.exceptions import CommitFailedError
 
     batches = [pa.RecordBatch.from_pylist(rows, schema=table.arrow_schema())] if rows else []
+    _retried(lambda: replace(warehouse, table, batches, **partition))
+
+
+def delete(warehouse: str, table: Table, condition: str) -> int:
+    """Delete the rows that obey an SQL condition, in one commit, or in none if there is no such row; retried if another
+    writer changed the same files meanwhile. Returns the number of rows. The table's log keeps the condition.
+    """
+    from deltalake import CommitProperties, WriterProperties
+
+    check_conditions(warehouse)
+
+    def work() -> int:
+        done = open_table(warehouse, table).delete(
+            condition,
+            writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP_ROWS),
+            commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES),
+        )
+        return int(done["num_deleted_rows"])
+
+    return _retried(work)
+
+
+def rewrite(warehouse: str, table: Table, **partition: object) -> None:
+    """Rewrite the files of one partition, ordered by the key, without the rows that were deleted from them. No row and
+    no change feed changes.
+    """
+    check_conditions(warehouse)
+    columns = [name for name in table.key if name not in table.partitioned_by]
+    _retried(
+        lambda: open_table(warehouse, table).optimize.z_order(columns, partition_filters=_filters(partition) or None)
+    )
+
+
+def insert_missing(warehouse: str, table: Table, rows: list[dict[str, Any]]) -> int:
+    """Insert those of a few rows whose key the table does not have, in one commit. Returns their number."""
+    import pyarrow as pa
+
+    check_conditions(warehouse)
+    source = pa.Table.from_pylist(rows, table.arrow_schema())
+    same = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
+
+    def work() -> int:
+        merge = open_table(warehouse, table).merge(source, same, source_alias="s", target_alias="t")
+        return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
+
+    return _retried(work)
+
+
+def _retried(work: Callable[[], Done]) -> Done:
+    """`work`, again if another writer's commit made its own fail."""
+    from deltalake.exceptions import CommitFailedError
+
     for attempt in range(1, _ATTEMPTS):
         try:
-            replace(warehouse, table, batches, **partition)
+            return work()
         except CommitFailedError:
             time.sleep(random.uniform(0, attempt))
-        else:
-            return
-    replace(warehouse, table, batches, **partition)
+    return work()
 
 
 def _filters(partition: dict[str, object]) -> list[tuple[str, str, str]]:

@@ -20,6 +20,17 @@ FORMAT_PROPERTY = "marquee.format"
 after which an earlier version of Marquee would misread the warehouse or write it wrongly: that version then refuses.
 """
 
+SALT_PROPERTY = "marquee.salt"
+"""Table property of `erased_users`: what is hashed before an id. Without it nobody knows who was erased."""
+
+LOG_SINCE_PROPERTY = "marquee.log_since"
+"""Table property of `artwork_selection_log`: the earliest night before which the choices can still be rebuilt from it.
+"""
+
+# Delta's log keeps each file's least and greatest values. Of a table about users these are ids and texts of users,
+# which would outlive their rows; and no reader looks for users by them.
+_NO_STATISTICS = {"delta.dataSkippingNumIndexedCols": "0"}
+
 
 def buckets_kept(table: Table, buckets: int) -> dict[str, str]:
     """The property in which `table` keeps the number of buckets; empty for all but two tables."""
@@ -187,6 +198,7 @@ REJECTED_ROWS = Table(
     ),
     key=(),
     partitioned_by=("ds", "step", "bucket"),
+    properties=_NO_STATISTICS,
 )
 
 WANTED_PAIRS = Table(
@@ -195,6 +207,7 @@ WANTED_PAIRS = Table(
     (_ds, _bucket, _user, Column("title_ids", array("string"), "titles, most wanted first")),
     key=("ds", "user_id"),
     partitioned_by=("ds", "bucket"),
+    properties=_NO_STATISTICS,
 )
 
 TASTE_GROUPS = Table(
@@ -208,6 +221,7 @@ TASTE_GROUPS = Table(
     ),
     key=("ds", "user_id"),
     partitioned_by=("ds",),
+    properties=_NO_STATISTICS,
 )
 
 _choice = (
@@ -248,6 +262,7 @@ USER_CONTEXTS = Table(
     ),
     key=("ds", "user_id"),
     partitioned_by=("ds", "bucket"),
+    properties=_NO_STATISTICS,
 )
 
 _answer = (
@@ -269,6 +284,7 @@ ARTWORK_SCORES = Table(
     ),
     key=("ds", "user_id", "title_id"),
     partitioned_by=("ds", "bucket"),
+    properties=_NO_STATISTICS,
 )
 
 _run = (
@@ -381,7 +397,12 @@ ARTWORK_SELECTIONS = Table(
     _selection,
     key=("user_id", "title_id"),
     partitioned_by=("bucket",),
-    properties={"delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"},
+    properties={
+        "delta.enableChangeDataFeed": "true",
+        "delta.enableDeletionVectors": "true",
+        # As in _NO_STATISTICS; of ds they say whether the table has rows of a night or later.
+        "delta.dataSkippingStatsColumns": "ds",
+    },
 )
 
 ARTWORK_SELECTION_LOG = Table(
@@ -394,6 +415,7 @@ ARTWORK_SELECTION_LOG = Table(
     ),
     key=("ds", "user_id", "title_id"),
     partitioned_by=("ds",),
+    properties=_NO_STATISTICS,
 )
 
 TITLE_DEFAULTS = Table(
@@ -451,6 +473,7 @@ POST_TRAINING_EXAMPLES = Table(
     ),
     key=("ds", "user_id", "title_id", "shown_at"),
     partitioned_by=("ds", "split"),
+    properties=_NO_STATISTICS,
 )
 
 _example = (_ds, _user, _title, Column("shown_at", "timestamp", "of the example, UTC"))
@@ -478,6 +501,7 @@ PREFERENCE_PAIRS = Table(
     ),
     key=("ds", "user_id", "title_id", "shown_at", "rejected", "negative"),
     partitioned_by=("ds",),
+    properties=_NO_STATISTICS,
 )
 
 TEACHER_REASONS = Table(
@@ -492,6 +516,7 @@ TEACHER_REASONS = Table(
     key=("ds", "user_id", "title_id", "shown_at", "model_version"),
     partitioned_by=("ds", "model_version"),
     optional=True,
+    properties=_NO_STATISTICS,
 )
 
 _held_out_bucket = Column("bucket", "integer", "crc32(context_key) % buckets")
@@ -513,6 +538,7 @@ HELD_OUT_CONTEXTS = Table(
     ),
     key=("ds", "context_key"),
     partitioned_by=("ds", "bucket"),
+    properties=_NO_STATISTICS,
 )
 
 HELD_OUT_CHOICES = Table(
@@ -537,6 +563,7 @@ HELD_OUT_SCORES = Table(
     ),
     key=("ds", "model_version", "context_key", "choice_key"),
     partitioned_by=("ds", "model_version", "bucket"),
+    properties=_NO_STATISTICS,
 )
 
 HELD_OUT_RUNS = Table(
@@ -613,4 +640,16 @@ EXAMPLES = (
 )
 """The tables that the step `examples` writes."""
 POST_TRAINING = (*EXAMPLES, TEACHER_REASONS, HELD_OUT_SCORES, HELD_OUT_RUNS, POLICY_ESTIMATES)
-TABLES = {table.name: table for table in (*INPUTS, *MADE, *SERVED, *POST_TRAINING)}
+
+ERASED_USERS = Table(
+    "erased_users",
+    "A user whom `marquee erase` has erased: nights leave out the user's rows, whoever delivers them again. The first "
+    f"such command makes the table, with the property `{SALT_PROPERTY}`.",
+    (Column("user_hash", "string", "SHA-256 of the salt and the user's id, as hexadecimal digits"),),
+    key=("user_hash",),
+    optional=True,
+)
+
+OWN = (*MADE, *SERVED, *POST_TRAINING)
+"""The tables that Marquee's steps write."""
+TABLES = {table.name: table for table in (*INPUTS, *OWN, ERASED_USERS)}

@@ -109,11 +109,13 @@ def _table(heading: str, *columns: str) -> Table:
 
 
 def _inputs(report: NightReport) -> Table:
-    table = _table(f"The night of {report.ds}", "rows in", "rows", "rejected")
+    erased = any(name.startswith("erased_") for name in report.counts.get("validate", {}))
+    headings = ("rows", "rejected", *(("of erased users",) if erased else ()))
+    table = _table(f"The night of {report.ds}", "rows in", *headings)
     for source in tables.INPUTS:
         if f"rows_{source.name}" in report.counts.get("validate", {}):
-            read, rejected = (report.count("validate", f"{kind}_{source.name}") for kind in ("rows", "rejected"))
-            table.add_row(source.name, f"{read:,}", f"{rejected:,}")
+            kinds = ("rows", "rejected", *(("erased",) if erased else ()))
+            table.add_row(source.name, *(f"{report.count('validate', f'{kind}_{source.name}'):,}" for kind in kinds))
     if report.counts.get("validate", {}).get(f"rows_{tables.VIEWING_HISTORY.name}") == 0:
         table.caption = "Nobody has watched anything yet: only titles of title_candidates get choices."
     return table

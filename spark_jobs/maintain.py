@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from schemas.erased import remove_all
 from schemas.events import report
-from schemas.tables import ARTWORK_SELECTIONS, MADE, POST_TRAINING, SERVED
+from schemas.tables import ARTWORK_SELECTIONS, OWN
 from spark_jobs.warehouse import Warehouse
 
 
@@ -12,7 +13,10 @@ def maintain(warehouse: Warehouse) -> None:
 
     Input tables keep their owner's retention.
     """
-    for table in (*MADE, *SERVED, *POST_TRAINING):
+    # Of a step that was killed after it had written rows of a user who was erased meanwhile.
+    if rows := remove_all(warehouse.settings.warehouse):
+        report("maintain", f"{rows:,} rows of erased users deleted")
+    for table in OWN:
         if not warehouse.has(table):
             continue
         # VACUUM reads the retention from the table's properties alone.

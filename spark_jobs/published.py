@@ -39,7 +39,7 @@ def published_before(night: Night, noted: Mapping[str, Noted]) -> DataFrame:
 
     def read(table: Table) -> DataFrame:
         rows = night.warehouse.read_as_noted(table, noted[table.name], night.ds)
-        return rows.select(*table.column_names)
+        return night.warehouse.without_erased(rows.select(*table.column_names))
 
     def is_empty(table: Table, rows: DataFrame) -> bool:
         opened = open_table(night.settings.warehouse, table, noted[table.name].version)

@@ -10,9 +10,12 @@ from pyspark.sql import functions as F
 
 from inference.champion import model_of_tonight
 from schemas.contract import Table
-from schemas.tables import INPUTS, REJECTED_ROWS
+from schemas.tables import ERASED_USERS, INPUTS, REJECTED_ROWS
 from spark_jobs.inputs import check_present, check_share, good_titles, night_rows, rejected, with_broken_rule
 from spark_jobs.warehouse import Night
+
+ERASED = "erased"
+"""Why a row of an erased user is left out."""
 
 
 def validate(night: Night) -> None:
@@ -36,8 +39,14 @@ def validate(night: Night) -> None:
             for table in read
         ]
         rejects = reduce(DataFrame.unionByName, broken).persist(StorageLevel.MEMORY_AND_DISK)
+        erased = {
+            table: night_rows(table, night.warehouse.only_erased(night.with_erased(table)), night.ds, night.settings)
+            for table in (read if night.warehouse.has(ERASED_USERS) else ())
+            if "user_id" in table.column_names
+        }
         # Counted before writing, because most nights have none to write.
-        found = counted(rejects, rows)
+        found = counted(rejects, rows, erased)
+        of_erased = {table: found.pop((table.name, ERASED), 0) for table in erased}
         broke = any(rule for _, rule in found)
         night.replace(REJECTED_ROWS, rejects.coalesce(1) if broke else None, step="validate")
         per_rule = {
@@ -47,13 +56,23 @@ def validate(night: Night) -> None:
         for table in read:
             counts[f"rows_{table.name}"] = found.get((table.name, None), 0)
             counts[f"rejected_{table.name}"] = sum(per_rule[table].values())
+            if table in of_erased:
+                counts[f"erased_{table.name}"] = of_erased[table]
         for table in read:
             check_share(table.name, per_rule[table], counts[f"rows_{table.name}"], night.settings, night.ds)
 
 
-def counted(rejects: DataFrame, rows: dict[Table, DataFrame]) -> dict[tuple[str, str | None], int]:
-    """The rows that break each rule, by (table, rule), and each table's rows, by (table, None): by one query."""
-    names = [frame.select(F.lit(table.name), F.lit(None)) for table, frame in rows.items()]
+def counted(
+    rejects: DataFrame, rows: dict[Table, DataFrame], erased: dict[Table, DataFrame]
+) -> dict[tuple[str, str | None], int]:
+    """The rows that break each rule, by (table, rule), each table's rows, by (table, None), and those left out, by
+    (table, ERASED): by one query.
+    """
+    names = [
+        frame.select(F.lit(table.name), F.lit(rule))
+        for rule, frames in ((None, rows), (ERASED, erased))
+        for table, frame in frames.items()
+    ]
     each = reduce(DataFrame.union, names, rejects.select("source_table", "rule"))
     groups = each.groupBy("source_table", "rule").agg(F.count(F.lit(1)).alias("rows")).collect()
     return {(row["source_table"], row["rule"]): row["rows"] for row in groups}

@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from inference.champion import Chosen
 from schemas import store
 from schemas.contract import ContractError, Table
+from schemas.erased import salt_of
 from schemas.events import report
 from schemas.files import check_conditions
 from schemas.settings import Settings, settings
@@ -25,6 +26,7 @@ from schemas.store import NoTableError, buckets_of, create, has_table, location,
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
+    ERASED_USERS,
     INPUTS,
     MADE,
     NIGHT_INPUTS,
@@ -88,6 +90,19 @@ class Warehouse:
     def frame(self, table: Table, rows: list[dict[str, Any]]) -> DataFrame:
         """A few rows of a table, made on the driver. By Arrow, which needs no Python worker."""
         return self.spark.createDataFrame(pa.Table.from_pylist(rows, table.arrow_schema()), table.spark_schema())
+
+    def without_erased(self, rows: DataFrame) -> DataFrame:
+        """`rows`, which have a user_id, without those of erased users."""
+        return self._of_erased(rows, "left_anti") if self.has(ERASED_USERS) else rows
+
+    def only_erased(self, rows: DataFrame) -> DataFrame:
+        """The rows that `without_erased` leaves out."""
+        return self._of_erased(rows, "left_semi") if self.has(ERASED_USERS) else rows.limit(0)
+
+    def _of_erased(self, rows: DataFrame, how: str) -> DataFrame:
+        salt = salt_of(open_table(self.settings.warehouse, ERASED_USERS))
+        user_hash = F.sha2(F.concat(F.lit(salt), F.col("user_id")), 256)
+        return rows.join(self.read(ERASED_USERS), F.col("user_hash") == user_hash, how=how)
 
     def replace(self, table: Table, rows: DataFrame, **partition: object) -> None:
         """Replace one partition by `rows` in one commit: `replace(SCORES, rows, ds=ds)`.
@@ -212,15 +227,22 @@ class Night:
         return str(noted[0]["model_version"])
 
     def input(self, table: Table) -> DataFrame:
-        """An input at its noted version; empty if it is optional and did not exist."""
+        """An input at its noted version, without erased users; empty if it is optional and did not exist."""
+        return self._without_erased(self.with_erased(table))
+
+    def with_erased(self, table: Table) -> DataFrame:
+        """As `input`, with erased users: only to count their rows."""
         noted = self.noted().get(table.name)
         if noted is None:
             return self.warehouse.frame(table, [])
         return self.warehouse.read_as_noted(table, noted, self.ds).select(*table.column_names)
 
     def tonight(self, table: Table) -> DataFrame:
-        """The rows of a table that this night made."""
-        return self.warehouse.read(table).where(F.col("ds") == F.lit(self.ds))
+        """The rows of a table that this night made, without users who were erased since."""
+        return self._without_erased(self.warehouse.read(table).where(F.col("ds") == F.lit(self.ds)))
+
+    def _without_erased(self, rows: DataFrame) -> DataFrame:
+        return self.warehouse.without_erased(rows) if "user_id" in rows.columns else rows
 
     def replace(self, table: Table, rows: DataFrame | None, **partition: object) -> None:
         """Replace one partition of this night's rows by `rows`; None, known to be no rows, runs no Spark job."""

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
+from schemas.erased import register, remove
 from schemas.tables import (
     ARTWORK_SCORES,
     ARTWORK_SELECTION_LOG,
@@ -28,6 +29,7 @@ from schemas.tables import (
 )
 from spark_jobs.audit import audit
 from spark_jobs.candidates import candidates
+from spark_jobs.contexts import contexts
 from spark_jobs.factors import numbered
 from spark_jobs.publish import publish
 from spark_jobs.validate import validate
@@ -100,6 +102,32 @@ def test_a_night_publishes_every_wanted_pair_and_a_second_run_changes_nothing(ne
     assert snapshot(small) == before
     assert small.warehouse.version(ARTWORK_SELECTIONS) == version
     assert steps(small, "publish") == {"inserted": 0, "updated": 0, "deleted": 0, "unchanged": 9}
+
+
+def test_an_erased_user_stays_gone_when_a_night_is_run_again(next_night: SmallWarehouse) -> None:
+    """The night began before the user was erased: its later steps read the inputs and choices of then."""
+    small = next_night
+
+    def of_others() -> dict[str, list[Any]]:
+        about_users = {name: rows for name, rows in snapshot(small).items() if rows and "user_id" in rows[0]}
+        return {name: [row for row in rows if row["user_id"] != "u1"] for name, rows in about_users.items()}
+
+    before, warehouse = of_others(), small.settings.warehouse
+    assert {"artwork_selections", "artwork_selection_log", "artwork_scores", "wanted_pairs"} <= set(before)
+    list(remove(warehouse, register(warehouse, ["u1"])))
+    for step in (candidates, contexts):
+        step(small.night())
+    small.score()
+    small.finish()
+    assert "u1" not in str(snapshot(small))
+    assert of_others() == before
+    small.run()
+    assert "u1" not in str(snapshot(small))
+    assert of_others() == before
+    counts = steps(small, "validate")
+    assert (counts["rows_viewing_history"], counts["erased_viewing_history"]) == (8, 4)
+    assert (counts["rows_title_candidates"], counts["erased_title_candidates"]) == (6, 3)
+    assert sum(counts[name] for name in counts if name.startswith("rejected_")) == 0
 
 
 def test_a_night_scores_only_changed_pairs_and_a_backfill_leaves_newer_choices(next_night: SmallWarehouse) -> None:

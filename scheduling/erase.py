@@ -1,0 +1,75 @@
+"""Erase users (`marquee erase`), and say what went, what remains, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table as Printed
+
+from schemas.contract import Table
+from schemas.erased import register, remaining, remove
+from schemas.purge import purge
+from schemas.settings import Settings
+from schemas.tables import ARTWORK_SELECTIONS, INPUTS
+
+
+def erase(config: Settings, users: set[str], purged: bool, now: datetime) -> Group:
+    """Erase `users` from all tables that Marquee writes, and, with `purged`, from their files. It may be run again at
+    any time, and after it was killed.
+    """
+    erased = register(config.warehouse, users)
+    # All rows first: purging takes longer, and choices are served until their rows are gone.
+    gone = list(remove(config.warehouse, erased))
+    files: dict[Table, tuple[int, int]] = {}
+    if purged:
+        files = {table: purge(config.warehouse, table, users, erased.buckets, now) for table, _ in gone}
+    return Group(_gone(gone, files), "", *_remarks(config, users, gone, files, now))
+
+
+def _gone(gone: list[tuple[Table, int]], files: dict[Table, tuple[int, int]]) -> Printed:
+    table = Printed(header_style="bold", box=None, pad_edge=False)
+    table.add_column("table", min_width=28)
+    for heading in ("rows erased", *(("files removed",) if files else ())):
+        table.add_column(heading, justify="right")
+    for each, rows in gone:
+        table.add_row(each.name, f"{rows:,}", *((f"{files[each][0]:,}",) if files else ()))
+    return table
+
+
+def _remarks(
+    config: Settings,
+    users: set[str],
+    gone: list[tuple[Table, int]],
+    files: dict[Table, tuple[int, int]],
+    now: datetime,
+) -> Iterator[str]:
+    if not any(rows for _, rows in gone):
+        yield "No table had a row of theirs (left)."
+    if files:
+        if files.get(ARTWORK_SELECTIONS, (0, 0))[0]:
+            yield (
+                f"{ARTWORK_SELECTIONS.name}: a reader of the change feed who has not read all of it loads the table "
+                "anew (docs/reading.md); a night that has begun begins again (step validate)."
+            )
+        for table, (_, left) in files.items():
+            if left:
+                yield (
+                    f"{table.name}: {left:,} files of the last day are in no version: a running step may be writing "
+                    "them, or was killed. Purge again tomorrow."
+                )
+    else:
+        until = (now + timedelta(days=config.retention_days)).date()
+        yield (
+            f"Old versions may hold them until {until}: the first maintenance after that day removes their files; "
+            "--purge does it now."
+        )
+    for table in INPUTS:
+        if "user_id" in table.column_names and (rows := remaining(config.warehouse, table, users)):
+            yield f"{table.name}: {rows:,} rows remain. Nights leave them out; their owner has to delete them."
+    yield (
+        f"Checkpoints in {escape(config.checkpoints)} that were trained on the users' examples remain as they are; "
+        "later ones do not see the users. The registry and its pages hold figures over all users only."
+    )

@@ -1,0 +1,158 @@
+"""Removes the files that hold users' rows, whatever their retention: those of old versions and of the change feed, and
+those from which deletion vectors only hide the rows. All other files stay, and with them the versions that need only
+these.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from schemas import store
+from schemas.contract import Table
+from schemas.erased import user_column, users_in
+from schemas.exit_codes import RunError
+from schemas.files import files_below, open_file, read_file, remove
+from schemas.store import location, open_table
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_LOG = "_delta_log/"
+_VERSION = re.compile(rf"{_LOG}(\d{{20}})\.")
+_BUCKET = re.compile(r"(?:^|/)bucket=(\d+)/")
+# A step that is writing a file has not yet written to the log that it exists.
+_WRITING = timedelta(days=1)
+
+
+def purge(
+    warehouse: str, table: Table, users: set[str], buckets: frozenset[int] | None, now: datetime
+) -> tuple[int, int]:
+    """Remove the files of a table that hold rows of `users`, who are in `buckets`, after these rows were deleted.
+    Returns their number, and the number of those that stay because a running step may be writing them.
+
+    Raises RunError if the table has such rows again.
+    """
+    place = location(warehouse, table)
+    written = dict(files_below(place))
+    held = {
+        name
+        for name in written
+        if name.endswith(".parquet") and not name.startswith(_LOG)
+        if _may_hold(name, table, buckets) and _holds(place, name, table, users)
+    }
+    for partition in _partitions_of(open_table(warehouse, table), held):
+        store.rewrite(warehouse, table, **partition)
+    opened = open_table(warehouse, table)
+    if _partitions_of(opened, held):
+        raise RunError(f"{table.name}: rows of the users were written while they were erased; erase them again")
+    recent = {name for name in held if now - written[name] < _WRITING}
+    # Whatever the log names was written completely.
+    unknown = {name for name in recent if _base(name) not in _named(place)} if recent else set()
+    _remove(place, held - unknown)
+    _cut_log(warehouse, table)
+    return len(held - unknown), len(unknown)
+
+
+def _may_hold(name: str, table: Table, buckets: frozenset[int] | None) -> bool:
+    found = _BUCKET.search(name)
+    if found is None or buckets is None or "user_id" not in table.column_names:
+        return True
+    return int(found[1]) in buckets
+
+
+def _holds(place: str, name: str, table: Table, users: set[str]) -> bool:
+    """Whether a Parquet file has a row of one of the users."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    column, wanted = user_column(table), pa.array(sorted(users), pa.string())
+    with open_file(place, name) as file, pq.ParquetFile(file) as parquet:
+        return any(
+            # delta-rs writes string views, for which PyArrow has few functions.
+            pc.any(pc.is_in(users_in(table, batch[column].cast(pa.string())), value_set=wanted)).as_py()
+            for batch in parquet.iter_batches(columns=[column], use_threads=False)
+        )
+
+
+def _base(name: str) -> str:
+    """A file's name without its folders, which the log writes in another way. It is unique."""
+    return PurePosixPath(name).name
+
+
+def _live(opened: DeltaTable) -> dict[str, dict[str, Any]]:
+    """The files of the newest version, with the partition of each."""
+    import pyarrow as pa
+
+    mark = "partition."
+    return {
+        _base(file["path"]): {key.removeprefix(mark): value for key, value in file.items() if key.startswith(mark)}
+        for file in pa.table(opened.get_add_actions(flatten=True)).to_pylist()
+    }
+
+
+def _partitions_of(opened: DeltaTable, names: set[str]) -> list[dict[str, Any]]:
+    """The partitions of those of the files that the newest version reads."""
+    live = _live(opened)
+    found = {tuple(live[base].items()) for base in map(_base, names) if base in live}
+    return [dict(each) for each in sorted(found)]
+
+
+def _log_files(place: str) -> Iterator[tuple[str, int]]:
+    """The files of a table's log, with their versions: commits, checkpoints and checksums."""
+    for name, _ in files_below(place):
+        if found := _VERSION.match(name):
+            yield name, int(found[1])
+
+
+def _actions(place: str) -> Iterator[dict[str, Any]]:
+    """What the log says of files: each a dictionary by kind, such as `add`."""
+    import pyarrow.parquet as pq
+
+    for name, _ in _log_files(place):
+        if name.endswith(".parquet"):
+            with open_file(place, name) as file:
+                yield from pq.read_table(file, columns=["add.path", "add.stats", "remove.path"]).to_pylist()
+        else:
+            for line in (read_file(place, name) or b"").splitlines():
+                content = json.loads(line)
+                # A checksum may repeat the state of the table.
+                yield from ({"add": each} for each in content.get("allFiles", ()))
+                yield content
+
+
+def _named(place: str) -> set[str]:
+    """The files that the log names."""
+    kinds = ("add", "remove", "cdc")
+    return {_base(action[kind]["path"]) for action in _actions(place) for kind in kinds if action.get(kind)}
+
+
+def _remove(place: str, names: Iterable[str]) -> None:
+    """Remove files, and the checksums that Spark writes beside those in a folder of this machine."""
+    paths = [PurePosixPath(name) for name in names]
+    remove(place, [str(each) for path in paths for each in (path, path.with_name(f".{path.name}.crc"))])
+
+
+def _cut_log(warehouse: str, table: Table) -> None:
+    """Remove the log's earlier versions if they say of removed files what the least and greatest texts in them were, as
+    the log of a table does that an earlier version of Marquee made.
+    """
+    opened, place = open_table(warehouse, table), location(warehouse, table)
+    live = _live(opened)
+    texts = {column.name for column in table.columns if column.type == "string"}
+    if not any(
+        texts & json.loads(add["stats"]).get("minValues", {}).keys()
+        for action in _actions(place)
+        if (add := action.get("add")) and add.get("stats") and _base(add["path"]) not in live
+    ):
+        return
+    # A commit of its own, as the last one may say it, too.
+    opened.alter.set_table_properties(table.properties, raise_if_not_exists=False)
+    cut = open_table(warehouse, table)
+    cut.create_checkpoint()
+    _remove(place, [name for name, version in _log_files(place) if version < cut.version()])
