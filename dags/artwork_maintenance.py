@@ -1,5 +1,6 @@
 """Compacts the tables of the warehouse every week.
 
+It removes what nights of the last `night_days` do not read of older ones; an older night can't be run again.
 OPTIMIZE merges small files and deletion vectors; VACUUM removes the files of versions older than the setting
 `retention_days`. A night that noted its inputs before then may no longer find them: finish a backfill within that time,
 or raise the setting.

@@ -263,7 +263,7 @@ def _dated_step(name: str) -> Callable[..., None]:
 
 
 def maintain(warehouse: Warehouse = None) -> None:
-    """Compact the tables, and remove files that only old versions need."""
+    """Remove what old nights left, compact the tables, and remove files that only old versions need."""
     from spark_jobs.maintain import maintain as work
     from spark_jobs.warehouse import open_warehouse
 

@@ -9,17 +9,20 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table as Printed
 
-from schemas.contract import Table
+from schemas.contract import ContractError, Table
 from schemas.erased import register, remaining, remove
 from schemas.purge import purge
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SELECTIONS, INPUTS
+from schemas.store import has_table
+from schemas.tables import ARTWORK_SELECTIONS, INPUTS, TABLES
 
 
 def erase(config: Settings, users: set[str], purged: bool, now: datetime) -> Group:
     """Erase `users` from all tables that Marquee writes, and, with `purged`, from their files. It may be run again at
-    any time, and after it was killed.
+    any time, and after it was killed. Raises ContractError if there are no tables.
     """
+    if not any(has_table(config.warehouse, table) for table in TABLES.values()):
+        raise ContractError(f"there are no tables in {config.warehouse}")
     erased = register(config.warehouse, users)
     # All rows first: purging takes longer, and choices are served until their rows are gone.
     gone = list(remove(config.warehouse, erased))

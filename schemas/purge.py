@@ -51,8 +51,9 @@ def purge(
     if _partitions_of(opened, held):
         raise RunError(f"{table.name}: rows of the users were written while they were erased; erase them again")
     recent = {name for name in held if now - written[name] < _WRITING}
-    # Whatever the log names was written completely.
-    unknown = {name for name in recent if _base(name) not in _named(place)} if recent else set()
+    # Whatever a commit names was written completely.
+    named = _named(place, now - _WRITING) if recent else set()
+    unknown = {name for name in recent if _base(name) not in named}
     _remove(place, held - unknown)
     _cut_log(warehouse, table)
     return len(held - unknown), len(unknown)
@@ -103,33 +104,37 @@ def _partitions_of(opened: DeltaTable, names: set[str]) -> list[dict[str, Any]]:
     return [dict(each) for each in sorted(found)]
 
 
-def _log_files(place: str) -> Iterator[tuple[str, int]]:
-    """The files of a table's log, with their versions: commits, checkpoints and checksums."""
-    for name, _ in files_below(place):
-        if found := _VERSION.match(name):
-            yield name, int(found[1])
+def _log(place: str) -> list[tuple[int, str, datetime]]:
+    """The files of a table's log: version, name, and when each was written. A version may have a commit, a checkpoint
+    and a checksum.
+    """
+    found = ((_VERSION.match(name), name, written) for name, written in files_below(place))
+    return sorted((int(match[1]), name, written) for match, name, written in found if match)
 
 
-def _actions(place: str) -> Iterator[dict[str, Any]]:
-    """What the log says of files: each a dictionary by kind, such as `add`."""
+def _actions(place: str, name: str) -> Iterator[dict[str, Any]]:
+    """What a commit or a checkpoint says: dictionaries by kind, such as `add`."""
     import pyarrow.parquet as pq
 
-    for name, _ in _log_files(place):
-        if name.endswith(".parquet"):
-            with open_file(place, name) as file:
-                yield from pq.read_table(file, columns=["add.path", "add.stats", "remove.path"]).to_pylist()
-        else:
-            for line in (read_file(place, name) or b"").splitlines():
-                content = json.loads(line)
-                # A checksum may repeat the state of the table.
-                yield from ({"add": each} for each in content.get("allFiles", ()))
-                yield content
+    if not name.endswith(".parquet"):
+        yield from map(json.loads, (read_file(place, name) or b"").splitlines())
+        return
+    with open_file(place, name) as file, pq.ParquetFile(file) as parquet:
+        columns = ["add.path", "remove.path", "metaData.configuration"]
+        for batch in parquet.iter_batches(columns=columns, use_threads=False):
+            yield from batch.to_pylist()
 
 
-def _named(place: str) -> set[str]:
-    """The files that the log names."""
+def _named(place: str, since: datetime) -> set[str]:
+    """The files that commits since then name."""
+    actions = (
+        action
+        for _, name, written in _log(place)
+        if written > since and name.endswith(".json")
+        for action in _actions(place, name)
+    )
     kinds = ("add", "remove", "cdc")
-    return {_base(action[kind]["path"]) for action in _actions(place) for kind in kinds if action.get(kind)}
+    return {_base(action[kind]["path"]) for action in actions for kind in kinds if action.get(kind)}
 
 
 def _remove(place: str, names: Iterable[str]) -> None:
@@ -139,20 +144,28 @@ def _remove(place: str, names: Iterable[str]) -> None:
 
 
 def _cut_log(warehouse: str, table: Table) -> None:
-    """Remove the log's earlier versions if they say of removed files what the least and greatest texts in them were, as
-    the log of a table does that an earlier version of Marquee made.
+    """Remove the log's earlier versions if they say of files what the least and greatest texts in them were, as the log
+    of a table does that an earlier version of Marquee made.
     """
-    opened, place = open_table(warehouse, table), location(warehouse, table)
-    live = _live(opened)
-    texts = {column.name for column in table.columns if column.type == "string"}
-    if not any(
-        texts & json.loads(add["stats"]).get("minValues", {}).keys()
-        for action in _actions(place)
-        if (add := action.get("add")) and add.get("stats") and _base(add["path"]) not in live
-    ):
+    place = location(warehouse, table)
+    no_statistics = {name for name in table.properties if name.startswith("delta.dataSkipping")}
+    if no_statistics <= _first_properties(place):
         return
     # A commit of its own, as the last one may say it, too.
-    opened.alter.set_table_properties(table.properties, raise_if_not_exists=False)
+    open_table(warehouse, table).alter.set_table_properties(table.properties, raise_if_not_exists=False)
     cut = open_table(warehouse, table)
     cut.create_checkpoint()
-    _remove(place, [name for name, version in _log_files(place) if version < cut.version()])
+    _remove(place, [name for version, name, _ in _log(place) if version < cut.version()])
+
+
+def _first_properties(place: str) -> set[str]:
+    """The names of the table's properties in the earliest version that the log has."""
+    log = _log(place)
+    first = [name for version, name, _ in log if version == log[0][0] and not name.endswith(".crc")]
+    kept = (
+        action["metaData"]["configuration"]
+        for name in first
+        for action in _actions(place, name)
+        if action.get("metaData")
+    )
+    return {name for configuration in kept for name in dict(configuration)}

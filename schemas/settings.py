@@ -269,6 +269,21 @@ class Settings(BaseSettings):
         "a change to existing tables",
     )
 
+    selection_days: int = Field(
+        90,
+        ge=1,
+        le=36_500,
+        description="days after which a published choice ends whose pair no night has wanted meanwhile; each bucket is "
+        "looked through on one day of the week",
+    )
+    night_days: int = Field(
+        90,
+        ge=7,
+        le=36_500,
+        description="days, up to the newest published night, of which any night may be run again; the weekly "
+        "maintenance removes what older nights left and these do not read",
+    )
+
     @field_validator("*", mode="after")
     @classmethod
     def _is_text(cls, value: object) -> object:

@@ -318,7 +318,7 @@ def delete(warehouse: str, table: Table, condition: str) -> int:
             writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP_ROWS),
             commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES),
         )
-        return int(done["num_deleted_rows"])
+        return int(done.get("num_deleted_rows", 0))
 
     return _retried(work)
 

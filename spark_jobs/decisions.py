@@ -18,6 +18,7 @@ from schemas.tables import (
     TITLE_CHOICES,
     WANTED_PAIRS,
 )
+from spark_jobs.expiry import expired, may_expire
 from spark_jobs.hashing import row_hash
 from spark_jobs.noted import Noted
 from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
@@ -150,8 +151,13 @@ def decide(
         carried = published_before(night, night.noted()).join(pairs, KEY, how="left_semi")
         unwanted = before.join(pairs, KEY, how="left_anti")
         standing = carried.unionByName(unwanted)
-    kept = standing.join(fresh, KEY, how="left_anti")
-    return with_draw(fresh.unionByName(kept_choices(kept, options, settings)), night.ds, settings)
+    kept, made = standing.join(fresh, KEY, how="left_anti"), fresh
+    if may_expire(night):
+        ended = expired(kept, night.warehouse.read(WANTED_PAIRS), night.ds, settings)
+        # As if their artworks had ended.
+        made = fresh.unionByName(kept_choices(ended, options.limit(0), settings))
+        kept = kept.join(ended, KEY, how="left_anti")
+    return with_draw(made.unionByName(kept_choices(kept, options, settings)), night.ds, settings)
 
 
 def planned(night: Night) -> DataFrame:

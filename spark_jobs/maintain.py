@@ -5,17 +5,20 @@ from __future__ import annotations
 from schemas.erased import remove_all
 from schemas.events import report
 from schemas.tables import ARTWORK_SELECTIONS, OWN
+from spark_jobs.expiry import remove_old_nights
 from spark_jobs.warehouse import Warehouse
 
 
 def maintain(warehouse: Warehouse) -> None:
-    """OPTIMIZE and VACUUM the tables that Marquee makes; versions younger than `retention_days` stay readable.
+    """Remove what old nights left, then OPTIMIZE and VACUUM the tables that Marquee makes; versions younger than
+    `retention_days` stay readable.
 
     Input tables keep their owner's retention.
     """
     # Of a step that was killed after it had written rows of a user who was erased meanwhile.
     if rows := remove_all(warehouse.settings.warehouse):
         report("maintain", f"{rows:,} rows of erased users deleted")
+    remove_old_nights(warehouse)
     for table in OWN:
         if not warehouse.has(table):
             continue

@@ -23,6 +23,7 @@ from schemas.contract import ContractError
 from schemas.store import open_table, replace_rows, rows
 from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS, NIGHT_INPUTS, NIGHT_STEPS, REMOVED, UNDONE
 from spark_jobs.decisions import CONTENT, KEY
+from spark_jobs.expiry import check_reach
 from spark_jobs.hashing import row_hash
 from spark_jobs.merging import merge
 from spark_jobs.published import as_of
@@ -65,6 +66,7 @@ def undo(night: Night) -> None:
     }
     if not (by_source or steps & {"publish", "undo"}):
         raise ContractError(f"the night of {night.ds} has published nothing in {place}: there is nothing to undo")
+    check_reach(place, night.ds)
     with night.step("undo") as counts:
         if by_source.keys() - {UNDONE}:
             warehouse.delta(ARTWORK_SELECTION_LOG).update(

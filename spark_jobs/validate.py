@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from inference.champion import model_of_tonight
 from schemas.contract import Table
 from schemas.tables import ERASED_USERS, INPUTS, REJECTED_ROWS
+from spark_jobs.expiry import check_reach
 from spark_jobs.inputs import check_present, check_share, good_titles, night_rows, rejected, with_broken_rule
 from spark_jobs.warehouse import Night
 
@@ -22,6 +23,7 @@ def validate(night: Night) -> None:
     """Check the inputs, note their versions and tonight's model; bad rows go to `rejected_rows`."""
     with night.step("validate") as counts:
         check_present(night)
+        check_reach(night.settings.warehouse, night.ds)
         chosen = model_of_tonight(night.settings)
         night.warehouse.create_missing()
         night.note_inputs()

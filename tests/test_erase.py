@@ -246,6 +246,9 @@ def test_ids_come_from_a_file_and_an_unknown_user_is_said_to_be_one(
     assert marquee(*given) == REFUSED
     assert "no user is given" in capsys.readouterr().err
     ids.write_text("é\r\no'brien\n")
+    assert marquee(*given) == REFUSED
+    assert f"there are no tables in {warehouse}" in capsys.readouterr().err
+    store.create(warehouse, WANTED_PAIRS)
     assert marquee(*given) == 0
     assert "No table had a row of theirs" in capsys.readouterr().out
     assert len(rows(warehouse, ERASED_USERS)) == 2

@@ -7,7 +7,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -102,6 +104,28 @@ def test_a_night_publishes_every_wanted_pair_and_a_second_run_changes_nothing(ne
     assert snapshot(small) == before
     assert small.warehouse.version(ARTWORK_SELECTIONS) == version
     assert steps(small, "publish") == {"inserted": 0, "updated": 0, "deleted": 0, "unchanged": 9}
+
+
+def test_a_choice_that_no_night_wants_ends_with_the_change_feed_saying_so(next_night: SmallWarehouse) -> None:
+    small = next_night
+    # All users are in bucket 0, which is looked through on a Sunday.
+    sunday = day(1)
+    small.settings = small.settings.model_copy(update={"selection_days": 1})
+    small.history += [viewing("u1", "t3", sunday)]
+    small.wanted = [(DAY, "u1", "t1", 1), (sunday, "u1", "t1", 1), (sunday, "u2", "t2", 1)]
+    small.write_inputs()
+    version = small.warehouse.version(ARTWORK_SELECTIONS)
+    small.run(sunday)
+    assert set(selections(small)) == {("u1", "t1"), ("u2", "t2")}
+    feed = DeltaTable(small.warehouse.path(ARTWORK_SELECTIONS)).load_cdf(starting_version=version + 1)
+    deleted = [each for each in pa.table(feed.read_all()).to_pylist() if each["_change_type"] == "delete"]
+    ended = ALL_PAIRS - set(selections(small))
+    assert {(each["user_id"], each["title_id"]) for each in deleted} == ended
+    logged = [row for row in small.rows(ARTWORK_SELECTION_LOG) if row["source"] == "removed"]
+    assert {(row["user_id"], row["title_id"], row["ds"]) for row in logged} == {(*pair, sunday) for pair in ended}
+    before = snapshot(small)
+    small.finish(sunday)
+    assert snapshot(small) == before
 
 
 def test_an_erased_user_stays_gone_when_a_night_is_run_again(next_night: SmallWarehouse) -> None:

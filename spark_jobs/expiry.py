@@ -1,0 +1,142 @@
+"""Nothing stands for ever: choices that no night wants any longer, and what old nights left in their tables.
+
+A night that is run again reads, beside its own inputs, the choices that stood before it (from the log), the pairs that
+the nights before it wanted (to know which choices end), and the titles' texts of the published night before it. What
+nights of the last `night_days` need of these stays.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from schemas import store
+from schemas.contract import ContractError, Table
+from schemas.events import report
+from schemas.settings import Settings
+from schemas.store import has_table, open_table
+from schemas.tables import (
+    ARTWORK_SCORES,
+    ARTWORK_SELECTION_LOG,
+    HELD_OUT_CHOICES,
+    HELD_OUT_CONTEXTS,
+    HELD_OUT_RUNS,
+    HELD_OUT_SCORES,
+    LOG_SINCE_PROPERTY,
+    NIGHT_CHANGES,
+    NIGHT_STEPS,
+    POST_TRAINING_EXAMPLES,
+    PREFERENCE_PAIRS,
+    REJECTED_ROWS,
+    SCORING_RUNS,
+    TASTE_GROUPS,
+    TEACHER_REASONS,
+    TITLE_CHOICES,
+    USER_CONTEXTS,
+    WANTED_PAIRS,
+)
+from spark_jobs.published import as_of
+from spark_jobs.warehouse import Night, Warehouse
+
+_WEEK = 7
+_KEY = ["user_id", "title_id"]
+
+# The row of a run says that the bucket's scores are whole, so it goes before them.
+_OF_ONE_DAY = (
+    REJECTED_ROWS,
+    NIGHT_CHANGES,
+    USER_CONTEXTS,
+    SCORING_RUNS,
+    ARTWORK_SCORES,
+    POST_TRAINING_EXAMPLES,
+    PREFERENCE_PAIRS,
+    TEACHER_REASONS,
+    HELD_OUT_CONTEXTS,
+    HELD_OUT_CHOICES,
+    HELD_OUT_RUNS,
+    HELD_OUT_SCORES,
+)
+"""Tables of which only the steps of the same day read the rows of a day."""
+
+
+def may_expire(night: Night) -> bool:
+    """Whether any night was `selection_days` or more before this one. By the log of `wanted_pairs` alone."""
+    first = min(nights_of(night.settings.warehouse, WANTED_PAIRS), default=night.ds)
+    return first <= night.ds - timedelta(days=night.settings.selection_days)
+
+
+def expired(standing: DataFrame, wanted: DataFrame, ds: date, settings: Settings) -> DataFrame:
+    """The choices of `standing` that end tonight: no night of the last `selection_days` has wanted the pair.
+
+    Which pairs these nights wanted takes reading them all, so a night looks through a seventh of the buckets.
+    """
+    turn = F.col("bucket") % _WEEK == ds.toordinal() % _WEEK
+    since = ds - timedelta(days=settings.selection_days)
+    recent = wanted.where(turn & (F.col("ds") > F.lit(since)) & (F.col("ds") <= F.lit(ds)))
+    pairs = recent.select("user_id", F.explode("title_ids").alias("title_id"))
+    return standing.where(turn).join(pairs, _KEY, how="left_anti")
+
+
+def nights_of(warehouse: str, table: Table) -> set[date]:
+    """The days of which a table partitioned by ds has rows."""
+    days = (each["ds"] for each in open_table(warehouse, table).partitions())
+    return {date.fromisoformat(str(day)) for day in days}
+
+
+def check_reach(warehouse: str, ds: date) -> None:
+    """Raise ContractError if maintenance has removed from the log what tells the choices that stood before `ds`."""
+    if not has_table(warehouse, ARTWORK_SELECTION_LOG):
+        return
+    since = open_table(warehouse, ARTWORK_SELECTION_LOG).metadata().configuration.get(LOG_SINCE_PROPERTY)
+    if since and ds < date.fromisoformat(since):
+        raise ContractError(
+            f"{ARTWORK_SELECTION_LOG.name}: the night of {ds} cannot be run again, because the choices that stood "
+            f"before it can be rebuilt only from {since} on (MARQUEE_NIGHT_DAYS, which maintenance applies)"
+        )
+
+
+def remove_old_nights(warehouse: Warehouse) -> None:
+    """Remove what nights of the last `night_days` up to the newest published one do not read."""
+    place, settings = warehouse.settings.warehouse, warehouse.settings
+    published = _published(place)
+    if not published:
+        return
+    first = max(published) - timedelta(days=settings.night_days)
+    _condense_log(warehouse, first)
+    before = max((ds for ds in published if ds < first), default=first)
+    oldest = {
+        TITLE_CHOICES: before,
+        WANTED_PAIRS: first - timedelta(days=settings.selection_days),
+        # Groups hold from a Sunday on, and examples go back as far as histories.
+        TASTE_GROUPS: first - timedelta(days=settings.history_days + _WEEK),
+    }
+    for table in (*_OF_ONE_DAY, *oldest):
+        kept = oldest.get(table, first)
+        if has_table(place, table) and any(ds < kept for ds in nights_of(place, table)):
+            store.delete(place, table, f"ds < DATE '{kept}'")
+            report("maintain", f"{table.name}: nights before {kept} removed")
+
+
+def _published(warehouse: str) -> list[date]:
+    if not has_table(warehouse, NIGHT_STEPS):
+        return []
+    return [row["ds"] for row in store.rows_where(warehouse, NIGHT_STEPS, "step = 'publish'")]
+
+
+def _condense_log(warehouse: Warehouse, first: date) -> None:
+    """Keep of each pair's rows in the log before `first` only the one that stood then."""
+    place = warehouse.settings.warehouse
+    old = warehouse.read(ARTWORK_SELECTION_LOG).where(F.col("ds") < F.lit(first)).select("ds", *_KEY)
+    log = warehouse.read(ARTWORK_SELECTION_LOG)
+    replaced = old.join(as_of(log, first).select("ds", *_KEY), ["ds", *_KEY], how="left_anti").persist()
+    if replaced.isEmpty():
+        return
+    # First: an earlier night that is begun from here on is refused.
+    open_table(place, ARTWORK_SELECTION_LOG).alter.set_table_properties(
+        {LOG_SINCE_PROPERTY: str(first)}, raise_if_not_exists=False
+    )
+    same = " AND ".join(f"t.{name} = s.{name}" for name in ("ds", *_KEY))
+    warehouse.delta(ARTWORK_SELECTION_LOG).alias("t").merge(replaced.alias("s"), same).whenMatchedDelete().execute()
+    report("maintain", f"{ARTWORK_SELECTION_LOG.name}: choices replaced before {first} removed")
