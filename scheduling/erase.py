@@ -50,7 +50,7 @@ def _remarks(
     now: datetime,
 ) -> Iterator[str]:
     if not any(rows for _, rows in gone):
-        yield "No table had a row of theirs (left)."
+        yield "No table had a row of theirs."
     if files:
         if files.get(ARTWORK_SELECTIONS, (0, 0))[0]:
             yield (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -62,9 +63,12 @@ _OF_ONE_DAY = (
 
 
 def may_expire(night: Night) -> bool:
-    """Whether any night was `selection_days` or more before this one. By the log of `wanted_pairs` alone."""
-    first = min(nights_of(night.settings.warehouse, WANTED_PAIRS), default=night.ds)
-    return first <= night.ds - timedelta(days=night.settings.selection_days)
+    """Whether `wanted_pairs` goes back over `selection_days`: whether it has a night of the week before these. By the
+    table's log alone.
+    """
+    since = night.ds - timedelta(days=night.settings.selection_days)
+    days = [("ds", "<=", str(since)), ("ds", ">", str(since - timedelta(days=_WEEK)))]
+    return bool(open_table(night.settings.warehouse, WANTED_PAIRS).file_uris(file_pruning_predicate=days))
 
 
 def expired(standing: DataFrame, wanted: DataFrame, ds: date, settings: Settings) -> DataFrame:
@@ -81,8 +85,9 @@ def expired(standing: DataFrame, wanted: DataFrame, ds: date, settings: Settings
 
 def nights_of(warehouse: str, table: Table) -> set[date]:
     """The days of which a table partitioned by ds has rows."""
-    days = (each["ds"] for each in open_table(warehouse, table).partitions())
-    return {date.fromisoformat(str(day)) for day in days}
+    # One row for each file; without a file it has no column.
+    files = pa.table(open_table(warehouse, table).get_add_actions(flatten=True))
+    return set(files["partition.ds"].unique().to_pylist()) if files.num_rows else set()
 
 
 def check_reach(warehouse: str, ds: date) -> None:

@@ -149,7 +149,7 @@ def test_a_user_is_erased_from_every_table_and_purged_from_every_file(
     assert erase(marquee, warehouse, "--purge") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "artwork_selections 0 2" in printed
-    assert "No table had a row of theirs (left)." in printed
+    assert "No table had a row of theirs." in printed
     assert files_with_the_user(warehouse) == []
     for table in PERSONAL:
         assert rows(warehouse, table) == expected(table)
