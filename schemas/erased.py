@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 # user@hash, as spark_jobs/examples.py makes it.
 _OF_CONTEXT_KEY = "@[0-9A-F]*$"
-# A commit keeps its condition, and each hash is 64 characters.
-_AT_ONCE = 10_000
 
 
 def salt_of(opened: DeltaTable) -> str:
@@ -51,18 +49,11 @@ class Erased:
     hashes: frozenset[str]
     buckets: frozenset[int] | None = None
 
-    def where(self, text: str) -> Iterator[str]:
-        """SQL conditions on a text: its hash is one of these. The log of a table keeps them, so no id is in them."""
-        hashes = sorted(self.hashes)
-        for first in range(0, len(hashes), _AT_ONCE):
-            some = ", ".join(f"'{each}'" for each in hashes[first : first + _AT_ONCE])
-            yield f"encode(sha256(concat('{self.salt}', {text})), 'hex') IN ({some})"
-
     def in_buckets(self, table: Table) -> str:
-        """The beginning of a condition: only the users' buckets, in tables by users' buckets."""
+        """An SQL condition: only the users' buckets, in tables by users' buckets."""
         if self.buckets is None or not {"bucket", "user_id"} <= {*table.column_names}:
-            return ""
-        return f"bucket IN ({', '.join(map(str, sorted(self.buckets)))}) AND "
+            return "true"
+        return f"t.bucket IN ({', '.join(map(str, sorted(self.buckets)))})"
 
 
 def hash_of(salt: str, text: str) -> str:
@@ -144,15 +135,29 @@ def remove(warehouse: str, erased: Erased) -> Iterator[tuple[Table, int]]:
 
 
 def _remove_from(warehouse: str, table: Table, column: str, erased: Erased) -> int:
+    hashes, text = erased.hashes, f"t.{column}"
     if table is REJECTED_ROWS:
         # No function of the SQL reads JSON.
         texts = _rejected_rows(open_table(warehouse, table), erased)
-        erased, column = Erased(erased.salt, frozenset(hash_of(erased.salt, text) for text in texts)), '"row"'
+        hashes, text = frozenset(hash_of(erased.salt, each) for each in texts), 't."row"'
     elif column == "context_key":
-        column = f"regexp_replace(context_key, '{_OF_CONTEXT_KEY}', '')"
+        text = f"regexp_replace(t.context_key, '{_OF_CONTEXT_KEY}', '')"
+    # As `hash_of` makes it.
+    user_hash = f"encode(sha256(concat('{erased.salt}', {text})), 'hex')"
     return sum(
-        store.delete(warehouse, table, erased.in_buckets(table) + condition) for condition in erased.where(column)
+        store.delete_matching(warehouse, table, user_hash, hashes, f"{days} AND {erased.in_buckets(table)}")
+        for days in (_days(warehouse, table) if hashes else ())
     )
+
+
+def _days(warehouse: str, table: Table) -> list[str]:
+    """SQL conditions: the earlier days of a table, and the last one. The many commits of a night that is being scored
+    would make one long delete fail again and again.
+    """
+    if table.partitioned_by[:1] != ("ds",):
+        return ["true"]
+    last = store.rows("SELECT max(ds) AS ds FROM t", t=open_table(warehouse, table))[0]["ds"]
+    return [f"t.ds < DATE '{last}'", f"t.ds >= DATE '{last}'"] if last else []
 
 
 def _rejected_rows(opened: DeltaTable, erased: Erased) -> Iterator[str]:

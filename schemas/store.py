@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from schemas.contract import ContractError, Table, type_name
+from schemas.exit_codes import RunError
 from schemas.files import check_conditions
 from schemas.tables import ARTWORK_SELECTIONS, BUCKETS_PROPERTY, FORMAT_PROPERTY, VIEWING_HISTORY
 
@@ -304,23 +305,42 @@ def replace_rows(warehouse: str, table: Table, rows: list[dict[str, Any]], **par
     _retried(lambda: replace(warehouse, table, batches, **partition))
 
 
-def delete(warehouse: str, table: Table, condition: str) -> int:
-    """Delete the rows that obey an SQL condition, in one commit, or in none if there is no such row; retried if another
-    writer changed the same files meanwhile. Returns the number of rows. The table's log keeps the condition.
+def delete(warehouse: str, table: Table, condition: str) -> None:
+    """Delete the rows that obey an SQL condition on partitions, in one commit."""
+    check_conditions(warehouse)
+    _retried(lambda: open_table(warehouse, table).delete(condition))
+
+
+def delete_matching(warehouse: str, table: Table, expression: str, values: Iterable[str], condition: str) -> int:
+    """Delete the rows that obey an SQL condition and whose value of an expression is one of `values`, in one commit,
+    or in none if there is no such row; retried if another writer changed what it read meanwhile. Returns the number of
+    rows. The table's log keeps condition and expression, and none of the values.
+
+    Raises RunError if others were faster every time.
     """
+    import pyarrow as pa
     from deltalake import CommitProperties, WriterProperties
+    from deltalake.exceptions import CommitFailedError
 
     check_conditions(warehouse)
+    source = pa.table({"wanted": pa.array(sorted(values), pa.string())})
 
     def work() -> int:
-        done = open_table(warehouse, table).delete(
-            condition,
+        # Not by DELETE with IN: delta-rs cannot read its own text of that when it looks for conflicts.
+        merge = open_table(warehouse, table).merge(
+            source,
+            f"{condition} AND {expression} = s.wanted",
+            source_alias="s",
+            target_alias="t",
             writer_properties=WriterProperties(max_row_group_size=_ROW_GROUP_ROWS),
             commit_properties=CommitProperties(max_commit_retries=_COMMIT_RETRIES),
         )
-        return int(done.get("num_deleted_rows", 0))
+        return int(merge.when_matched_delete().execute()["num_target_rows_deleted"])
 
-    return _retried(work)
+    try:
+        return _retried(work)
+    except CommitFailedError as error:
+        raise RunError(f"{table.name}: other writers were faster {_ATTEMPTS} times; run this again") from error
 
 
 def rewrite(warehouse: str, table: Table, **partition: object) -> None:

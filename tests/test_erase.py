@@ -205,6 +205,16 @@ def test_files_that_hold_nobody_erased_and_files_that_may_still_be_written_stay(
     assert not Path(f"{place}/half-written.parquet").exists()
 
 
+def test_users_are_erased_from_every_bucket_and_day(warehouse: str) -> None:
+    for day in (9, 11):
+        days = pa.array([date(2026, 1, day)] * len(OTHERS), pa.date32())
+        rows_of_day = content(WANTED_PAIRS, OTHERS).set_column(0, "ds", days)
+        write_deltalake(store.open_table(warehouse, WANTED_PAIRS), rows_of_day, mode="append")
+    gone = dict(remove(warehouse, register(warehouse, [*OTHERS, USER])))
+    assert gone[WANTED_PAIRS] == 3 * len(OTHERS) + 1
+    assert all(rows(warehouse, table) == [] for table in PERSONAL)
+
+
 def test_rows_that_a_running_step_writes_after_the_erase_are_deleted_again(warehouse: str) -> None:
     with erasing(warehouse):
         list(remove(warehouse, register(warehouse, [USER])))
