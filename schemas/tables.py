@@ -372,7 +372,7 @@ NIGHT_STEPS = Table(
 # What serving reads.
 
 REMOVED = "removed"
-"""`source` in `artwork_selection_log` of a pair that lost its last artwork."""
+"""`source` in `artwork_selection_log` of a pair that lost its last artwork, or that no night wants any longer."""
 UNDONE = "undone"
 """`source` in `artwork_selection_log` of what a night decided and `marquee undo` took back."""
 
@@ -407,7 +407,8 @@ ARTWORK_SELECTIONS = Table(
 
 ARTWORK_SELECTION_LOG = Table(
     "artwork_selection_log",
-    "Every choice made or changed, by night. A pair that lost its last artwork has a row with source `removed`; what "
+    "Every choice made or changed, by night. A pair that lost its last artwork, or that no night wants any longer, "
+    "has a row with source `removed`; what "
     "`marquee undo` took back has the source `undone`.",
     tuple(
         Column(c.name, c.type, c.meaning, nullable=True) if c.name in ("artwork_id", "probability", "propensity") else c

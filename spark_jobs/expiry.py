@@ -97,8 +97,8 @@ def check_reach(warehouse: str, ds: date) -> None:
     since = open_table(warehouse, ARTWORK_SELECTION_LOG).metadata().configuration.get(LOG_SINCE_PROPERTY)
     if since and ds < date.fromisoformat(since):
         raise ContractError(
-            f"{ARTWORK_SELECTION_LOG.name}: the night of {ds} cannot be run again, because the choices that stood "
-            f"before it can be rebuilt only from {since} on (MARQUEE_NIGHT_DAYS, which maintenance applies)"
+            f"{ARTWORK_SELECTION_LOG.name}: the night of {ds} cannot be run again or undone, because the choices "
+            f"that stood before it can be rebuilt only from {since} on (MARQUEE_NIGHT_DAYS, which maintenance applies)"
         )
 
 

@@ -57,7 +57,7 @@ def restored(pairs: DataFrame, selections: DataFrame, log: DataFrame, ds: date) 
 
 
 def undo(night: Night) -> None:
-    """Undo the night. Raises ContractError if it has published nothing."""
+    """Undo the night. Raises ContractError if it has published nothing, or is too old for the log."""
     warehouse, place = night.warehouse, night.settings.warehouse
     steps = {row["step"] for row in night.rows(NIGHT_STEPS, "step")}
     by_source = {
