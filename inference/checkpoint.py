@@ -1,6 +1,6 @@
-"""The manifest `marquee.json` beside a Hugging Face Llama's weights: the name and version under which scores are
-published, and the prompt format and signals that the model was trained with. A checkpoint without a manifest, or whose
-files have changed since, cannot score.
+"""The manifest `marquee.json` beside the weights of a language model in the Hugging Face format: the name and version
+under which scores are published, the prompt format and signals that the model was trained with, and the labels of
+options that it reads. A checkpoint without a manifest, or whose files have changed since, cannot score.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inference.json_file import read_object, refusal
 from inference.prior import PRIOR_FILES, read_prior
 from schemas.contract import ContractError
 from schemas.paths import is_uri
-from schemas.prompt import PROMPT_FORMAT
+from schemas.prompt import LABELS, PROMPT_FORMAT, LabelKind, Labels
 from schemas.settings import SIGNALS, Quantization
 
 MANIFEST = "marquee.json"
@@ -34,7 +34,7 @@ _REHASHED_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A Llama that may score. `version` names it in every row that it scored; lengths and sizes are in tokens.
+    """A model that may score. `version` names it in every row that it scored; lengths and sizes are in tokens.
     `signals` are the signals (a setting) that its prompts must have. Another `quantization` makes it another model.
     """
 
@@ -45,6 +45,8 @@ class Checkpoint:
     max_model_len: int
     vocab_size: int
     bos_token_id: int
+    labels: LabelKind = "numbers"
+    """What labels the options in its prompts."""
     quantization: Quantization = "none"
     uri: str | None = None
     """Where it is in an object store; `path` is then this machine's copy."""
@@ -83,7 +85,7 @@ def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> 
     """
     check_name(name)
     folder = own_folder(path)
-    _check_content(folder)
+    labels = _check_content(folder)
     files = {file.name: _fingerprint(file) for file in _versioned_files(folder)}
     digests = "".join(f"{file} {found['sha256']}\n" for file, found in files.items())
     version = f"{name}@{hashlib.sha256(digests.encode()).hexdigest()[:12]}"
@@ -91,6 +93,7 @@ def write_manifest(path: str | Path, name: str, signals: Sequence[str] = ()) -> 
         "name": name,
         "version": version,
         "prompt_format": PROMPT_FORMAT,
+        "labels": labels,
         "signals": list(signals),
         "files": files,
     }
@@ -134,8 +137,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         max_model_len=config.max_position_embeddings,
         vocab_size=config.vocab_size,
         bos_token_id=config.bos_token_id,
+        labels=manifest["labels"],
         uri=uri,
     )
+
+
+def labels_of(folder: Path) -> Labels:
+    """How the prompts of the checkpoint in `folder` label options, even if its files have changed since."""
+    return LABELS[_manifest(folder)["labels"]]
 
 
 def own_folder(path: str | Path) -> Path:
@@ -164,13 +173,17 @@ def _manifest(folder: Path) -> dict[str, Any]:
     signals = manifest.get("signals", [])
     if not isinstance(signals, list) or not set(map(str, signals)) <= set(SIGNALS):
         raise refusal(file, f"signals is {signals!r}", f"a list of names among {', '.join(SIGNALS)}", remedy)
+    # Before there were letters, manifests did not say.
+    if manifest.setdefault("labels", "numbers") not in LABELS:
+        raise refusal(file, f"labels is {manifest['labels']!r}", f"one of {', '.join(LABELS)}", remedy)
     if not _VERSION.fullmatch(manifest["version"]):
         raise refusal(file, f"version is {manifest['version']!r}", "a name, @ and 12 hexadecimal digits", remedy)
     return manifest
 
 
-def _check_content(folder: Path) -> None:
-    from inference.tokenizer import check_beginning, number_ids, read_tokenizer
+def _check_content(folder: Path) -> LabelKind:
+    """Check the files of a checkpoint; return the labels that its tokenizer allows."""
+    from inference.tokenizer import check_beginning, check_no_chat, choose_labels, read_tokenizer
     from inference.weights import check_weights
 
     _versioned_files(folder)
@@ -178,10 +191,12 @@ def _check_content(folder: Path) -> None:
     config = read_config(folder)
     tokenizer = read_tokenizer(folder, config.vocab_size, (config.bos_token_id, *config.eos_token_ids))
     check_beginning(tokenizer, folder, config.bos_token_id)
-    number_ids(tokenizer, folder)
+    check_no_chat(folder)
+    labels = choose_labels(tokenizer, folder)
     for quantization in PRIOR_FILES:
         read_prior(folder, quantization)
     check_weights(folder, config)
+    return labels
 
 
 def _check_merged(folder: Path) -> None:

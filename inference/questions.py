@@ -88,7 +88,7 @@ class Choices:
         choice = self._tokenized.get(key)
         if choice is None and key in self._texts:
             artwork_ids, text = self._texts.pop(key)
-            choice = self._tokenized[key] = Choice(artwork_ids, array("i", self._tokens.ids(text)))
+            choice = self._tokenized[key] = Choice(artwork_ids, array("i", self._tokens.choice(text)))
         return choice
 
     def rotations(self, name: str, rotation: int, further: int) -> list[Choice]:

@@ -1,4 +1,4 @@
-"""The rotary position embedding in a config.json: Llama's own, or Llama 3's scaling of it.
+"""The rotary position embedding in a config.json: without scaling, or with Llama 3's.
 
 Training and scoring compute these two alike. Other scalings are not known to agree: one grows with the prompt in
 transformers but not in vLLM, another extends the longest prompt in vLLM only.
@@ -17,10 +17,12 @@ _LENGTH = "original_max_position_embeddings"
 _KEYS: dict[str, tuple[str, ...]] = {"default": (), "llama3": (*_FACTORS, _LENGTH)}
 # transformers 4 writes rope_scaling with rope_theta beside it; transformers 5 writes rope_parameters with both in it.
 _NAMES = ("rope_parameters", "rope_scaling")
+ROPE_KEYS = (*_NAMES, "rope_theta")
+"""Keys of a config.json with such an embedding."""
 
 
 def check_rope(file: Path, content: dict[str, Any]) -> None:
-    """Raise ContractError if `content`, a config.json, has another position embedding than a Llama's."""
+    """Raise ContractError if `content`, a config.json, has another one."""
     rope = _parameters(file, content)
     _check_theta(file, [each["rope_theta"] for each in (rope, content) if "rope_theta" in each])
     kind = _kind(file, rope)
@@ -63,7 +65,7 @@ def _kind(file: Path, rope: dict[str, Any]) -> str:
             file,
             f"rope_type is {' and '.join(map(repr, kinds))}",
             f"{' or '.join(map(repr, _KEYS))}, which training and scoring compute alike",
-            "use a Llama 3, or a Llama without scaling",
+            "use a Llama 3, or a model without scaling",
         )
     return str(kinds[0])
 

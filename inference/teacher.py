@@ -2,8 +2,8 @@
 true answer, and it writes one sentence on why this user would choose that artwork. `marquee train reasoning --teacher
 VERSION` trains a student on the reasons, which are in `teacher_reasons`.
 
-The teacher is a Llama in the Hugging Face format, with the manifest that `marquee models manifest` writes. The prompt
-is plain text, as in scoring. All reasons of one teacher for one day are written in one commit at the end; a rerun
+The teacher is a checkpoint with the manifest that `marquee models manifest` writes. The prompt is plain text, as in
+scoring. All reasons of one teacher for one day are written in one commit at the end; a rerun
 generates them again and replaces them by the same. Settings: MARQUEE_….
 """
 
@@ -121,7 +121,8 @@ def teacher_prompt(tokens: Tokens, play: dict[str, Any], room: int) -> list[int]
 
     A prompt that is too long loses its oldest history, as in scoring; None if it is too long even without history.
     """
-    request = tokens.ids(f"{play['choice']}{play['shown']}\n{REQUEST}{OPENING}")
+    answered = tokens.form.put_in(play["choice"]) + tokens.form.tokens[play["shown"] - 1]
+    request = tokens.ids(f"{answered}\n{REQUEST}{OPENING}")
     beginning = tokens.context(play["context"]).within(room - len(request))
     return None if beginning is None else beginning + request
 

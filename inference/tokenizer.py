@@ -1,4 +1,4 @@
-"""tokenizer.json of a checkpoint, checked: it changes no text and has a token for each option number."""
+"""tokenizer.json of a checkpoint, checked: it changes no text and has a token for each label of an option."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from tokenizers import Tokenizer
 
 from inference.json_file import read_object
 from schemas.contract import ContractError
-from schemas.prompt import ANSWER
-from schemas.tables import MAX_ARTWORKS
+from schemas.prompt import LABELS, LabelKind
 
-_FILE = "tokenizer.json"
+_FILE, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
+_OWN_SETTINGS = "use the file that came with this tokenizer.json"
 _REMEDY = "use a byte-level tokenizer that changes no text, as Llama 3's"
+_LABELS_REMEDY = "use a tokenizer with a token for each number up to 40, as Llama 3's, or for each letter, as SmolLM2's"
 # Text that normalizers and pre-tokenizers change or drop: case, accents, spaces, line breaks, forms of one character.
 _TEXTS = (
     "Watched, latest first:\n",
@@ -24,12 +25,14 @@ _TEXTS = (
     "ÀÉÎ e\u0301 ﬁ ½ Ⅷ Ａ \u00a0\u3000\u200b\ufeff“”…\n",
     "映画 영화 فيلم फ़िल्म 👩\u200d👩\u200d👧\n",
 )
-# Every byte that occurs in UTF-8: ASCII, continuation bytes, and those that begin sequences of 2, 3 and 4 bytes.
+# Every byte of text: ASCII, continuation bytes, and those that begin sequences of 2, 3 and 4 bytes. Prompts have no
+# control characters, and Unicode has no characters from U+40000 to U+BFFFF: tokenizers lack tokens for these, as
+# SmolLM2's does.
 _BYTES = [
     chr(point)
-    for points in (range(0x80), range(0x80, 0x800, 0x40), range(0x80, 0xC0), range(0x800, 0xD800, 0x1000))
+    for points in ([0x0A], range(0x20, 0x7F), range(0x80, 0x800, 0x40), range(0x80, 0xC0), range(0x800, 0xD800, 0x1000))
     for point in points
-] + ["\ue000", "\uf000", "\U00010000", "\U00040000", "\U00080000", "\U000c0000", "\U00100000"]
+] + ["\ue000", "\uf000", "\U00010000", "\U000c0000", "\U00100000"]
 
 
 def read_tokenizer(folder: Path, vocab_size: int, special: Iterable[int]) -> Tokenizer:
@@ -52,30 +55,59 @@ def read_tokenizer(folder: Path, vocab_size: int, special: Iterable[int]) -> Tok
     return tokenizer
 
 
-def number_ids(tokenizer: Tokenizer, folder: Path) -> list[int]:
-    """The token ids of "1", "2", …, "40". Raises ContractError if one is no single token after `Answer: `, because the
-    model answers with one token.
+def label_ids(tokenizer: Tokenizer, folder: Path, kind: LabelKind) -> list[int]:
+    """The token id of each label. Raises ContractError if one is no single token after the choice, because the model
+    answers with one token.
     """
-    before = _ids(tokenizer, ANSWER)
-    labels = []
-    for number in map(str, range(1, MAX_ARTWORKS + 1)):
-        alone, after = _ids(tokenizer, number), _ids(tokenizer, ANSWER + number)
+    if fault := _split_label(tokenizer, kind):
+        raise ContractError(f"{folder / _FILE}: {fault}, expected one token more for the label; {_LABELS_REMEDY}")
+    return [_ids(tokenizer, label)[0] for label in LABELS[kind].tokens]
+
+
+def choose_labels(tokenizer: Tokenizer, folder: Path) -> LabelKind:
+    """Numbers, or letters if the tokenizer splits numbers. Raises ContractError if it splits letters, too."""
+    faults = {kind: _split_label(tokenizer, kind) for kind in LABELS}
+    for kind, fault in faults.items():
+        if fault is None:
+            return kind
+    raise ContractError(
+        f"{folder / _FILE}: {' and '.join(map(str, faults.values()))}, expected one token more for each number or for "
+        f"each letter; {_LABELS_REMEDY}"
+    )
+
+
+def _split_label(tokenizer: Tokenizer, kind: LabelKind) -> str | None:
+    """The first label that is no single token after the choice, in words; None if each is."""
+    labels = LABELS[kind]
+    before = _ids(tokenizer, labels.answer)
+    for label in labels.tokens:
+        alone, after = _ids(tokenizer, label), _ids(tokenizer, labels.answer + label)
         if len(alone) != 1 or after != before + alone:
-            raise ContractError(
-                f"{folder / _FILE}: option number {number} is not a single token after {ANSWER!r}: "
-                f"{ANSWER + number!r} is {after}, {ANSWER!r} is {before}; use a tokenizer in which the numbers up to "
-                f"{MAX_ARTWORKS} are, as in Llama 3's"
-            )
-        labels.append(alone[0])
-    return labels
+            return f"{labels.answer + label!r} is {after} while {labels.answer!r} is {before}"
+    return None
+
+
+def check_no_chat(folder: Path) -> None:
+    """Raise ContractError if the checkpoint has a chat template: it expects its prompts in that."""
+    settings, template = folder / _SETTINGS, folder / "chat_template.jinja"
+    if template.exists():
+        where, remedy = template, "remove this file"
+    elif settings.exists() and read_object(settings, _OWN_SETTINGS).get("chat_template"):
+        where, remedy = settings, "remove chat_template from this file"
+    else:
+        return
+    raise ContractError(
+        f"{where}: the model was trained on chats in this template, expected none, as Marquee's prompts are plain "
+        f"text; take the base model, or {remedy} and teach it Marquee's prompts by post-training"
+    )
 
 
 def check_beginning(tokenizer: Tokenizer, folder: Path, bos_token_id: int) -> None:
     """Raise ContractError if tokenizer_config.json names another beginning-of-text token than config.json."""
-    file = folder / "tokenizer_config.json"
+    file = folder / _SETTINGS
     if not file.exists():
         return
-    named = read_object(file, "use the file that came with this tokenizer.json").get("bos_token")
+    named = read_object(file, _OWN_SETTINGS).get("bos_token")
     content = named.get("content") if isinstance(named, dict) else named
     if content is not None and tokenizer.token_to_id(str(content)) != bos_token_id:
         raise ContractError(

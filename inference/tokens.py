@@ -2,7 +2,7 @@
 
 Text is tokenized line by line, so that a repeated line costs nothing and a prompt can lose its oldest lines without
 being tokenized again: ids(text) = ids(line 1) + ids(line 2) + …, each line with its line break. A prompt is
-[beginning of text] + ids(context) + ids(choice).
+[beginning of text] + ids(context) + ids(choice), the choice with the labels that the model reads.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import lru_cache
 from itertools import accumulate
 
 from inference.checkpoint import Checkpoint
-from inference.tokenizer import number_ids, read_tokenizer
-from schemas.prompt import history_begins
+from inference.tokenizer import label_ids, read_tokenizer
+from schemas.prompt import LABELS, history_begins
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 # A title's line recurs for every user who watched it: 2^17 lines of 15 tokens with their text take about 30 MB.
@@ -40,15 +40,17 @@ class Context:
 
 
 class Tokens:
-    """A checkpoint's tokenizer. The constructor raises ContractError if it loses text or splits an option number."""
+    """A checkpoint's tokenizer. The constructor raises ContractError if it loses text or splits a label."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         bos = checkpoint.bos_token_id
         self._tokenizer = read_tokenizer(checkpoint.path, checkpoint.vocab_size, [bos])
         self._line_ids = lru_cache(maxsize=_LINES_KEPT)(self._encode)
         self._bos = [bos]
-        self.labels = number_ids(self._tokenizer, checkpoint.path)
-        """Token ids of the option numbers "1", "2", …, "40"."""
+        self.form = LABELS[checkpoint.labels]
+        """How its prompts label options."""
+        self.labels = label_ids(self._tokenizer, checkpoint.path, checkpoint.labels)
+        """Token ids of the labels, the first option's first."""
         self.special_ids = {id_ for id_, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
 
     def ids(self, text: str) -> list[int]:
@@ -72,6 +74,10 @@ class Tokens:
         line_ids = [self._line_ids(line) for line in lines]
         lengths = list(accumulate(map(len, line_ids), initial=len(self._bos)))
         return Context(self._bos + [token for ids in line_ids for token in ids], lengths[kept:])
+
+    def choice(self, text: str) -> list[int]:
+        """The token ids of a choice as tables have it, with the model's labels."""
+        return self.ids(self.form.put_in(text))
 
     def _encode(self, line: str) -> array[int]:
         return array("i", self._tokenizer.encode(line, add_special_tokens=False).ids)

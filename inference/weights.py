@@ -1,4 +1,6 @@
-"""Checks of a checkpoint's weights: whole, finite, one set only, and with the shapes that follow from config.json."""
+"""Checks of a checkpoint's weights: whole, finite, one set only, and with the shapes of the model that transformers
+makes from config.json.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -23,6 +26,8 @@ _LAYER = re.compile(r"model\.layers\.(\d+)\.")
 _HEAD = "lm_head.weight"
 _FP8 = "F8_E4M3"
 _MOST_NAMED = 3
+Shapes = dict[str, tuple[int, ...]]
+"""The shape of each tensor, by name."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,9 @@ def check_weights(folder: Path, config: Config) -> None:
     tensors = _tensors(folder)
     _check_dtypes(folder, tensors, config)
     _check_layers(folder, tensors, config)
-    _check_names(folder, tensors, config)
-    _check_shapes(tensors, config)
+    shapes, tied = _model_shapes(folder)
+    _check_names(folder, tensors, shapes, tied, config)
+    _check_shapes(tensors, shapes)
     _check_finite(tensors)
 
 
@@ -113,28 +119,28 @@ def _check_index(index: Path, mapped: dict[str, str], found: dict[str, str]) -> 
 
 def _check_layers(folder: Path, tensors: dict[str, Tensor], config: Config) -> None:
     layers = {int(match[1]) for match in map(_LAYER.match, tensors) if match}
-    if len(layers) != config.layers or max(layers) != config.layers - 1:
+    if len(layers) != config.layers or max(layers, default=0) != config.layers - 1:
         raise ContractError(
             f"{folder}: the weights have {len(layers)} layers (model.layers.0, …), expected {config.layers}, which is "
             f"num_hidden_layers in {CONFIG}; {SAVED_WITH_THE_WEIGHTS}"
         )
 
 
-def _check_names(folder: Path, tensors: dict[str, Tensor], config: Config) -> None:
-    expected = {*_shapes(config), *(f"{name}_scale" for name, tensor in tensors.items() if tensor.dtype == _FP8)}
+def _check_names(folder: Path, tensors: dict[str, Tensor], shapes: Shapes, tied: bool, config: Config) -> None:
+    expected = {*shapes, *(f"{name}_scale" for name, tensor in tensors.items() if tensor.dtype == _FP8)}
     missing, surplus = sorted(expected - set(tensors)), sorted(set(tensors) - expected)
     if config.quantized:
         # Present if activations are quantized with a fixed scale.
         surplus = [name for name in surplus if not name.endswith(".input_scale")]
     if _HEAD in missing + surplus:
-        found, wanted, right = ("is in", "none", "false") if config.tied else ("is missing from", "one", "true")
+        found, wanted, right = ("is in", "none", "false") if tied else ("is missing from", "one", "true")
         raise ContractError(
             f"{folder}: {_HEAD} {found} the weights, expected {wanted}, as tie_word_embeddings in config.json is "
-            f"{str(config.tied).lower()}; set it to {right} if the model was trained so, else {_COPY_AGAIN}"
+            f"{str(tied).lower()}; set it to {right} if the model was trained so, else {_COPY_AGAIN}"
         )
     for names, found, expectation in (
-        (surplus, "in the weights", "only those of the Llama in config.json"),
-        (missing, "not in the weights", "all those of the Llama in config.json"),
+        (surplus, "in the weights", "only those of the model in config.json"),
+        (missing, "not in the weights", "all those of the model in config.json"),
     ):
         if names:
             remedy = f"merge the adapter first, then {_SAVE_AGAIN}" if _is_adapter(names) else _SAVE_AGAIN
@@ -145,8 +151,8 @@ def _is_adapter(names: list[str]) -> bool:
     return any("lora_" in name or ".base_layer." in name for name in names)
 
 
-def _check_shapes(tensors: dict[str, Tensor], config: Config) -> None:
-    for name, shape in _shapes(config).items():
+def _check_shapes(tensors: dict[str, Tensor], shapes: Shapes) -> None:
+    for name, shape in shapes.items():
         tensor = tensors[name]
         if tensor.shape != shape:
             raise ContractError(
@@ -155,30 +161,32 @@ def _check_shapes(tensors: dict[str, Tensor], config: Config) -> None:
             )
 
 
-def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor of a Llama with this `config`."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    queries, keys = config.head_dim * config.heads, config.head_dim * config.key_value_heads
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, hidden)}
-    for layer in range(config.layers):
-        at = f"model.layers.{layer}"
-        for name, rows, columns, biased in (
-            ("self_attn.q_proj", queries, hidden, config.attention_bias),
-            ("self_attn.k_proj", keys, hidden, config.attention_bias),
-            ("self_attn.v_proj", keys, hidden, config.attention_bias),
-            ("self_attn.o_proj", hidden, queries, config.attention_bias),
-            ("mlp.gate_proj", inner, hidden, config.mlp_bias),
-            ("mlp.up_proj", inner, hidden, config.mlp_bias),
-            ("mlp.down_proj", hidden, inner, config.mlp_bias),
-        ):
-            shapes[f"{at}.{name}.weight"] = (rows, columns)
-            if biased:
-                shapes[f"{at}.{name}.bias"] = (rows,)
-        shapes[f"{at}.input_layernorm.weight"] = shapes[f"{at}.post_attention_layernorm.weight"] = (hidden,)
-    shapes["model.norm.weight"] = (hidden,)
-    if not config.tied:
-        shapes[_HEAD] = (config.vocab_size, hidden)
-    return shapes
+def _model_shapes(folder: Path) -> tuple[Shapes, bool]:
+    """(shapes, whether the output layer is the embedding) of the model that transformers makes from config.json.
+
+    Raises ContractError if it makes none, or one of another architecture than vLLM would.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    file = folder / CONFIG
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # transformers raises nothing narrower
+        reason = " ".join(str(error).split())
+        raise ContractError(
+            f"{file}: transformers makes no model from it ({reason}); {SAVED_WITH_THE_WEIGHTS}"
+        ) from error
+    if config.architectures != [type(model).__name__]:
+        raise ContractError(
+            f"{file}: architectures is {config.architectures!r}, expected [{type(model).__name__!r}], as model_type is "
+            f"{config.model_type!r}; {SAVED_WITH_THE_WEIGHTS}"
+        )
+    tied = bool(config.tie_word_embeddings)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items() if not (tied and name == _HEAD)}
+    return shapes, tied
 
 
 def _check_dtypes(folder: Path, tensors: dict[str, Tensor], config: Config) -> None:

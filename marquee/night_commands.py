@@ -199,7 +199,7 @@ def explain(
 ) -> None:
     """Explain why a user sees an artwork: the question and its answer, the draw, the model, and what changed it."""
     from inference.champion import verdict_on
-    from inference.checkpoint import quantization_of
+    from inference.checkpoint import MANIFEST, labels_of, quantization_of
     from inference.prior import read_prior
     from serving.console import wide_console
     from serving.explain import explained, explanation
@@ -207,9 +207,11 @@ def explain(
     config = configured(warehouse)
     found = explanation(config, user, title, ds)
     version, folder, prior = found["model_version"], found["checkpoint"], None
-    if folder and Path(folder).is_dir():
+    if folder and Path(folder, MANIFEST).is_file():
         by_options = read_prior(Path(folder), quantization_of(version)).by_options
         prior = by_options.get(len(found["options"]))
+        if found["question"]:
+            found["question"]["prompt"] = labels_of(Path(folder)).put_in(found["question"]["prompt"])
     verdict = verdict_on(config.registry, version) if version else None
     if as_json:
         print(json.dumps({**found, "prior": prior, "verdict": verdict}, indent=1, ensure_ascii=False, default=str))

@@ -19,6 +19,9 @@ and a choice, of a title:
 
 Every line except `Answer: ` ends in a line break, so that a prompt can be tokenized line by line and one that is too
 long loses its last viewings. spark_jobs/prompts.py removes line breaks and `;` from catalogue text.
+
+Tables have choices with numbers, whichever model reads them. A model whose tokenizer splits numbers reads letters:
+`Labels.put_in` writes them when the choice is tokenized.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import TYPE_CHECKING, Literal, Self
+
+from schemas.tables import MAX_ARTWORKS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -35,7 +41,7 @@ PROMPT_FORMAT = "marquee-1"
 """Name of this grammar; a checkpoint records the one it was trained on."""
 
 ANSWER = "Answer: "
-"""The end of every choice: the model's next token is the number of the option that it picks."""
+"""The end of every choice: the model's next token is the label of the option that it picks."""
 
 INSTRUCTION_LINES = 1
 """Leading lines of a context that are the same for every user."""
@@ -134,6 +140,42 @@ class Choice:
     def rotated(self, places: int) -> Self:
         """The choice with its first `places` options moved to the end."""
         return replace(self, options=self.options[places:] + self.options[:places])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of options in the prompts of one model: `names`, the first option's first, and the text `answer`, with
+    which a choice ends, after which each label is one token.
+    """
+
+    names: tuple[str, ...]
+    answer: str
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The text of each label's token: after `answer` it makes `Answer: ` and the label's name."""
+        return tuple(ANSWER.removeprefix(self.answer) + name for name in self.names)
+
+    def put_in(self, text: str) -> str:
+        """A choice, with or without its last line, or a whole prompt, as the model reads it: labelled by these."""
+        if self is LABELS["numbers"]:
+            return text
+        lines = text.split("\n")
+        for name, place in zip(self.names, option_lines(lines), strict=False):
+            lines[place] = name + lines[place].lstrip(digits)
+        if lines[-1] == ANSWER:
+            lines[-1] = self.answer
+        return "\n".join(lines)
+
+
+LabelKind = Literal["numbers", "letters"]
+
+LABELS: dict[LabelKind, Labels] = {
+    "numbers": Labels(tuple(map(str, range(1, MAX_ARTWORKS + 1))), ANSWER),
+    # A tokenizer joins a space to the letter after it.
+    "letters": Labels(tuple((ascii_uppercase + ascii_lowercase)[:MAX_ARTWORKS]), ANSWER.rstrip()),
+}
+"""1 to 40; or A to Z, then a to n."""
 
 
 def history_begins(lines: Sequence[str]) -> int:

@@ -256,7 +256,7 @@ def _checkpoints(scratch: Path) -> Iterator[Outcome]:
     padding: dict[str, object] = {"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": None}
     padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "<|end_of_text|>"}
     cases: list[tuple[str, Callable[[Path], object]]] = [
-        ("another architecture", lambda folder: _edit_json(folder / "config.json", model_type="mistral")),
+        ("two architectures", lambda folder: _edit_json(folder / "config.json", model_type="mistral")),
         ("more layers than the weights", lambda folder: _edit_json(folder / "config.json", num_hidden_layers=3)),
         ("a beginning of text outside the vocabulary", lambda f: _edit_json(f / "config.json", bos_token_id=512)),
         (

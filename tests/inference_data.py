@@ -18,7 +18,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from inference.checkpoint import Checkpoint
 from inference.engine import StartEngine
 from schemas.contract import Table
-from schemas.prompt import Choice, Context, Option, Viewing
+from schemas.prompt import LABELS, Choice, Context, Option, Viewing
 from schemas.settings import Settings
 from schemas.store import create
 from schemas.tables import (
@@ -40,6 +40,8 @@ LLAMA_3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+# Qwen's and SmolLM2's: each digit is a token, and a space belongs to the word after it.
+QWEN_WORDS = LLAMA_3_WORDS.replace(r"\p{N}{1,3}", r"\p{N}")
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -63,6 +65,14 @@ MODEL = {
 
 def tokenizer(words: str = LLAMA_3_WORDS, numbers: int = 40) -> Tokenizer:
     """A byte-level BPE with the numbers up to `numbers` as tokens."""
+    texts = [
+        f"{number}. caption {number} of Film forty drama\nTitle: Answer: {number}" for number in range(1, numbers + 1)
+    ]
+    return trained(words, texts)
+
+
+def trained(words: str, texts: list[str]) -> Tokenizer:
+    """A byte-level BPE, trained on `texts`, that merges within `words` only."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -77,11 +87,29 @@ def tokenizer(words: str = LLAMA_3_WORDS, numbers: int = 40) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [
-        f"{number}. caption {number} of Film forty drama\nTitle: Answer: {number}" for number in range(1, numbers + 1)
-    ]
     made.train_from_iterator(texts * 20, trainer)
     return made
+
+
+def letter_tokenizer() -> Tokenizer:
+    """A byte-level BPE that splits numbers, with a token for each letter that labels an option."""
+    texts = [f"{name}. caption of Film drama\nTitle: Answer: {name}" for name in LABELS["letters"].names]
+    return trained(QWEN_WORDS, texts)
+
+
+def make_other_model(folder: Path, **changes: Any) -> Path:
+    """A Qwen 2 with random weights and `letter_tokenizer`, without a manifest; `changes` are made to its config."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM, set_seed
+
+    sizes: dict[str, Any] = {
+        key: value for key, value in MODEL.items() if key not in ("architectures", "model_type", "rope_theta")
+    }
+    set_seed(1)
+    Qwen2ForCausalLM(Qwen2Config(**{**sizes, "initializer_range": 0.2})).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    letter_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder
 
 
 def make_checkpoint(folder: Path, tokens: Tokenizer | None = None, **config: Any) -> Path:

@@ -21,7 +21,7 @@ from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from tests.conftest import RunMarquee
-from tests.inference_data import LLAMA_3_WORDS, make_checkpoint, tokenizer
+from tests.inference_data import LLAMA_3_WORDS, letter_tokenizer, make_checkpoint, make_other_model, tokenizer
 
 MISSING = object()
 """In a change: remove the key."""
@@ -167,6 +167,7 @@ def test_a_version_that_was_edited_by_hand_does_not_score(folder: Path, version:
         ({"signals": None}, "signals is None, expected a list of names among play_rate, taste_group"),
         ({"signals": "play_rate"}, "signals is 'play_rate', expected a list"),
         ({"signals": ["nope"]}, r"signals is \['nope'\], expected a list"),
+        ({"labels": "words"}, r"labels is 'words', expected one of numbers, letters"),
         ({"files": {"config.json": 1}}, r"the entry of config\.json is 1, expected its bytes and sha256"),
     ],
 )
@@ -197,9 +198,13 @@ def test_the_command_prints_the_version_or_the_error(
 
 # Changes of config.json, and the messages.
 CONFIG_FAULTS: list[tuple[dict[str, Any], str]] = [
-    ({"model_type": "mistral"}, "model_type is 'mistral', expected 'llama'; Marquee scores with Llamas only"),
+    (
+        {"model_type": "mistral"},
+        "model_type is 'mistral', expected 'llama', as architectures is ['LlamaForCausalLM']; use",
+    ),
     ({"architectures": ["MistralForCausalLM"]}, "architectures is ['MistralForCausalLM'], expected ['LlamaFor"),
-    ({"architectures": MISSING}, "architectures is missing, expected ['LlamaForCausalLM']"),
+    ({"architectures": MISSING}, "architectures is missing, expected one that ends in ForCausalLM; take a causal lang"),
+    ({"architectures": ["LlamaForTokenClassification"]}, "expected one that ends in ForCausalLM; take a causal lang"),
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu', expected 'silu'"),
     ({"max_position_embeddings": MISSING}, "max_position_embeddings is missing, expected a whole number above 0"),
     ({"max_position_embeddings": 0}, "max_position_embeddings is 0, expected a whole number above 0"),
@@ -248,7 +253,7 @@ CONFIG_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"dtype": "bfloat16"}, "dtype is 'bfloat16', but the weights are F32, expected the same type"),
     ({"dtype": "int8"}, "dtype is 'int8', expected one of float32, float16, bfloat16"),
     ({"torch_dtype": "float16"}, "dtype is 'float32' and 'float16', expected one of float32, float16, bfloat16"),
-    ({"is_causal": False}, "is_causal is False, expected no such key: vLLM and transformers do not both apply it"),
+    ({"is_causal": False}, "is_causal is False, expected no such key: scoring and training do not both apply it"),
     ({"logit_scale": 0.5}, "logit_scale is 0.5, expected no such key"),
     ({"sliding_window": 128}, "sliding_window is 128, expected no such key"),
     ({"auto_map": {"AutoModel": "mine.Llama"}}, "auto_map is {'AutoModel': 'mine.Llama'}, expected no such key"),
@@ -327,12 +332,83 @@ def test_a_tokenizer_that_loses_text_gets_no_manifest(folder: Path, change: dict
     refused(folder, message)
 
 
-def test_the_first_option_number_that_is_not_one_token_is_named(tmp_path: Path) -> None:
+def test_the_first_number_and_letter_that_are_not_one_token_are_named(tmp_path: Path) -> None:
     nine = make_checkpoint(tmp_path / "nine", tokenizer(numbers=9))
-    refused(nine, "option number 10 is not a single token")
+    refused(nine, "tokenizer.json: 'Answer: 10' is [")
+    refused(nine, " and 'Answer: A' is [")
     # GPT-2 joins the space to the number, so another token follows `Answer: `.
     glued = tokenizer(words=LLAMA_3_WORDS.replace(r"\p{N}{1,3}", r" ?\p{N}{1,3}"))
-    refused(make_checkpoint(tmp_path / "glued", glued), "option number 1 is not a single token")
+    refused(make_checkpoint(tmp_path / "glued", glued), "tokenizer.json: 'Answer: 1' is [")
+
+
+def test_options_are_labelled_by_letters_where_the_tokenizer_splits_numbers(folder: Path, tmp_path: Path) -> None:
+    assert write_manifest(folder, "numbers").labels == "numbers"
+    written = write_manifest(make_checkpoint(tmp_path / "letters", letter_tokenizer()), "letters")
+    assert written.labels == "letters"
+    tokens = Tokens(read_checkpoint(written.path))
+    assert len(set(tokens.labels)) == 40
+    choice = "Title: Alien\n1. an egg\n2. a cat\nAnswer: "
+    assert tokens.text(tokens.choice(choice)) == "Title: Alien\nA. an egg\nB. a cat\nAnswer:"
+    assert tokens.text([*tokens.choice(choice), tokens.labels[1]]).endswith("\nAnswer: B")
+    # The answer is tokenized like the text that a model was pre-trained on.
+    answered = tokens.ids("Answer: B")
+    assert [*tokens.choice(choice), tokens.labels[1]][-len(answered) :] == answered
+
+
+def test_a_manifest_from_before_there_were_letters_means_numbers(folder: Path) -> None:
+    written = write_manifest(folder, "tiny")
+    edit(folder / "marquee.json", labels=MISSING)
+    assert read_checkpoint(folder) == written
+
+
+@pytest.mark.parametrize("where", ["file", "settings"])
+def test_a_chat_template_is_refused(folder: Path, where: str) -> None:
+    """Without the template its answers differ, and nothing would say so."""
+    if where == "file":
+        (folder / "chat_template.jinja").write_text("{{ messages }}")
+        refused(folder, "chat_template.jinja: the model was trained on chats in this template, expected none, as")
+    else:
+        edit(folder / "tokenizer_config.json", chat_template="{{ messages }}")
+        refused(folder, "tokenizer_config.json: the model was trained on chats in this template, expected none, as")
+
+
+# Changes of the config.json of a model that is no Llama, and the messages.
+OTHER_FAULTS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"model_type": "qwen3"},
+        "architectures is ['Qwen2ForCausalLM'], expected ['Qwen3ForCausalLM'], as model_type",
+    ),
+    ({"model_type": "qwen17"}, "config.json: transformers makes no model from it (The checkpoint you are trying to"),
+    ({"max_position_embeddings": MISSING}, "max_position_embeddings is missing, expected a whole number above 0"),
+    ({"vocab_size": 300}, "tokens, the model only 300 (vocab_size in config.json)"),
+    (
+        {"use_sliding_window": True, "sliding_window": 256},
+        "sliding_window is 256, expected none, or at least max_positi",
+    ),
+    (
+        {"attention_chunk_size": 256},
+        "attention_chunk_size is 256, expected none, or at least max_position_embeddings, 1",
+    ),
+    ({"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0, expected no such key: scoring and training"),
+    ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, "rope_type is 'yarn', expected"),
+    ({"num_hidden_layers": 3, "layer_types": None}, "the weights have 2 layers (model.layers.0, …), expected 3"),
+    ({"tie_word_embeddings": False}, "lm_head.weight is missing from the weights, expected one"),
+    ({"intermediate_size": 127}, "model.layers.0.mlp.gate_proj.weight is of shape 128 × 64, expected 127 × 64"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), OTHER_FAULTS)
+def test_another_architecture_that_contradicts_itself_gets_no_manifest(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    folder = make_other_model(tmp_path / "qwen")
+    edit(folder / "config.json", **change)
+    refused(folder, message)
+
+
+def test_another_architecture_gets_a_manifest(tmp_path: Path) -> None:
+    written = write_manifest(make_other_model(tmp_path / "qwen", use_sliding_window=False, sliding_window=256), "qwen")
+    assert (written.labels, written.max_model_len, written.vocab_size) == ("letters", 1024, 512)
 
 
 def test_two_tokens_of_one_id_are_refused(folder: Path) -> None:
@@ -411,11 +487,11 @@ WEIGHTS_FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "infinite": (_nan(float("-inf")), "1 of the 8192 values of model.layers.1.mlp.up_proj.weight are NaN or infinite"),
     "missing": (
         lambda folder: edit_weights(folder, lambda weights: weights.pop("model.norm.weight")),
-        "model.norm.weight not in the weights, expected all those of the Llama in config.json",
+        "model.norm.weight not in the weights, expected all those of the model in config.json",
     ),
     "surplus": (
         lambda folder: edit_weights(folder, lambda weights: weights.update({"score.weight": torch.ones(2)})),
-        "score.weight in the weights, expected only those of the Llama in config.json",
+        "score.weight in the weights, expected only those of the model in config.json",
     ),
     "head": (
         lambda folder: edit_weights(folder, lambda weights: weights.update({"lm_head.weight": torch.ones(512, 64)})),
@@ -433,7 +509,7 @@ WEIGHTS_FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "adapter not merged": (
         lambda folder: edit_weights(folder, _adapter_names),
-        "lora_A.default.weight in the weights, expected only those of the Llama in config.json; merge the adapter",
+        "lora_A.default.weight in the weights, expected only those of the model in config.json; merge the adapter",
     ),
     "adapter beside": (
         lambda folder: (folder / "adapter_config.json").write_text("{}"),

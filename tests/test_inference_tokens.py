@@ -1,18 +1,22 @@
-"""Text to token ids: tokenizing by line, cutting a prompt, and the option numbers."""
+"""Text to token ids: tokenizing by line, cutting a prompt, and the labels of options."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.checkpoint import Checkpoint, write_manifest
+from inference.questions import Choices, Question, questions
+from inference.teacher import teacher_prompt
 from inference.tokens import Context, Tokens
 from schemas.contract import ContractError
 from schemas.prompt import ANSWER, history_begins
-from tests.inference_data import SPECIAL, context, make_checkpoint
+from tests.inference_data import SPECIAL, choice_row, context, context_row, letter_tokenizer, make_checkpoint
+from training.data import answer_row, prompt_ids
 
 texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\n\n- <|>12")), max_size=60)
 
@@ -83,3 +87,21 @@ def test_a_tokenizer_that_its_manifest_should_have_refused_does_not_score(checkp
         Tokens(replace(checkpoint, vocab_size=300))
     with pytest.raises(ContractError, match=r"token 7 is .*, expected a special token"):
         Tokens(replace(checkpoint, bos_token_id=7))
+
+
+def test_scoring_training_and_teaching_use_the_letters_that_the_manifest_says(tmp_path: Path) -> None:
+    """The tables have numbers, whatever the model."""
+    letters = write_manifest(make_checkpoint(tmp_path / "letters", letter_tokenizer()), "letters")
+    tokens = Tokens(letters)
+    user, title = context_row("u", 0, context("drama", "Film 1"), ["t"]), choice_row("t", 3)
+    ((question,),) = questions([user], Choices([title], tokens), tokens, 1000)
+    assert isinstance(question, Question)
+    assert tokens.text(question.prompt) == user["context"] + title["choice"].replace("\n1.", "\nA.").replace(
+        "\n2.", "\nB."
+    ).replace("\n3.", "\nC.").removesuffix(" ")
+    assert prompt_ids(tokens, user["context"], title["choice"], 1000) == question.prompt
+    row = answer_row(tokens)({"shown": 2, "weight": 1.0, "played": True}, question.prompt)
+    assert tokens.text(row["input_ids"]) == tokens.text(question.prompt) + " B"
+    taught = teacher_prompt(tokens, {**user, **title, "shown": 3}, 1000)
+    assert taught is not None
+    assert tokens.text(taught).startswith(tokens.text(question.prompt) + " C\nIn one sentence")

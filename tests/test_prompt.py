@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from schemas.prompt import Choice, Context, Option, Viewing, choice_text, context_text, history_begins, option_lines
+from schemas.prompt import (
+    ANSWER,
+    LABELS,
+    Choice,
+    Context,
+    Option,
+    Viewing,
+    choice_text,
+    context_text,
+    history_begins,
+    option_lines,
+)
+from schemas.tables import MAX_ARTWORKS
 
 # Catalogue text after spark_jobs.prompts.one_line: one line, without `;`.
 texts = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=";"), min_size=1, max_size=12).map(
@@ -65,6 +77,27 @@ def test_a_rotation_keeps_the_options_and_numbers_them_anew(choice: Choice, plac
 def test_a_text_that_is_no_choice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a choice"):
         Choice.parse(text)
+
+
+@given(choices, contexts)
+def test_letters_take_the_place_of_numbers_and_of_nothing_else(choice: Choice, context: Context) -> None:
+    labels = LABELS["letters"]
+    text = labels.put_in(choice.text)
+    assert text.endswith("\nAnswer:")
+    before, after = choice.text.split("\n"), text.split("\n")
+    places = option_lines(before)
+    assert [line.partition(". ")[0] for line in (after[place] for place in places)] == list(labels.names[: len(places)])
+    assert [after[place].partition(". ")[2] for place in places] == [before[n].partition(". ")[2] for n in places]
+    assert [line for n, line in enumerate(after[:-1]) if n not in places] == before[: places[0]]
+    assert labels.put_in(context.text + choice.text) == context.text + text
+    assert labels.put_in(choice.text.removesuffix(ANSWER)) == text.removesuffix(labels.answer)
+    assert LABELS["numbers"].put_in(choice.text) == choice.text
+
+
+def test_every_label_completes_the_same_line() -> None:
+    for labels in LABELS.values():
+        assert len(set(labels.names)) == MAX_ARTWORKS
+        assert [labels.answer + each for each in labels.tokens] == [ANSWER + name for name in labels.names]
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "Leading themes: a\nWatched, latest first:\n- b\n"])

@@ -1,6 +1,6 @@
 """Examples as token ids, by the tokenizer and the concatenation that scoring uses.
 
-A prompt is [beginning of text] + ids(context) + ids(choice); its answer is one token, the option's number. A prompt
+A prompt is [beginning of text] + ids(context) + ids(choice); its answer is one token, the option's label. A prompt
 that is too long loses its oldest history, as in scoring; nothing else is ever cut.
 """
 
@@ -108,7 +108,7 @@ def open_source(
 
 def prompt_ids(tokens: Tokens, context: str, choice: str, limit: int) -> list[int] | None:
     """The prompt as in scoring, in at most `limit` tokens; None if it is longer even without history."""
-    choice_ids = tokens.ids(choice)
+    choice_ids = tokens.choice(choice)
     beginning = tokens.context(context).within(limit - len(choice_ids))
     return None if beginning is None else beginning + choice_ids
 

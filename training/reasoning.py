@@ -109,7 +109,7 @@ def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, 
     tokens = stage.tokens
 
     def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
-        completion = [*tokens.ids(example["reason"] + ANSWER), tokens.labels[example["shown"] - 1]]
+        completion = [*tokens.ids(example["reason"] + tokens.form.answer), tokens.labels[example["shown"] - 1]]
         return {
             "input_ids": prompt + completion,
             "labels": [IGNORED] * len(prompt) + completion,
@@ -123,7 +123,7 @@ def reason_row(stage: Stage) -> Callable[[dict[str, Any], list[int]], dict[str, 
 def training_rows(stage: Stage, recipe: Reasoning) -> Tokenized:
     tokens = stage.tokens
     # Room for the longest reason is kept free, so that history is cut alike whatever the reason's length.
-    room = stage.limit - recipe.reason_tokens - len(tokens.ids(ANSWER))
+    room = stage.limit - recipe.reason_tokens - len(tokens.ids(tokens.form.answer))
     plays = islice(reasoned_examples(stage.source, recipe.teacher), recipe.limit or None)
     examples = with_short_reasons(plays, tokens, recipe.reason_tokens)
     return tokenized(examples, tokens, room, ANSWER_SCHEMA, reason_row(stage))
