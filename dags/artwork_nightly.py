@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
-from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, deadline_of_a_night, marquee_command, spark_step
+from scheduling.tasks import DEFAULTS, DS, deadline_of_a_night, marquee_command, on_a_gpu, spark_step
 from schemas.settings import settings
 from schemas.tables import SERVED
 
@@ -44,7 +44,7 @@ with DAG(
     validate = spark_step("validate")
     candidates = spark_step("candidates")
     contexts = spark_step("contexts")
-    score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
+    score = BashOperator.partial(task_id="score", **on_a_gpu()).expand(
         bash_command=[
             marquee_command("score", "--ds", DS, "--shard", str(shard), "--shards", str(settings().shards))
             for shard in range(settings().shards)

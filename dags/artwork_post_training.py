@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, gpu_task, marquee_command, spark_step, spark_task
+from scheduling.tasks import DEFAULTS, DS, OWN_PROCESS, gpu_task, marquee_command, on_a_gpu, spark_step, spark_task
 from schemas.settings import settings
 
 BASE = settings().model
@@ -46,7 +46,7 @@ with DAG(
     check = BashOperator(task_id="check", bash_command=marquee_command("models", "list"), **OWN_PROCESS)
     examples = spark_step("examples")
     train = gpu_task("train", marquee_command("train", "binary", "--ds", DS, "--base", BASE, "--out", CANDIDATE))
-    score = BashOperator.partial(task_id="score", pool="gpu", **OWN_PROCESS).expand(
+    score = BashOperator.partial(task_id="score", **on_a_gpu()).expand(
         bash_command=[
             marquee_command("score-held-out", "--ds", DS, *model)
             for model in (["--champion"], ["--model", BASE], ["--model", CANDIDATE])

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
@@ -144,5 +144,23 @@ class OwnProcess(TypedDict):
 OWN_PROCESS = OwnProcess(cwd=str(ROOT), skip_on_exit_code=None, execution_timeout=timedelta(hours=8))
 
 
+def on_a_gpu() -> dict[str, Any]:
+    """Arguments of a BashOperator that scores or trains: its pool and, if the setting `scoring_image` is set, a pod
+    with one GPU and that image, which is what Airflow's KubernetesExecutor then starts.
+    """
+    image = settings().scoring_image
+    if image is None:
+        return {"pool": "gpu", **OWN_PROCESS}
+    # Comes with that executor.
+    from kubernetes.client import models as k8s
+
+    # `base` is the container in which the executor runs the task; everything else comes from its pod template.
+    container = k8s.V1Container(
+        name="base", image=image, resources=k8s.V1ResourceRequirements(limits={"nvidia.com/gpu": "1"})
+    )
+    pod = k8s.V1Pod(spec=k8s.V1PodSpec(containers=[container]))
+    return {"pool": "gpu", "executor_config": {"pod_override": pod}, **OWN_PROCESS}
+
+
 def gpu_task(task_id: str, command: str) -> BashOperator:
-    return BashOperator(task_id=task_id, bash_command=command, pool="gpu", **OWN_PROCESS)
+    return BashOperator(task_id=task_id, bash_command=command, **on_a_gpu())

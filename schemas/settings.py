@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, allow_inf_nan=False)
 
     warehouse: str = Field(
-        str(_ROOT / "warehouse"), description="URI of the folder or object store that holds the tables"
+        str(_ROOT / "warehouse"),
+        description="URI of the folder or object store that holds the tables; must be set if this user may not write "
+        "the repository",
     )
     buckets: int = Field(
         16, ge=1, le=100_000, description="buckets of a new warehouse; one that exists keeps its own number"
@@ -204,6 +206,11 @@ class Settings(BaseSettings):
     )
     shards: int = Field(2, ge=1, le=1024, description="scoring tasks of a night, one engine each")
     scoring_python: str = Field("python", description="the Python that runs the tasks of scoring and post-training")
+    scoring_image: str | None = Field(
+        None,
+        description="image of the container in which Airflow's KubernetesExecutor runs a task that scores or trains, "
+        "with one GPU (Dockerfile, target `scoring`)",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="number type of the engine")
     quantization: Quantization = Field(
         "none",
@@ -314,6 +321,11 @@ class Settings(BaseSettings):
     @field_validator("warehouse", mode="after")
     @classmethod
     def _absolute_warehouse(cls, value: str) -> str:
+        if value == str(_ROOT / "warehouse") and not os.access(value, os.F_OK) and not os.access(_ROOT, os.W_OK):
+            raise ValueError(
+                f"this user may not write {_ROOT}, so the tables have no place there; set {PREFIX}WAREHOUSE to another "
+                "folder or to the URI of an object store"
+            )
         return warehouse_place(value)
 
     @field_validator("scoring_python", mode="after")

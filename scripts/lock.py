@@ -1,6 +1,6 @@
 """Pins every package with its hashes: requirements/cpu.txt (a laptop, and Marquee's development),
-requirements/gpu.txt (a machine that scores) and requirements/uv.txt (uv, which installs them). Options are passed on to
-`uv lock`.
+requirements/cluster.txt (the scheduler and Spark), requirements/gpu.txt (a machine that scores and trains) and
+requirements/uv.txt (uv, which installs them). Options are passed on to `uv lock`.
 
 uv.lock names the registry that it was resolved from, so it is not tracked; the exported files do not name it.
 """
@@ -13,8 +13,9 @@ from subprocess import PIPE, run
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 EXPORTS = {
-    "cpu": ["--extra", "cpu", "--extra", "training", "--group", "dev"],
-    "gpu": ["--extra", "gpu", "--extra", "training", "--no-dev"],
+    "cpu": ["--extra", "airflow", "--extra", "spark", "--extra", "cpu", "--extra", "training", "--group", "dev"],
+    "cluster": ["--extra", "airflow", "--extra", "spark", "--no-dev", "--group", "build"],
+    "gpu": ["--extra", "gpu", "--extra", "training", "--no-dev", "--group", "build"],
 }
 
 

@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
-# Makes .venv from requirements/cpu.txt alone, and writes the stamp .venv/.ready last.
+# Makes an environment from pinned packages alone, and writes the stamp .ready in it last.
+#
+#     scripts/setup.sh                  a laptop: .venv, from requirements/cpu.txt
+#     scripts/setup.sh cluster          a scheduler and Spark's drivers: .venv, from requirements/cluster.txt
+#     scripts/setup.sh gpu .venv-gpu    scoring and training, for MARQUEE_SCORING_PYTHON: from requirements/gpu.txt
 set -euo pipefail
 cd "$(dirname "$0")/.."
+pins=requirements/${1:-cpu}.txt venv=${2:-.venv}
+if [ ! -f "$pins" ]; then
+    echo "marquee: there is no $pins: give cpu, cluster or gpu" >&2
+    exit 1
+fi
 python=$(scripts/doctor.sh python)
 
 uv=$(command -v uv || true)
@@ -14,9 +23,9 @@ if [ -z "$uv" ]; then
     fi
 fi
 
-echo "Installing the pinned packages into .venv (about 2 GB to download the first time)"
-[ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" --no-python-downloads .venv
-"$uv" pip sync --quiet --python .venv/bin/python --require-hashes requirements/cpu.txt
+echo "Installing the packages of $pins into $venv (about 2 GB to download the first time)"
+[ -x "$venv/bin/python" ] || "$uv" venv --quiet --python "$python" --no-python-downloads "$venv"
+"$uv" pip sync --quiet --python "$venv/bin/python" --require-hashes "$pins"
 # Marquee itself, as a link to this clone; the pins include its build backend.
-"$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
-touch .venv/.ready
+"$uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable .
+touch "$venv/.ready"

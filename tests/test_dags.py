@@ -15,6 +15,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, RetryAction
 from airflow.sdk.exceptions import AirflowException
 from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from jinja2 import Environment
 
@@ -37,6 +38,38 @@ def dags() -> dict[str, DAG]:
 @pytest.fixture
 def nightly(dags: dict[str, DAG]) -> DAG:
     return dags["artwork_nightly"]
+
+
+def test_tasks_that_need_a_gpu_are_pods_with_one_where_an_image_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Kubernetes client accepts the pod, and Airflow stores and reads it back with the DAG."""
+    from kubernetes.client import ApiClient
+
+    monkeypatch.setenv("MARQUEE_SCORING_IMAGE", "registry/marquee-scoring:1")
+    settings.cache_clear()
+    try:
+        bag = DagBag(dag_folder=str(DAGS))
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert bag.import_errors == {}
+    container = {
+        "name": "base",
+        "image": "registry/marquee-scoring:1",
+        "resources": {"limits": {"nvidia.com/gpu": "1"}},
+    }
+    for name in ("artwork_nightly", "artwork_post_training"):
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(bag.dags[name]))
+        for task in bag.dags[name].tasks:
+            found = [
+                ApiClient().sanitize_for_serialization(_executor_config(each)["pod_override"])
+                for each in (task, stored.get_task(task.task_id))
+                if _executor_config(each)
+            ]
+            assert found == ([{"spec": {"containers": [container]}}] * 2 if task.pool == "gpu" else [])
+
+
+def _executor_config(task: Any) -> Any:
+    return task.partial_kwargs.get("executor_config") if task.is_mapped else task.executor_config
 
 
 def test_the_dags_are_the_expected_ones(dags: dict[str, DAG]) -> None:

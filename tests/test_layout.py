@@ -61,7 +61,8 @@ def foreign(packages: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("path", modules("dags", "scheduling"), ids=lambda path: path.name)
 def test_dags_import_airflow_and_schemas_only(path: Path) -> None:
-    assert foreign(imported_anywhere(path)) <= {"airflow", "rich", "schemas", "scheduling"}
+    # The client comes with Airflow's KubernetesExecutor, without which nothing imports it.
+    assert foreign(imported_anywhere(path)) <= {"airflow", "kubernetes", "rich", "schemas", "scheduling"}
 
 
 @pytest.mark.parametrize("path", modules("dags"), ids=lambda path: path.name)
@@ -122,6 +123,26 @@ def test_dag_files_parse_without_spark_and_vllm() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", modules("inference", "training"), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_scoring_and_training_import_neither_airflow_nor_spark(path: Path) -> None:
+    assert not imported_at_import(path) & {"airflow", "pyspark", "delta", "scheduling", "spark_jobs"}
+
+
+def test_scoring_needs_neither_airflow_nor_spark() -> None:
+    """requirements/gpu.txt has neither. In a separate Python where importing one of them raises ImportError."""
+    missing = ["airflow", "pyspark", "delta", "py4j"]
+    parts = ["inference.score", "inference.held_out", "inference.engine", "training.command", "training.judge"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r})); sys.path.insert(0, {str(ROOT)!r}); "
+        f"[__import__(name) for name in {parts!r}]; "
+        "from marquee.cli import main; sys.exit(max(main([name, '--help']) for name in ('score', 'judge', 'train')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pins = (ROOT / "requirements" / "gpu.txt").read_text()
+    assert not re.findall(r"^(?:apache-airflow|pyspark|delta-spark)\b.*", pins, re.M)
 
 
 def tracked_files() -> list[Path]:
