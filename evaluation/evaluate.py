@@ -43,7 +43,7 @@ from evaluation.regression import FOLDS, cross_fitted, fitted, fold_of, predicte
 from evaluation.slices import with_slices
 from schemas.contract import ContractError
 from schemas.events import report
-from schemas.paths import warehouse_place
+from schemas.paths import is_in_s3, warehouse_place
 from schemas.tables import ARTWORKS, HELD_OUT_SCORES, POLICY_ESTIMATES, POST_TRAINING_EXAMPLES
 from spark_jobs.session import materialized
 from spark_jobs.splits import HELD_OUT, first_of_splits
@@ -242,7 +242,7 @@ def evaluate_models(
     version = version_of(candidate)
     reference = champion_version(champion, warehouse.settings)
     others = [version_of(name) for name in (reference, *models) if name not in (LOGGING, *BASELINES)]
-    places = [_model_and_warehouse(each) for each in beside]
+    places = [_model_and_warehouse(each, warehouse.settings.warehouse) for each in beside]
     elsewhere = tuple(
         Beside(warehouse.settings.model_copy(update={"warehouse": folder}), version_of(model))
         for model, folder in places
@@ -266,8 +266,14 @@ def evaluate_models(
     evaluate(evaluation)
 
 
-def _model_and_warehouse(text: str) -> tuple[str, str]:
+def _model_and_warehouse(text: str, own: str) -> tuple[str, str]:
     model, separator, folder = text.rpartition(" in ")
     if not separator:
         raise ContractError(f"--beside is {text!r}, expected 'MODEL in WAREHOUSE'")
-    return model, warehouse_place(folder)
+    other = warehouse_place(folder)
+    if is_in_s3(other) and not is_in_s3(own):
+        raise ContractError(
+            f"--beside is {text!r}, but Spark reads S3 only for a warehouse that is there, and {own} is not: copy one "
+            "of the two to where the other is"
+        )
+    return model, other

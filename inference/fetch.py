@@ -1,19 +1,25 @@
 """Checkpoints in an object store. An engine and a trainer need files: a checkpoint is fetched to the cache of this
 machine, once for all its tasks, and one that is being trained is made there and copied to the store when it is done.
+When a new one comes, those that no task has used for a month are removed.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from schemas.contract import ContractError
 from schemas.files import download, has_file, names_below, read_file, upload
 from schemas.settings import settings
+
+_UNUSED_SECONDS = 30 * 86_400
 
 
 def fetched(uri: str, manifest: str, check: Callable[[Path], object]) -> Path:
@@ -36,6 +42,7 @@ def fetched(uri: str, manifest: str, check: Callable[[Path], object]) -> Path:
                 check(Path(part, "copy"))
                 # Renamed when complete, so that a killed task leaves no half of it.
                 Path(part, "copy").rename(copy)
+            _remove_unused(copy.parent)
     return copy
 
 
@@ -46,6 +53,7 @@ def working_folder(uri: str, manifest: str, record: str) -> Path:
     """
     folder = _folder_of("training", uri.encode())
     with _locked(folder):
+        _remove_unused(folder.parent)
         if has_file(uri, manifest) and not (folder / manifest).exists():
             # The manifest last: it says that the rest is there.
             download(uri, [*(name for name in _names(uri) if name != manifest), record], folder)
@@ -59,6 +67,16 @@ def keep(folder: Path, uri: str, manifest: str, record: str) -> None:
         return
     names = [file.name for file in sorted(folder.iterdir()) if file.is_file() and file.name != manifest]
     upload(folder, [*names, record, manifest], uri)
+
+
+def _remove_unused(folders: Path) -> None:
+    """Remove the folders that were last locked, which every use begins with, a month ago or earlier."""
+    for lock in folders.glob("*.lock"):
+        with lock.open() as held, suppress(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The lock's own file stays: a task may be waiting for it.
+            if time.time() - lock.stat().st_mtime > _UNUSED_SECONDS:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
 
 
 def _names(uri: str) -> list[str]:
@@ -76,4 +94,5 @@ def _locked(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(lock.fileno())
         yield

@@ -17,7 +17,7 @@ from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 from evaluation.estimators import PROMISED
-from evaluation.evaluate import Evaluation, evaluate
+from evaluation.evaluate import Evaluation, _model_and_warehouse, evaluate
 from evaluation.gate import verdict
 from evaluation.models import Beside, model_scores
 from evaluation.page import Page, refusals, render
@@ -326,3 +326,12 @@ def test_the_page_draws_no_more_impressions_than_may_be_judged_on(warehouse: War
     # One impression is in one band, and was played or not.
     assert len(again.play_rates[GOOD][0]) == 1
     assert again.play_rates[GOOD][1] in ([0.0], [1.0])
+
+
+def test_a_model_beside_in_s3_is_refused_where_spark_does_not_read_s3() -> None:
+    with pytest.raises(
+        ContractError, match=r"^--beside is 'm@1 in s3a://b/plain', but Spark reads S3 only for a wareh"
+    ):
+        _model_and_warehouse("m@1 in s3a://b/plain", "/data/warehouse")
+    assert _model_and_warehouse("m@1 in s3a://b/plain", "s3://b/main") == ("m@1", "s3://b/plain")
+    assert _model_and_warehouse("m@1 in /data/plain", "/data/main") == ("m@1", "/data/plain")

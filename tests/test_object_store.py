@@ -138,6 +138,22 @@ def test_a_checkpoint_is_fetched_once_and_keeps_its_address(checkpoint: str, cac
     assert model_of_tonight(config).model == fetched
 
 
+def test_a_copy_that_no_task_used_for_a_month_goes_when_another_comes(checkpoint: str, cache: Path) -> None:
+    unused = read_checkpoint(checkpoint)
+    another = f"{checkpoint}-2"
+    upload(unused.path, [file.name for file in unused.path.iterdir()], another)
+    second = read_checkpoint(another)
+    assert unused.path.is_dir()
+    for lock in (cache / "checkpoints").glob("*.lock"):
+        os.utime(lock, (0, 0))
+    assert read_checkpoint(another) == second
+    third = f"{checkpoint}-3"
+    upload(unused.path, [file.name for file in unused.path.iterdir()], third)
+    kept = {second.path, read_checkpoint(third).path}
+    assert {each for each in (cache / "checkpoints").iterdir() if each.is_dir()} == kept
+    assert read_checkpoint(checkpoint) == unused
+
+
 def test_a_checkpoint_of_which_a_file_was_replaced_is_refused_and_not_kept(checkpoint: str, cache: Path) -> None:
     write_file(checkpoint, "model.safetensors", b"of another one")
     with pytest.raises(
