@@ -19,8 +19,11 @@ _DISK_IS_FULL = (
     "a disk is full, that of the tables or that of temporary files (SPARK_LOCAL_DIRS, TMPDIR). Earlier commits are "
     "whole; free some space and run this again"
 )
+# Py4J takes a class that Java has not for a package.
+_NO_CLASS = "'JavaPackage' object is not callable"
 _MISSING = re.compile(
-    r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|DATA_SOURCE_NOT_FOUND"
+    r"ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|DATA_SOURCE_NOT_FOUND|"
+    + _NO_CLASS
 )
 _IS_MISSING = (
     "a library is missing or of another version (MARQUEE_SPARK_PACKAGES, MARQUEE_SPARK_JARS, requirements/), so a "
@@ -62,6 +65,8 @@ def cause(error: Exception) -> str:
     causes = _JAVA.findall(text)
     line = causes[-1] if causes else next(iter(text.splitlines()), "no message")
     sentence = without_password(line if causes else f"{type(error).__name__}: {line}")
+    if text == _NO_CLASS:
+        sentence = f"Java has no such class: {traceback.extract_tb(error.__traceback__)[-1].line}"
     return f"{sentence}: {_IS_MISSING}" if _is_missing(error) else sentence
 
 

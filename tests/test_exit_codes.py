@@ -46,6 +46,16 @@ Caused by: {}
 \t... 12 more"""
 
 
+def test_a_class_that_py4j_takes_for_a_package_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise TypeError("'JavaPackage' object is not callable")
+
+    assert exit_status("publish", work) == REFUSED
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("publish: Java has no such class: raise TypeError(")
+    assert line.endswith("so a retry would fail too")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "end"),
     [
