@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,8 @@ from marquee.command import Command, application, clean_up_when_ended
 from marquee.options import Ds, Id, LatestDs, Warehouse, configured, folder, ids_in, model_place, parser
 from schemas.arguments import night_date, place
 from schemas.settings import PREFIX
+from schemas.steps import note_failure
+from schemas.tables import NIGHT_STEPS, POST_TRAINING_STEPS
 
 ServiceName = Literal["simulated", "movielens"]
 STEPS = {
@@ -257,8 +260,15 @@ def _dated_step(name: str) -> Callable[..., None]:
     def run(ds: Ds, warehouse: Warehouse = None) -> None:
         from spark_jobs.warehouse import Night, open_warehouse
 
-        configured(warehouse)
-        with open_warehouse(f"marquee {name}") as opened:
+        config = configured(warehouse)
+        with ExitStack() as started:
+            try:
+                opened = started.enter_context(open_warehouse(f"marquee {name}"))
+            except Exception as error:
+                # Spark did not start.
+                kept_in = POST_TRAINING_STEPS if name == "examples" else NIGHT_STEPS
+                note_failure(config.warehouse, kept_in, ds, name, error, 0, {})
+                raise
             getattr(import_module(f"spark_jobs.{name}"), name)(Night(opened, ds))
 
     return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 
@@ -26,25 +26,35 @@ def noted_step(warehouse: str, table: Table, ds: date, name: str) -> Iterator[di
     """
     counts: dict[str, int] = {}
     began = time.monotonic()
-
-    def note(step: str, failed: str | None) -> float:
-        seconds = time.monotonic() - began
-        row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items()), "failed": failed}
-        emit_step(name, ds, seconds, counts, failed)
-        replace_rows(warehouse, table, [row], ds=ds, step=step)
-        return seconds
-
     try:
         with erasing(warehouse):
             yield counts
     except Exception as error:
-        # The error itself matters more than its row, which cannot be written to a full disk or a missing table.
-        with suppress(Exception):
-            note(name + _FAILED, cause(error))
+        note_failure(warehouse, table, ds, name, error, time.monotonic() - began, counts)
         raise
-    seconds = note(name, None)
+    seconds = time.monotonic() - began
+    _note(warehouse, table, ds, name, seconds, counts, None)
     replace_rows(warehouse, table, [], ds=ds, step=name + _FAILED)
     report_counts(name, seconds, counts)
+
+
+def note_failure(
+    warehouse: str, table: Table, ds: date, name: str, error: Exception, seconds: float, counts: Mapping[str, int]
+) -> None:
+    """Write the row of a step that has failed. The error itself matters more than its row, which cannot be written to a
+    full disk or a missing table.
+    """
+    with suppress(Exception):
+        _note(warehouse, table, ds, name, seconds, counts, cause(error))
+
+
+def _note(
+    warehouse: str, table: Table, ds: date, name: str, seconds: float, counts: Mapping[str, int], failed: str | None
+) -> None:
+    step = name if failed is None else name + _FAILED
+    row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items()), "failed": failed}
+    emit_step(name, ds, seconds, counts, failed)
+    replace_rows(warehouse, table, [row], ds=ds, step=step)
 
 
 def failed_step(step: str) -> str:
