@@ -157,7 +157,11 @@ class Settings(BaseSettings):
         "and its titles' texts, play rates aside, may differ from the last published nights",
     )
     policy_limit: float = Field(
-        0.1, ge=0, le=1, description="difference to the last published nights that the mean propensities may have"
+        0.1,
+        ge=0,
+        le=1,
+        description="difference that the mean propensities and entropy may have to those of the last published nights "
+        "of the same model",
     )
     number_limit: float = Field(
         0.3, ge=0, le=1, description="share of pairs by which one option number may win more often than by chance"

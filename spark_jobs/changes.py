@@ -13,8 +13,16 @@ from pyspark.sql import functions as F
 
 from schemas.prompt import without_bands
 from schemas.settings import Settings
-from schemas.store import open_table, rows
-from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_STEPS, REMOVED, TITLE_CHOICES
+from schemas.store import literal, open_table, rows, rows_where
+from schemas.tables import (
+    ARTWORK_SCORES,
+    AUDIT_RESULTS,
+    NIGHT_CHANGES,
+    NIGHT_MODELS,
+    NIGHT_STEPS,
+    REMOVED,
+    TITLE_CHOICES,
+)
 from spark_jobs.decisions import ADDED, CHANGED, UNCHANGED, planned
 from spark_jobs.policy import entropy, explored, ranked, scored_options
 from spark_jobs.published import published_nights
@@ -165,6 +173,13 @@ def kept_by(nights: Sequence[date], night: Night) -> dict[str, list[float]]:
     return found
 
 
+def of_the_same_model(nights: Sequence[date], night: Night) -> list[date]:
+    """Those of `nights` that the model of tonight scored. Another one answers in another way: the gate judged that."""
+    model = night.model_version()
+    scored = rows_where(night.settings.warehouse, NIGHT_MODELS, f"model_version = {literal(model)}")
+    return sorted({row["ds"] for row in scored} & set(nights))
+
+
 def nearest(value: float, others: Sequence[float]) -> float:
     """Of the last nights' values the nearest, since one of them may be of a night like this one; without any, `value`
     itself, which is then only kept for later nights.
@@ -211,8 +226,12 @@ def changes(night: Night, counts: dict[str, int]) -> dict[str, Check]:
     of_questions, shares, numbers = of_the_questions(night, nights[-1] if nights else None)
     before = kept_by(nights, night)
     found = {**of_answers, **of_questions, **of_the_policy(settings, before), **of_the_state(night, counts)}
-    for values, limit in ((means, settings.policy_limit), (shares, settings.change_limit)):
-        found |= {name: Check(value, limit, nearest(value, before[name])) for name, value in values.items()}
+    by_model = kept_by(of_the_same_model(nights, night), night)
+    found |= {
+        name: Check(value, settings.policy_limit, nearest(value, by_model[name])) for name, value in means.items()
+    }
+    for name, value in shares.items():
+        found[name] = Check(value, settings.change_limit, nearest(value, before[name]))
     for name, value in numbers.items():
         found[name] = within(settings.change_limit, value, [other for other in before[name] if other >= _MIN_NUMBER])
     return found

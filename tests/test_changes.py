@@ -17,7 +17,7 @@ from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.prompt import Choice, Option
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_STEPS
+from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_MODELS, NIGHT_STEPS
 from spark_jobs.audit import audit
 from spark_jobs.changes import of_the_policy, texts_changed
 from spark_jobs.policy import entropy
@@ -28,10 +28,21 @@ from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse,
 USERS, TITLES = 120, 24
 EACH = [(f"u{user}", f"t{(user + step) % TITLES}") for user in range(USERS) for step in range(3)]
 
+MEANS = {
+    "mean propensity of the best artwork",
+    "mean propensity of the worst artwork, times artworks",
+    "mean entropy of the distributions",
+}
+
 
 def taste(user_id: str, artwork_ids: list[str]) -> list[float]:
     """Every user likes artworks in another way."""
     weights = [1 + crc32(f"{user_id} {artwork_id}".encode()) % 9 for artwork_id in artwork_ids]
+    return [weight / sum(weights) for weight in weights]
+
+
+def sharper(user_id: str, artwork_ids: list[str]) -> list[float]:
+    weights = [share**4 for share in taste(user_id, artwork_ids)]
     return [weight / sum(weights) for weight in weights]
 
 
@@ -118,9 +129,16 @@ def test_a_model_that_answers_one_number_or_the_same_to_all_is_refused(
 def test_another_way_to_explore_is_refused(night: SmallWarehouse, setting: dict[str, float]) -> None:
     night.score(day(1), liking=taste)
     night.settings = night.settings.model_copy(update=setting)
-    means = {"mean propensity of the best artwork", "mean propensity of the worst artwork, times artworks"}
     # A tenth of a small ε moves no mean.
-    assert failed(night) - means == set(setting)
+    assert failed(night) - MEANS == set(setting)
+
+
+def test_another_model_may_be_surer_of_its_answers(night: SmallWarehouse) -> None:
+    night.score(day(1), liking=sharper)
+    assert failed(night) == MEANS
+    (noted,) = night.night(day(1)).rows(NIGHT_MODELS)
+    night.night(day(1)).replace_rows(NIGHT_MODELS, [{**noted, "model_version": "promoted@1"}])
+    assert failed(night) == set()
 
 
 @pytest.mark.parametrize(("name", "usual"), [("epsilon", 0.05), ("temperature", 0.5)])
@@ -159,6 +177,7 @@ def test_missing_users_and_titles_swapped_captions_and_random_choices_are_refuse
         "titles with artworks",
         "share of titles whose text changed",
         "share of wanted pairs chosen at random",
+        "share of pairs removed",
     }
 
 

@@ -109,6 +109,7 @@ def test_json_has_everything_and_the_labels_prior(
 ) -> None:
     model = warehouse.parent / "model"
     model.mkdir()
+    (model / "marquee.json").write_text('{"name": "m", "version": "m@0123456789ab", "files": {}}')
     (model / "label_prior.json").write_text('{"prior": {"3": [0.25, 0, -0.25]}}')
     arguments = ["--user", "o'x", "--title", "7", "--warehouse", str(warehouse)]
     assert marquee("explain", *arguments, "--json") == 0

@@ -29,7 +29,7 @@ class Common(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1, description="share of an adapter's inputs dropped at random")
     warm_up: float = Field(0.05, ge=0, le=1, description="share of the steps over which the learning rate rises")
     save_steps: int = Field(
-        200, ge=1, description="steps between checkpoints; a rerun after a kill resumes from the last one"
+        50, ge=1, description="steps between checkpoints; a rerun after a kill resumes from the last one"
     )
     seed: int = Field(17, description="seed of the examples' order and the adapters' first weights")
     limit: int = Field(0, ge=0, description="most plays to learn from; 0 for all")
