@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table as Printed
 
 from schemas.contract import ContractError, Table
-from schemas.erased import register, remaining, remove
+from schemas.erased import mark, register, remaining, remove
+from schemas.exit_codes import RunError
 from schemas.purge import purge
 from schemas.settings import Settings
 from schemas.store import has_table
@@ -19,16 +20,24 @@ from schemas.tables import ARTWORK_SELECTIONS, INPUTS, TABLES
 
 def erase(config: Settings, users: set[str], purged: bool, now: datetime) -> Group:
     """Erase `users` from all tables that Marquee writes, and, with `purged`, from their files. It may be run again at
-    any time, and after it was killed. Raises ContractError if there are no tables.
+    any time, and after it was killed. Raises ContractError if there are no tables, RunError if a running step
+    wrote rows of the users at the same time.
     """
     if not any(has_table(config.warehouse, table) for table in TABLES.values()):
         raise ContractError(f"there are no tables in {config.warehouse}")
     erased = register(config.warehouse, users)
     # All rows first: purging takes longer, and choices are served until their rows are gone.
-    gone = list(remove(config.warehouse, erased))
+    first = list(remove(config.warehouse, erased))
+    # A step that began meanwhile may have read rows that are gone now. What it has written goes here, the rest at its
+    # end, which finds the mark.
+    mark(config.warehouse, now)
+    again = dict(remove(config.warehouse, erased))
+    gone = [(table, rows + again.get(table, 0)) for table, rows in first]
     files: dict[Table, tuple[int, int]] = {}
     if purged:
         files = {table: purge(config.warehouse, table, users, erased.buckets, now) for table, _ in gone}
+        if any(rows for _, rows in remove(config.warehouse, erased)):
+            raise RunError("a step wrote rows of the users while their files were purged; run it again")
     return Group(_gone(gone, files), "", *_remarks(config, users, gone, files, now))
 
 

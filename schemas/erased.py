@@ -14,13 +14,14 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from schemas import store
 from schemas.buckets import bucket_of
 from schemas.contract import ContractError, Table
 from schemas.store import NoTableError, open_table
-from schemas.tables import ARTWORK_SELECTIONS, ERASED_USERS, OWN, REJECTED_ROWS, SALT_PROPERTY
+from schemas.tables import ARTWORK_SELECTIONS, ERASED_AT_PROPERTY, ERASED_USERS, OWN, REJECTED_ROWS, SALT_PROPERTY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +70,12 @@ def register(warehouse: str, users: Iterable[str]) -> Erased:
     hashes = frozenset(hash_of(salt, user) for user in ids)
     store.insert_missing(warehouse, ERASED_USERS, [{"user_hash": each} for each in sorted(hashes)])
     return Erased(salt, hashes, buckets_of(warehouse, ids))
+
+
+def mark(warehouse: str, now: datetime) -> None:
+    """Make a version of `erased_users`, so that a step that is running finds at its end that users were erased."""
+    opened = open_table(warehouse, ERASED_USERS)
+    opened.alter.set_table_properties({ERASED_AT_PROPERTY: now.isoformat()}, raise_if_not_exists=False)
 
 
 def buckets_of(warehouse: str, users: Iterable[str]) -> frozenset[int] | None:

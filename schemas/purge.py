@@ -47,12 +47,13 @@ def purge(
     }
     for partition in _partitions_of(open_table(warehouse, table), held):
         store.rewrite(warehouse, table, **partition)
+    recent = {name for name in held if now - written[name] < _WRITING}
+    # Whatever a commit names was written completely. What is named before the newest version is opened is read by that
+    # version, or will not be read again.
+    named = _named(place, now - _WRITING) if recent else set()
     opened = open_table(warehouse, table)
     if _partitions_of(opened, held):
         raise RunError(f"{table.name}: rows of the users were written while they were erased; erase them again")
-    recent = {name for name in held if now - written[name] < _WRITING}
-    # Whatever a commit names was written completely.
-    named = _named(place, now - _WRITING) if recent else set()
     unknown = {name for name in recent if _base(name) not in named}
     _remove(place, held - unknown)
     _cut_log(warehouse, table)

@@ -53,8 +53,8 @@ def _note(
 ) -> None:
     step = name if failed is None else name + _FAILED
     row = {"ds": ds, "step": step, "seconds": seconds, "counts": list(counts.items()), "failed": failed}
-    emit_step(name, ds, seconds, counts, failed)
     replace_rows(warehouse, table, [row], ds=ds, step=step)
+    emit_step(name, ds, seconds, counts, failed)
 
 
 def failed_step(step: str) -> str:

@@ -348,7 +348,7 @@ def rewrite(warehouse: str, table: Table, **partition: object) -> None:
     no change feed changes.
     """
     check_conditions(warehouse)
-    columns = [name for name in table.key if name not in table.partitioned_by]
+    columns = [name for name in table.key or table.column_names if name not in table.partitioned_by]
     _retried(
         lambda: open_table(warehouse, table).optimize.z_order(columns, partition_filters=_filters(partition) or None)
     )

@@ -21,6 +21,7 @@ after which an earlier version of Marquee would misread the warehouse or write i
 """
 
 SALT_PROPERTY = "marquee.salt"
+ERASED_AT_PROPERTY = "marquee.erased_at"
 """Table property of `erased_users`: what is hashed before an id. Without it nobody knows who was erased."""
 
 LOG_SINCE_PROPERTY = "marquee.log_since"

@@ -28,6 +28,9 @@ def emit_step(step: str, ds: date, seconds: float, counts: Mapping[str, int], fa
             send(_exporter(signal), step, ds, seconds, counts, failed)
     except ImportError as error:
         print(f"OTEL_EXPORTER_OTLP_… is set, and OpenTelemetry's SDK is not installed: {error}", file=sys.stderr)
+    except Exception as error:
+        # The step's work is done, and its row is written.
+        print(f"OpenTelemetry could not send the step {step}: {error}", file=sys.stderr)
 
 
 def _is_wanted(signal: str) -> bool:

@@ -113,7 +113,8 @@ def remove_old_nights(warehouse: Warehouse) -> None:
     before = max((ds for ds in published if ds < first), default=first)
     oldest = {
         TITLE_CHOICES: before,
-        WANTED_PAIRS: first - timedelta(days=settings.selection_days),
+        # `may_expire` looks for the nights of a week.
+        WANTED_PAIRS: first - timedelta(days=settings.selection_days + _WEEK - 1),
         # Groups hold from a Sunday on, and examples go back as far as histories.
         TASTE_GROUPS: first - timedelta(days=settings.history_days + _WEEK),
     }

@@ -28,7 +28,8 @@ def explored(options: Column, settings: Settings) -> Column:
     """π = (1 − ε) softmax(log p / T) + ε / K over the options; with ε = 0, 1 for the best option and 0 elsewhere."""
     size = F.size(options)
     if settings.epsilon == 0:
-        best = ranked(options)[0]["artwork_id"]
+        # A choice that is removed has no options.
+        best = F.get(ranked(options), F.lit(0))["artwork_id"]
         return _computed_once(
             best, lambda best: _with_propensity(options, lambda option: (option["artwork_id"] == best).cast("double"))
         )

@@ -9,12 +9,13 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from schemas.contract import Table
+from schemas.contract import ContractError, Table
 from schemas.settings import Settings
 from schemas.tables import (
     ARTWORK_SELECTION_LOG,
     ARTWORK_SELECTIONS,
     CATALOGUE_NAMES,
+    NIGHT_INPUTS,
     REMOVED,
     TITLE_CHOICES,
     TITLE_DEFAULTS,
@@ -129,7 +130,13 @@ def publish(night: Night) -> None:
         night.replace(ARTWORK_SELECTION_LOG, after.where(changed).repartition(1) if made["changed"] else None)
 
         newer = published_nights(night, ">")
-        changes = changes_to(now(ARTWORK_SELECTIONS), after, night.ds)
+        selections = now(ARTWORK_SELECTIONS)
+        # After reading: an undo forgets a later night's inputs before it changes the choices.
+        if not night.rows(NIGHT_INPUTS):
+            raise ContractError(
+                f"an earlier night was undone while {night.ds} was published: begin it again (validate)"
+            )
+        changes = changes_to(selections, after, night.ds)
         if newer:
             # A newer night has decided every pair that it wanted, changed or not, and every pair that it removed.
             wanted_later = warehouse.read(WANTED_PAIRS).where(F.col("ds").isin(newer))

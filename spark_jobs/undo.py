@@ -1,14 +1,15 @@
 """Undo a published night: the choices that stood before it stand again (`marquee undo`).
 
 What stood before a night is each pair's latest earlier row in `artwork_selection_log`: nothing has to be kept for an
-undo, and versions may be vacuumed. The night's own rows stay in the log as evidence of what was served, with the source
-`undone`; whatever rebuilds a state skips them. A pair that a later night has decided keeps that choice.
+undo, and versions may be vacuumed. Until the night is run again, its own rows stay in the log, with the source
+`undone`, as evidence of what was served; whatever rebuilds a state skips them. A pair that a later night has decided
+keeps that choice.
 
 An undo that was killed can be run again: it writes the log, one MERGE into `artwork_selections`, and then what says
 that the night was published. It finds its pairs by their keys in the log and by their ds in `artwork_selections`,
-whatever was done before. Later nights forget their noted inputs and begin again with `validate`, so that no step of
-theirs reads the undone choices. `title_defaults` and `catalogue_names` come from plays and the catalogue, not from
-answers: they stay, and the next night brings them up to date.
+whatever was done before. Before the MERGE, later nights forget their noted inputs: they begin again with `validate`, so
+that none publishes what it has read of the undone choices. `title_defaults` and `catalogue_names` come from plays and
+the catalogue, not from answers: they stay, and the next night brings them up to date.
 """
 
 from __future__ import annotations
@@ -72,14 +73,16 @@ def undo(night: Night) -> None:
             warehouse.delta(ARTWORK_SELECTION_LOG).update(
                 f"ds = date'{night.ds}' AND source != '{UNDONE}'", {"source": F.lit(UNDONE)}
             )
-        selections, log = warehouse.read(ARTWORK_SELECTIONS), warehouse.read(ARTWORK_SELECTION_LOG)
+        # First: a later night that has read the undone choices finds in `publish` that it has to begin again.
+        for later in _began_after(night):
+            replace_rows(place, NIGHT_INPUTS, [], ds=later)
+        selections = warehouse.read(ARTWORK_SELECTIONS)
+        log = warehouse.without_erased(warehouse.read(ARTWORK_SELECTION_LOG))
         pairs = made_by(selections, log, night.ds).persist(StorageLevel.MEMORY_AND_DISK)
         changes = restored(pairs.where("NOT later"), selections, log, night.ds)
         done = merge(warehouse.delta(ARTWORK_SELECTIONS), changes.persist(StorageLevel.MEMORY_AND_DISK), night.ds)
         counts.update(restored=done["inserted"] + done["updated"], removed=done["deleted"])
         counts["kept_of_later_nights"] = pairs.where("later").count()
-        for later in _began_after(night):
-            replace_rows(place, NIGHT_INPUTS, [], ds=later)
         night.replace_rows(NIGHT_STEPS, [], step="publish")
 
 

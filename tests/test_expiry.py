@@ -96,7 +96,7 @@ def test_maintenance_removes_what_no_night_within_reach_reads(
     assert stood() == before
     kept = {table.name: min(nights_of(place, table)) for table in (WANTED_PAIRS, TASTE_GROUPS, TITLE_CHOICES)}
     # The published night before the first within reach, and no row of the runs of removed scores.
-    assert kept == {"wanted_pairs": day(-30), "taste_groups": day(-40), "title_choices": day(-25)}
+    assert kept == {"wanted_pairs": day(-36), "taste_groups": day(-40), "title_choices": day(-25)}
     assert {min(nights_of(place, table)) for table in (SCORING_RUNS, ARTWORK_SCORES)} == {day(-20)}
     log = old_nights.read(ARTWORK_SELECTION_LOG).select("user_id", "ds").collect()
     assert sorted(map(tuple, log)) == [("a", day(-30)), ("a", day(-20)), ("b", day(-45)), ("b", day(-5))]

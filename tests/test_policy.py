@@ -77,6 +77,12 @@ def test_without_epsilon_the_best_artwork_gets_all(spark: SparkSession) -> None:
     assert {row["artwork_id"]: row["propensity"] for row in found} == {"a": 1.0, "b": 0.0, "c": 0.0}
 
 
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_no_artworks_have_no_propensities(spark: SparkSession, epsilon: float) -> None:
+    none = F.filter(options(a=1.0), lambda _: F.lit(False))
+    assert one(spark, explored(none, Settings(epsilon=epsilon))) == []
+
+
 def test_artworks_are_drawn_as_often_as_their_propensity_says(spark: SparkSession) -> None:
     distribution = explored(options(a=0.6, b=0.3, c=0.1), Settings(epsilon=0.2))
     pairs = users(spark).withColumn("distribution", distribution)
