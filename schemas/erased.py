@@ -128,9 +128,7 @@ def user_column(table: Table) -> str | None:
 
 
 def remove(warehouse: str, erased: Erased) -> Iterator[tuple[Table, int]]:
-    """Delete the users' rows, what is served first, a commit for each table. Yields each table that exists and the
-    number of its rows.
-    """
+    """Delete the users' rows, `artwork_selections` first. Yields each existing table and the number of rows deleted."""
     for table in sorted(OWN, key=lambda table: table is not ARTWORK_SELECTIONS):
         column = user_column(table)
         if column is None:

@@ -83,7 +83,7 @@ def _holds(place: str, name: str, table: Table, users: set[str]) -> bool:
 
 
 def _base(name: str) -> str:
-    """A file's name without its folders, which the log writes in another way. It is unique."""
+    """A file's name without folders, which the log may escape. Names are unique."""
     return PurePosixPath(name).name
 
 
@@ -114,7 +114,7 @@ def _log(place: str) -> list[tuple[int, str, datetime]]:
 
 
 def _actions(place: str, name: str) -> Iterator[dict[str, Any]]:
-    """What a commit or a checkpoint says: dictionaries by kind, such as `add`."""
+    """The actions of a commit or a checkpoint, by kind, such as `add`."""
     import pyarrow.parquet as pq
 
     if not name.endswith(".parquet"):
@@ -145,8 +145,8 @@ def _remove(place: str, names: Iterable[str]) -> None:
 
 
 def _cut_log(warehouse: str, table: Table) -> None:
-    """Remove the log's earlier versions if they say of files what the least and greatest texts in them were, as the log
-    of a table does that an earlier version of Marquee made.
+    """Cut the log's earlier versions if they hold statistics of files (least and greatest ids), as those of tables by
+    earlier versions of Marquee do.
     """
     place = location(warehouse, table)
     no_statistics = {name for name in table.properties if name.startswith("delta.dataSkipping")}

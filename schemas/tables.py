@@ -409,8 +409,7 @@ ARTWORK_SELECTIONS = Table(
 ARTWORK_SELECTION_LOG = Table(
     "artwork_selection_log",
     "Every choice made or changed, by night. A pair that lost its last artwork, or that no night wants any longer, "
-    "has a row with source `removed`; what "
-    "`marquee undo` took back has the source `undone`.",
+    "has a row with source `removed`; what `marquee undo` took back has the source `undone`.",
     tuple(
         Column(c.name, c.type, c.meaning, nullable=True) if c.name in ("artwork_id", "probability", "propensity") else c
         for c in _selection

@@ -1,4 +1,4 @@
-"""Nothing stands for ever: choices that no night wants any longer, and what old nights left in their tables.
+"""Expiry: choices that no night wants any longer end, and rows that no rerun reads are removed.
 
 A night that is run again reads, beside its own inputs, the choices that stood before it (from the log), the pairs that
 the nights before it wanted (to know which choices end), and the titles' texts of the published night before it. What
@@ -91,7 +91,7 @@ def nights_of(warehouse: str, table: Table) -> set[date]:
 
 
 def check_reach(warehouse: str, ds: date) -> None:
-    """Raise ContractError if maintenance has removed from the log what tells the choices that stood before `ds`."""
+    """Raise ContractError if maintenance has removed the log rows from which the choices before `ds` are rebuilt."""
     if not has_table(warehouse, ARTWORK_SELECTION_LOG):
         return
     since = open_table(warehouse, ARTWORK_SELECTION_LOG).metadata().configuration.get(LOG_SINCE_PROPERTY)
