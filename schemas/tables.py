@@ -21,8 +21,9 @@ after which an earlier version of Marquee would misread the warehouse or write i
 """
 
 SALT_PROPERTY = "marquee.salt"
-ERASED_AT_PROPERTY = "marquee.erased_at"
 """Table property of `erased_users`: what is hashed before an id. Without it nobody knows who was erased."""
+ERASED_AT_PROPERTY = "marquee.erased_at"
+"""Table property of `erased_users`: when users were last erased."""
 
 LOG_SINCE_PROPERTY = "marquee.log_since"
 """Table property of `artwork_selection_log`: the earliest night before which the choices can still be rebuilt from it.

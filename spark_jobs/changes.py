@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row
@@ -163,11 +164,16 @@ def of_the_questions(night: Night, last: date | None) -> tuple[dict[str, Check],
     return alone, shares, numbers
 
 
-def kept_by(nights: Sequence[date], night: Night) -> dict[str, list[float]]:
-    """The values that the audits of `nights` kept for comparison, by check."""
-    found: dict[str, list[float]] = defaultdict(list)
+def kept_before(night: Night) -> list[dict[str, Any]]:
+    """ds, check and value of what the audits of earlier nights kept for comparison."""
     kept = f"SELECT ds, \"check\", value FROM results WHERE expected IS NOT NULL AND ds < DATE '{night.ds}'"
-    for row in rows(kept, results=open_table(night.settings.warehouse, AUDIT_RESULTS)):
+    return rows(kept, results=open_table(night.settings.warehouse, AUDIT_RESULTS))
+
+
+def kept_by(nights: Sequence[date], kept: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The values of `nights` among rows of `kept_before`, by check."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in kept:
         if row["ds"] in nights:
             found[row["check"]].append(row["value"])
     return found
@@ -224,9 +230,10 @@ def changes(night: Night, counts: dict[str, int]) -> dict[str, Check]:
     answered = answers(night.tonight(ARTWORK_SCORES), settings).persist()
     of_answers, means = of_the_models_answers(answered, settings)
     of_questions, shares, numbers = of_the_questions(night, nights[-1] if nights else None)
-    before = kept_by(nights, night)
+    kept = kept_before(night)
+    before = kept_by(nights, kept)
     found = {**of_answers, **of_questions, **of_the_policy(settings, before), **of_the_state(night, counts)}
-    by_model = kept_by(of_the_same_model(nights, night), night)
+    by_model = kept_by(of_the_same_model(nights, night), kept)
     found |= {
         name: Check(value, settings.policy_limit, nearest(value, by_model[name])) for name, value in means.items()
     }

@@ -20,13 +20,13 @@ from schemas.tables import (
 )
 from spark_jobs.expiry import expired, may_expire
 from spark_jobs.hashing import row_hash
+from spark_jobs.merging import KEY
 from spark_jobs.noted import Noted
 from spark_jobs.pairs import ONLY_CHOICE, UNIFORM, pairs_by_kind, title_options
 from spark_jobs.policy import drawn, explored, ranked, scored_options, uniform
 from spark_jobs.published import published_before
 from spark_jobs.warehouse import Night
 
-KEY = ["user_id", "title_id"]
 # What a night does to a pair.
 ADDED, CHANGED, UNCHANGED = "added", "changed", "unchanged"
 # Rows with equal values here are the same choice, whenever it was made.

@@ -38,11 +38,11 @@ from schemas.tables import (
     USER_CONTEXTS,
     WANTED_PAIRS,
 )
+from spark_jobs.merging import KEY
 from spark_jobs.published import as_of
 from spark_jobs.warehouse import Night, Warehouse
 
 _WEEK = 7
-_KEY = ["user_id", "title_id"]
 
 # The row of a run says that the bucket's scores are whole, so it goes before them.
 _OF_ONE_DAY = (
@@ -80,7 +80,7 @@ def expired(standing: DataFrame, wanted: DataFrame, ds: date, settings: Settings
     since = ds - timedelta(days=settings.selection_days)
     recent = wanted.where(turn & (F.col("ds") > F.lit(since)) & (F.col("ds") <= F.lit(ds)))
     pairs = recent.select("user_id", F.explode("title_ids").alias("title_id"))
-    return standing.where(turn).join(pairs, _KEY, how="left_anti")
+    return standing.where(turn).join(pairs, KEY, how="left_anti")
 
 
 def nights_of(warehouse: str, table: Table) -> set[date]:
@@ -105,7 +105,7 @@ def check_reach(warehouse: str, ds: date) -> None:
 def remove_old_nights(warehouse: Warehouse) -> None:
     """Remove what nights of the last `night_days` up to the newest published one do not read."""
     place, settings = warehouse.settings.warehouse, warehouse.settings
-    published = _published(place)
+    published = [row["ds"] for row in store.rows_where(place, NIGHT_STEPS, "step = 'publish'")]
     if not published:
         return
     first = max(published) - timedelta(days=settings.night_days)
@@ -125,24 +125,18 @@ def remove_old_nights(warehouse: Warehouse) -> None:
             report("maintain", f"{table.name}: nights before {kept} removed")
 
 
-def _published(warehouse: str) -> list[date]:
-    if not has_table(warehouse, NIGHT_STEPS):
-        return []
-    return [row["ds"] for row in store.rows_where(warehouse, NIGHT_STEPS, "step = 'publish'")]
-
-
 def _condense_log(warehouse: Warehouse, first: date) -> None:
     """Keep of each pair's rows in the log before `first` only the one that stood then."""
     place = warehouse.settings.warehouse
-    old = warehouse.read(ARTWORK_SELECTION_LOG).where(F.col("ds") < F.lit(first)).select("ds", *_KEY)
     log = warehouse.read(ARTWORK_SELECTION_LOG)
-    replaced = old.join(as_of(log, first).select("ds", *_KEY), ["ds", *_KEY], how="left_anti").persist()
+    old = log.where(F.col("ds") < F.lit(first)).select("ds", *KEY)
+    replaced = old.join(as_of(log, first).select("ds", *KEY), ["ds", *KEY], how="left_anti").persist()
     if replaced.isEmpty():
         return
     # First: an earlier night that is begun from here on is refused.
     open_table(place, ARTWORK_SELECTION_LOG).alter.set_table_properties(
         {LOG_SINCE_PROPERTY: str(first)}, raise_if_not_exists=False
     )
-    same = " AND ".join(f"t.{name} = s.{name}" for name in ("ds", *_KEY))
+    same = " AND ".join(f"t.{name} = s.{name}" for name in ("ds", *KEY))
     warehouse.delta(ARTWORK_SELECTION_LOG).alias("t").merge(replaced.alias("s"), same).whenMatchedDelete().execute()
     report("maintain", f"{ARTWORK_SELECTION_LOG.name}: choices replaced before {first} removed")

@@ -10,6 +10,8 @@ from pyspark.sql import Column, DataFrame
 from schemas.contract import Table
 from schemas.tables import ARTWORK_SELECTIONS, REMOVED
 
+KEY = ["user_id", "title_id"]
+
 
 def values_of(table: Table) -> dict[str, str | Column]:
     """Each of the contract's columns from the source of a merge; the target may have others."""

@@ -21,10 +21,10 @@ from schemas.tables import (
     TITLE_DEFAULTS,
     WANTED_PAIRS,
 )
-from spark_jobs.decisions import CONTENT, KEY, UNCHANGED, planned
+from spark_jobs.decisions import CONTENT, UNCHANGED, planned
 from spark_jobs.hashing import row_hash
 from spark_jobs.inputs import active_on, good_impressions, good_titles, known_artworks
-from spark_jobs.merging import merge, values_of
+from spark_jobs.merging import KEY, merge, values_of
 from spark_jobs.play_rates import counted, play_rates
 from spark_jobs.policy import first_of_draws
 from spark_jobs.published import published_nights

@@ -23,10 +23,10 @@ from pyspark.sql import functions as F
 from schemas.contract import ContractError
 from schemas.store import open_table, replace_rows, rows
 from schemas.tables import ARTWORK_SELECTION_LOG, ARTWORK_SELECTIONS, NIGHT_INPUTS, NIGHT_STEPS, REMOVED, UNDONE
-from spark_jobs.decisions import CONTENT, KEY
+from spark_jobs.decisions import CONTENT
 from spark_jobs.expiry import check_reach
 from spark_jobs.hashing import row_hash
-from spark_jobs.merging import merge
+from spark_jobs.merging import KEY, merge
 from spark_jobs.published import as_of
 from spark_jobs.warehouse import Night
 
@@ -61,15 +61,12 @@ def undo(night: Night) -> None:
     """Undo the night. Raises ContractError if it has published nothing, or is too old for the log."""
     warehouse, place = night.warehouse, night.settings.warehouse
     steps = {row["step"] for row in night.rows(NIGHT_STEPS, "step")}
-    by_source = {
-        row["source"]: row["rows"]
-        for row in night.rows(ARTWORK_SELECTION_LOG, "source, count(*) AS rows", "GROUP BY source")
-    }
-    if not (by_source or steps & {"publish", "undo"}):
+    sources = {row["source"] for row in night.rows(ARTWORK_SELECTION_LOG, "DISTINCT source")}
+    if not (sources or steps & {"publish", "undo"}):
         raise ContractError(f"the night of {night.ds} has published nothing in {place}: there is nothing to undo")
     check_reach(place, night.ds)
     with night.step("undo") as counts:
-        if by_source.keys() - {UNDONE}:
+        if sources - {UNDONE}:
             warehouse.delta(ARTWORK_SELECTION_LOG).update(
                 f"ds = date'{night.ds}' AND source != '{UNDONE}'", {"source": F.lit(UNDONE)}
             )
