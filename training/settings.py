@@ -89,7 +89,7 @@ class Dpo(Common):
 class Binary(Common):
     """Weighted binary classification: was the shown artwork played?"""
 
-    # 64 examples a step, in parts that a core's cache holds: 1.6 times as fast on a CPU as all at once.
+    # 64 examples a step, in parts that a core's cache holds.
     batch: int = Field(16, ge=1, description="examples per step and device")
     accumulate: int = Field(4, ge=1, description="steps whose gradients are accumulated before the weights change")
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
