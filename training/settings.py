@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,10 @@ TEMPLATED = "templated"
 """The teacher that is a template and no model: see training/reasoning.py."""
 
 
+Batch = Annotated[int, Field(ge=1, description="examples per step and device")]
+Accumulate = Annotated[int, Field(ge=1, description="steps whose gradients are accumulated before the weights change")]
+
+
 class Common(BaseModel):
     """Settings of every recipe. The defaults suit the tiny Llama; `marquee train NAME --help` prints them."""
 
@@ -22,8 +26,8 @@ class Common(BaseModel):
 
     learning_rate: float = Field(2e-4, gt=0, description="peak learning rate; 1e-5 to 2e-4 for Llama 3.1 8B")
     epochs: float = Field(1.0, gt=0, description="passes over the examples")
-    batch: int = Field(32, ge=1, description="examples per step and device")
-    accumulate: int = Field(1, ge=1, description="steps whose gradients are accumulated before the weights change")
+    batch: Batch = 32
+    accumulate: Accumulate = 1
     rank: int = Field(32, ge=1, description="rank of the adapters")
     alpha: int = Field(64, ge=1, description="adapters are scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of an adapter's inputs dropped at random")
@@ -35,7 +39,17 @@ class Common(BaseModel):
     limit: int = Field(0, ge=0, description="most plays to learn from; 0 for all")
 
 
-class Sft(Common):
+class Weighted(Common):
+    """Settings of the recipes that weigh examples, played or not."""
+
+    propensity_clip: float = Field(
+        10.0,
+        ge=0,
+        description="weigh each example by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
+    )
+
+
+class Sft(Weighted):
     """Supervised fine-tuning on the answer."""
 
     # The tiny Llama already knows the form of an answer; a higher rate makes it worse, because it learns to spread its
@@ -46,11 +60,6 @@ class Sft(Common):
         ge=0,
         description="weight of impressions that were not played, whose likelihood is lowered and which --limit then "
         "counts too; 0 learns from plays only",
-    )
-    propensity_clip: float = Field(
-        10.0,
-        ge=0,
-        description="weigh each example by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
     )
 
 
@@ -71,7 +80,7 @@ class Dpo(Common):
     """Direct preference optimisation, after SFT: the played artwork above those that were not."""
 
     # Few large steps, because the weights of pairs vary a hundredfold.
-    batch: int = Field(64, ge=1, description="examples per step and device")
+    batch: Batch = 64
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 5e-7 to 5e-6 for Llama 3.1 8B")
     # DPO converges to the model's log-probabilities plus the log-odds of a play over beta. Easy features get there
     # first: at 0.1 the bands of play rates grew to many times their proper weight before themes moved.
@@ -86,34 +95,24 @@ class Dpo(Common):
     )
 
 
-class Binary(Common):
+class Binary(Weighted):
     """Weighted binary classification: was the shown artwork played?"""
 
     # 64 examples a step, in parts that a core's cache holds.
-    batch: int = Field(16, ge=1, description="examples per step and device")
-    accumulate: int = Field(4, ge=1, description="steps whose gradients are accumulated before the weights change")
+    batch: Batch = 16
+    accumulate: Accumulate = 4
     learning_rate: float = Field(1e-3, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
     # The tiny Llama's answers are softmax(liking / 0.4), its likings log-odds of a play.
     scale: float = Field(0.4, gt=0, description="log-odds of a play per unit of the model's log-probability")
-    propensity_clip: float = Field(
-        10.0,
-        ge=0,
-        description="weigh each impression by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
-    )
 
 
-class Advantage(Common):
+class Advantage(Weighted):
     """Advantage-weighted likelihood: the shown artwork, by how much better than expected it did."""
 
-    batch: int = Field(64, ge=1, description="examples per step and device")
+    batch: Batch = 64
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate; 1e-5 to 1e-4 for Llama 3.1 8B")
     temperature: float = Field(
         0.5, gt=0, description="divides the advantage in the exponent of its weight; small: only plays count"
-    )
-    propensity_clip: float = Field(
-        10.0,
-        ge=0,
-        description="weigh each impression by 1 / propensity, at most this; weights have mean 1. 0: equal weights",
     )
 
 
