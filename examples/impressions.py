@@ -24,7 +24,7 @@ EXPLORE = 0.2
 SHARPNESS = 1.5  # multiplies the popularity, in log-odds of a play, in the softmax
 POPULARITY_NOISE = 0.3  # standard deviation of the noise in the popularity
 DAYS = 14
-TITLES_A_DAY = 10
+TITLES_A_DAY = 13
 SHOWN_AGAIN = 0.3  # share of unplayed impressions that are shown once more, on a later day if there is one
 
 

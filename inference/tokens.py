@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from inference.checkpoint import Checkpoint
 from inference.tokenizer import label_ids, read_tokenizer
-from schemas.prompt import LABELS, history_begins
+from schemas.prompt import LABELS, history_begins, option_lines
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 # A title's line recurs for every user who watched it: 2^17 lines of 15 tokens with their text take about 30 MB.
@@ -78,6 +78,11 @@ class Tokens:
     def choice(self, text: str) -> list[int]:
         """The token ids of a choice as tables have it, with the model's labels."""
         return self.ids(self.form.put_in(text))
+
+    def option_ends(self, text: str) -> list[int]:
+        """The places in `choice(text)` of the last token of each option's line."""
+        ends = list(accumulate(len(self._line_ids(line)) for line in _LINE.findall(self.form.put_in(text))))
+        return [ends[line] - 1 for line in option_lines(_LINE.findall(text))]
 
     def _encode(self, line: str) -> array[int]:
         return array("i", self._tokenizer.encode(line, add_special_tokens=False).ids)

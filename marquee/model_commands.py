@@ -31,7 +31,7 @@ def post_training(ds: LatestDs = None, warehouse: Warehouse = None) -> None:
     registry = Registry(config.registry)
     run_here("artwork_post_training", day)
     print(registry.describe())
-    print(f"The candidate's report: {config.checkpoints}/{day}/binary/report.html")
+    print(f"The candidate's report: {config.checkpoints}/{day}/distilled/report.html")
 
 
 def score_held_out(

@@ -17,11 +17,11 @@ export MARQUEE_SCORING_PYTHON="${MARQUEE_SCORING_PYTHON:-$MARQUEE_ROOT/.venv/bin
 # What production knows, the model is told: how often each artwork was played.
 export MARQUEE_SIGNALS="${MARQUEE_SIGNALS:-[\"play_rate\"]}"
 # Two cores train on some 25 examples a second; for a GPU the setting's default is right.
-export MARQUEE_TRAINING_EXAMPLES="${MARQUEE_TRAINING_EXAMPLES:-12000}"
-# All that training on two cores does not need is held out: the more impressions, the smaller the gain that they show
-# (docs/evaluation.md). Of the simulated sample's 41,500, that is 27,400.
-export MARQUEE_HELD_OUT_SHARE="${MARQUEE_HELD_OUT_SHARE:-0.65}"
-export MARQUEE_HELD_OUT_EXAMPLES="${MARQUEE_HELD_OUT_EXAMPLES:-30000}"
+export MARQUEE_TRAINING_EXAMPLES="${MARQUEE_TRAINING_EXAMPLES:-8000}"
+# All that training on two cores does not need is held out, so that the log can support an estimate in every slice
+# (docs/evaluation.md).
+export MARQUEE_HELD_OUT_SHARE="${MARQUEE_HELD_OUT_SHARE:-0.8}"
+export MARQUEE_HELD_OUT_EXAMPLES="${MARQUEE_HELD_OUT_EXAMPLES:-50000}"
 # One machine runs one engine at a time, and an engine takes most of a minute to start.
 export MARQUEE_SHARDS="${MARQUEE_SHARDS:-1}"
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from inference.checkpoint import Checkpoint
 from tests.training_data import example, make_source
-from training import advantage, binary
+from training import advantage, binary, distilled
 from training.data import Source
 from training.levels import levels, outcomes, training_rows
-from training.outcomes import Collator, advantage_loss, binary_loss
+from training.outcomes import Collator, advantage_loss, binary_loss, distillation_loss
 from training.prior import label_logprobs
-from training.settings import Advantage, Binary, Common
+from training.reward_head import Options, fitted, options_of
+from training.settings import Advantage, Binary, Common, Distilled
 from training.stage import Stage, load_base
 
 
@@ -118,6 +119,79 @@ def test_an_unexpected_play_weighs_more_than_an_expected_one_and_both_more_than_
     assert (log_probs.grad[:, 1:] == 0).all()
 
 
+def test_the_distillation_loss_is_0_at_the_target_and_moves_options_towards_it() -> None:
+    target = torch.tensor([[0.7, 0.2, 0.1, 0.0]])
+    batch = {"target": target, "is_option": torch.tensor([[True, True, True, False]])}
+    at_target = torch.tensor([[0.7, 0.2, 0.1, 0.5]]).log()
+    assert distillation_loss(at_target, batch).item() == pytest.approx(0, abs=1e-6)
+    logits = torch.zeros(1, 4, requires_grad=True)
+    loss = distillation_loss(logits[:, :3].log_softmax(1), {"target": target[:, :3], "is_option": torch.ones(1, 3) > 0})
+    assert loss.item() > 0
+    loss.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0, 0] < 0 < logits.grad[0, 1] < logits.grad[0, 2]
+
+
+WIDTH = 6
+
+
+def served(count: int, worth: np.ndarray, seed: int) -> tuple[list[dict[str, Any]], list[Options]]:
+    """Impressions of 4 options each whose plays follow the `worth` (WIDTH,) of their states."""
+    rng = np.random.default_rng(seed)
+    rows, options = [], []
+    for number in range(count):
+        states, log_probs = rng.normal(size=(4, WIDTH)), rng.normal(size=4)
+        each = Options(states - states.mean(0), log_probs - log_probs.mean())
+        shown = int(rng.integers(4))
+        level = rng.normal()
+        chance = 1 / (1 + math.exp(-level - each.states[shown] @ worth))
+        outcome = {"played": float(rng.random() < chance), "level": level, "weight": 1.0}
+        rows.append({"user_id": f"u{number % 50}", "shown": shown, **outcome})
+        options.append(each)
+    return rows, options
+
+
+def test_a_reward_head_finds_what_plays_are_worth_and_that_the_base_is_wrong() -> None:
+    worth = np.array([1.0, -0.5, 0, 0, 0, 0])
+    rows, options = served(4_000, worth, seed=1)
+    head = fitted(rows, options, scale=0.4)
+    assert head.coefficients[1:] == pytest.approx(worth, abs=0.15)
+    # The base's answers are noise here: what they are expected to mean is taken off.
+    assert head.coefficients[0] == pytest.approx(-0.4, abs=0.1)
+    assert head.log_loss < head.log_loss_of_base - 0.05
+    assert head.rewards(options[0]) == pytest.approx(options[0].states @ worth, abs=0.5)
+
+
+def test_outcomes_without_anything_to_learn_leave_the_base_as_it_is() -> None:
+    rows, options = served(1_000, np.zeros(WIDTH), seed=2)
+    rng = np.random.default_rng(3)
+    for row, each in zip(rows, options, strict=True):
+        chance = 1 / (1 + math.exp(-row["level"] - 0.4 * each.log_probs[row["shown"]]))
+        row["played"] = float(rng.random() < chance)
+    head = fitted(rows, options, scale=0.4)
+    assert head.coefficients == pytest.approx(np.zeros(1 + WIDTH), abs=0.05)
+
+
+@pytest.mark.slow
+def test_states_are_those_at_the_ends_of_the_options_lines(
+    random_checkpoint: Checkpoint, source: Source, tmp_path: Path
+) -> None:
+    stage = Stage("distilled", random_checkpoint, tmp_path, Distilled(), source)
+    rows = training_rows(stage, 10).rows.to_list()
+    model, _ = load_base(random_checkpoint)
+    found = options_of(model, rows, layer=1)
+    for row, each in list(zip(rows, found, strict=True))[:3]:
+        ends = [stage.tokens.text([row["input_ids"][end]]) for end in row["option_ends"]]
+        assert all(end.endswith("\n") for end in ends)
+        assert len(ends) == len(row["option_ids"]) == len(each.log_probs)
+        alone = model.model(torch.tensor([row["input_ids"]]), output_hidden_states=True).hidden_states[1][0]
+        states = alone[row["option_ends"]].detach().numpy()
+        normed = states / np.sqrt((states**2).mean(1, keepdims=True))
+        assert each.states == pytest.approx(normed - normed.mean(0), abs=1e-4)
+        own = label_logprobs(model, [row["input_ids"]], row["option_ids"])[0]
+        assert each.log_probs == pytest.approx(own - own.mean(), abs=1e-4)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     rows = [example(number, options=3 + number % 3, played=number % 4 == 0) for number in range(32)]
@@ -126,7 +200,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 def begun(name: str, recipe: Common, base: Checkpoint, source: Source, out: Path) -> tuple[Stage, Any]:
     stage = Stage(name, base, out, recipe, source)
-    trainer = {"binary": binary.train, "advantage": advantage.train}[name](stage, recipe)  # type: ignore[operator]
+    trainer = {"binary": binary.train, "advantage": advantage.train, "distilled": distilled.train}[name](stage, recipe)  # type: ignore[operator]
     return stage, trainer
 
 
@@ -156,7 +230,7 @@ def test_the_first_loss_is_that_of_the_base(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "recipe"), [("binary", Binary), ("advantage", Advantage)])
+@pytest.mark.parametrize(("name", "recipe"), [("binary", Binary), ("advantage", Advantage), ("distilled", Distilled)])
 def test_training_lowers_the_loss(
     random_checkpoint: Checkpoint, source: Source, tmp_path: Path, name: str, recipe: type[Common]
 ) -> None:

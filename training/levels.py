@@ -16,6 +16,7 @@ from zlib import crc32
 
 import pyarrow as pa
 
+from inference.tokens import Tokens
 from training.data import Source, Tokenized, relative_weights, tokenized
 from training.stage import Stage
 
@@ -23,6 +24,8 @@ OUTCOME_SCHEMA = pa.schema(
     [
         ("input_ids", pa.list_(pa.int32())),
         ("option_ids", pa.list_(pa.int32())),
+        ("option_ends", pa.list_(pa.int32())),
+        ("user_id", pa.string()),
         ("shown", pa.int32()),
         ("played", pa.float32()),
         ("level", pa.float32()),
@@ -71,14 +74,17 @@ def outcomes(source: Source, propensity_clip: float, limit: int) -> Iterator[dic
 def training_rows(stage: Stage, propensity_clip: float) -> Tokenized:
     """The rows of a recipe that learns from outcomes."""
     found = outcomes(stage.source, propensity_clip, stage.recipe.limit)
-    return tokenized(found, stage.tokens, stage.limit, OUTCOME_SCHEMA, _outcome_row(stage.tokens.labels))
+    return tokenized(found, stage.tokens, stage.limit, OUTCOME_SCHEMA, _outcome_row(stage.tokens))
 
 
-def _outcome_row(labels: list[int]) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
+def _outcome_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
     def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
+        begin = len(prompt) - len(tokens.choice(example["choice"]))
         return {
             "input_ids": prompt,
-            "option_ids": labels[: len(example["artwork_ids"])],
+            "option_ids": tokens.labels[: len(example["artwork_ids"])],
+            "option_ends": [begin + end for end in tokens.option_ends(example["choice"])],
+            "user_id": example["user_id"],
             "shown": example["shown"] - 1,
             "played": float(example["played"]),
             "level": example["level"],

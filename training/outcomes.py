@@ -1,5 +1,5 @@
-"""The trainer of outcomes, played or not: trl's SFTTrainer on prompts without answers, with a loss on the distribution
-over a prompt's options.
+"""The trainer of outcomes, played or not, and of what a reward model makes of them: trl's SFTTrainer on prompts without
+answers, with a loss on the distribution over a prompt's options.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Loss = Callable[[Tensor, dict[str, Tensor]], Tensor]
 
 class Collator:
     """Pads rows: input_ids (N, L) and ends (N,), the place of each prompt's last token; option_ids and is_option
-    (N, K), the options' tokens and whether there is an option; shown, played, level and weight (N,).
+    (N, K), the options' tokens and whether there is an option; shown, played, level and weight (N,); and target
+    (N, K), if rows have it.
     """
 
     def __init__(self, pad_id: int) -> None:
@@ -34,7 +35,7 @@ class Collator:
         counts = torch.tensor([[len(row["option_ids"])] for row in rows])
         option_ids = padded([row["option_ids"] for row in rows], 0)
         numbers = {name: torch.tensor([float(row[name]) for row in rows]) for name in ("played", "level", "weight")}
-        return {
+        batch = {
             "input_ids": padded(prompts, self.pad_id),
             "ends": torch.tensor([len(prompt) - 1 for prompt in prompts]),
             "option_ids": option_ids,
@@ -42,6 +43,10 @@ class Collator:
             "shown": torch.tensor([row["shown"] for row in rows]),
             **numbers,
         }
+        if "target" in rows[0]:
+            targets = [torch.tensor(row["target"]) for row in rows]
+            batch["target"] = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True)
+        return batch
 
 
 def binary_loss(log_probs: Tensor, batch: dict[str, Tensor], scale: float) -> Tensor:
@@ -65,17 +70,24 @@ def advantage_loss(log_probs: Tensor, batch: dict[str, Tensor], temperature: flo
     return -(advantage / temperature).exp() * _of_shown(log_probs, batch)
 
 
+def distillation_loss(log_probs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """KL(target ‖ π), (N,): 0 where the model answers as the target does, and leaves nothing on other tokens."""
+    target = batch["target"]
+    apart = target.clamp_min(torch.finfo(target.dtype).tiny).log() - log_probs.masked_fill(~batch["is_option"], 0.0)
+    return (target * apart).sum(dim=1)
+
+
 def _of_shown(log_probs: Tensor, batch: dict[str, Tensor]) -> Tensor:
     return log_probs.gather(1, batch["shown"][:, None])[:, 0]
 
 
 class OutcomeTrainer(RowTrainer):
-    """Rows (input_ids, option_ids, shown, played, level, weight) with `loss`. Logs label_mass, the probability that is
-    left on a prompt's option numbers.
+    """Rows (input_ids, option_ids, shown, played, level, weight, and target where `loss` has one) with `loss`. Logs
+    label_mass, the probability that is left on a prompt's option numbers.
     """
 
     model: Any
-    columns = ("input_ids", "option_ids", "shown", "played", "level", "weight")
+    columns = ("input_ids", "option_ids", "shown", "played", "level", "weight", "target")
 
     def __init__(self, *, loss: Loss, **options: Any) -> None:
         super().__init__(**options)

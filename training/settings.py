@@ -106,6 +106,16 @@ class Binary(Weighted):
     scale: float = Field(0.4, gt=0, description="log-odds of a play per unit of the model's log-probability")
 
 
+class Distilled(Binary):
+    """A reward model on the base's hidden states, whose policy is distilled into the answers."""
+
+    # Targets have little noise, so the rate may be higher than that of recipes that learn from single plays.
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate; 1e-4 to 2e-4 for Llama 3.1 8B")
+    depth: float = Field(
+        0.5, gt=0, le=1, description="share of the base's layers after which the reward model reads hidden states"
+    )
+
+
 class Advantage(Weighted):
     """Advantage-weighted likelihood: the shown artwork, by how much better than expected it did."""
 
@@ -129,6 +139,7 @@ RECIPES: dict[str, type[Common]] = {
     "sft": Sft,
     "dpo": Dpo,
     "binary": Binary,
+    "distilled": Distilled,
     "advantage": Advantage,
     "grpo": Grpo,
     "reasoning": Reasoning,
