@@ -18,7 +18,7 @@ from training.data import Source
 from training.levels import levels, outcomes, training_rows
 from training.outcomes import Collator, advantage_loss, binary_loss, distillation_loss
 from training.prior import label_logprobs
-from training.reward_head import Options, fitted, options_of
+from training.reward_head import Options, fitted, read_options
 from training.settings import Advantage, Binary, Common, Distilled
 from training.stage import Stage, load_base
 
@@ -179,7 +179,7 @@ def test_states_are_those_at_the_ends_of_the_options_lines(
     stage = Stage("distilled", random_checkpoint, tmp_path, Distilled(), source)
     rows = training_rows(stage, 10).rows.to_list()
     model, _ = load_base(random_checkpoint)
-    found = options_of(model, rows, layer=1)
+    found = read_options(model, rows, layer=1)
     for row, each in list(zip(rows, found, strict=True))[:3]:
         ends = [stage.tokens.text([row["input_ids"][end]]) for end in row["option_ends"]]
         assert all(end.endswith("\n") for end in ends)

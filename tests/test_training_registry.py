@@ -117,6 +117,12 @@ def test_reading_makes_no_registry(tmp_path: Path) -> None:
         Registry(f"sqlite:///{tmp_path}/file/registry/registry.db")
 
 
+def test_a_registry_that_another_process_has_made_is_read(settings: Settings, checkpoints: list[Path]) -> None:
+    opened = Registry(settings.registry)
+    promote(settings, checkpoints[1])
+    assert "second" in opened.describe()
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_text("no database, and long enough to be seen to be none " * 10)
     with pytest.raises(ContractError, match=r"which MLflow cannot open: .*not a database"):

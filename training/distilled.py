@@ -14,7 +14,7 @@ target for all options of a prompt, without noise.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scipy.special import softmax
 
@@ -24,25 +24,26 @@ from training.levels import training_rows
 from training.settings import Distilled
 from training.stage import Stage, load_base
 
+if TYPE_CHECKING:
+    from training.reward_head import Options
+
 TABLES = (POST_TRAINING_EXAMPLES,)
 """The tables that the recipe reads."""
 
 
 def train(stage: Stage, recipe: Distilled) -> Any:
     from training.outcomes import distillation_loss, make_trainer
-    from training.reward_head import fitted, options_of
+    from training.reward_head import fitted
 
     found = training_rows(stage, recipe.propensity_clip)
     report("distilled", f"{len(found.rows):,} impressions, {found.too_long} too long, longest {found.longest} tokens")
-    model, _ = load_base(stage.base)
-    layer = max(1, round(recipe.depth * model.config.num_hidden_layers))
     rows = found.rows.to_list()
-    options = options_of(model.eval(), rows, layer)
+    options = _options(stage, rows, recipe.depth)
     head = fitted(rows, options, recipe.scale)
     report(
         "distilled",
-        f"reward by layer {layer} of {model.config.num_hidden_layers}, log-loss on users left out: {head.log_loss:.4f} "
-        f"(by the base alone {head.log_loss_of_base:.4f}), penalty {head.penalty:,.0f}",
+        f"reward model: log-loss {head.log_loss:.4f} on users left out, {head.log_loss_of_base:.4f} by the base alone; "
+        f"penalty {head.penalty:,.0f}",
         log_loss=head.log_loss,
         log_loss_of_base=head.log_loss_of_base,
     )
@@ -50,3 +51,15 @@ def train(stage: Stage, recipe: Distilled) -> Any:
     # A prompt counts once, whatever was shown there and how likely that was.
     learned = found.rows.remove_columns("weight").add_column("weight", [1.0] * len(rows)).add_column("target", targets)
     return make_trainer(stage, replace(found, rows=learned), distillation_loss)
+
+
+def _options(stage: Stage, rows: list[dict[str, Any]], depth: float) -> list[Options]:
+    """What the base makes of the rows' options. Its weights are let go before the trainer loads its own."""
+    import torch
+
+    from training.reward_head import read_options
+
+    model: Any = load_base(stage.base)[0].eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    layer = max(1, round(depth * model.config.num_hidden_layers))
+    report("distilled", f"reading {len(rows):,} prompts; hidden states after layer {layer}")
+    return read_options(model, rows, layer)

@@ -47,6 +47,8 @@ class Registry:
         return self._opened
 
     def _known(self) -> RegisteredModel | None:
+        # Another process may have made the registry since.
+        self._opened = self._opened or client_of_existing(self._uri)
         return registered_model(self._opened) if self._opened else None
 
     def keep_run(

@@ -79,7 +79,7 @@ class Head:
         return found
 
 
-def options_of(model: Any, rows: Sequence[dict[str, Any]], layer: int) -> list[Options]:
+def read_options(model: Any, rows: Sequence[dict[str, Any]], layer: int) -> list[Options]:
     """The options of each of `rows` (input_ids, option_ids, option_ends) as `model` reads them, with the hidden states
     after `layer` layers. Progress is reported.
     """
