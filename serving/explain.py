@@ -21,6 +21,7 @@ from schemas.tables import (
     TITLE_CHOICES,
     UNDONE,
     USER_CONTEXTS,
+    WANTED_PAIRS,
 )
 from serving.draw import cumulative, epoch, point
 from serving.lookup import names_of
@@ -46,7 +47,7 @@ def explanation(settings: Settings, user_id: str, title_id: str, ds: date | None
         latest = _latest(history)
         choice = latest if latest and latest["source"] != REMOVED else None
     if choice is None:
-        raise ContractError(_absent(selections, user_id, title_id, ds, history))
+        raise ContractError(_absent(warehouse, selections, user_id, title_id, ds, history))
     names = names_of(warehouse, [title_id])
     scored = _scored(warehouse, choice, bucket_of(user_id, selections.buckets), pair)
     best = choice["ranking"][0]["artwork_id"]
@@ -69,15 +70,39 @@ def _latest(history: list[dict[str, Any]]) -> dict[str, Any] | None:
     return next((row for row in history if row["source"] != UNDONE), None)
 
 
-def _absent(selections: Selections, user_id: str, title_id: str, ds: date | None, history: list[dict[str, Any]]) -> str:
+def _absent(
+    warehouse: str,
+    selections: Selections,
+    user_id: str,
+    title_id: str,
+    ds: date | None,
+    history: list[dict[str, Any]],
+) -> str:
     who = f"user {user_id} has no choice for title {title_id}" + (f" after the night of {ds}" if ds else "")
     latest = _latest(history)
     if latest and latest["source"] == REMOVED:
-        return f"{who}: the night of {latest['ds']} removed it, as no artwork of it was active"
+        earlier = _latest([row for row in history if row["ds"] < latest["ds"]])
+        return f"{who}: the night of {latest['ds']} {_removed(warehouse, latest, earlier)}"
     if ds:
         return who
     default = selections.default(title_id)
     return f"{who}; " + (f"its default is shown: {default}" if default else "it has no default either")
+
+
+def _removed(warehouse: str, row: dict[str, Any], earlier: dict[str, Any] | None) -> str:
+    """That a night removed a choice, and why, by the artworks that were active then and by those it was chosen from."""
+    night, title = f"ds = DATE '{row['ds']}'", literal(row["title_id"])
+    if earlier is None or not rows_where(warehouse, TITLE_CHOICES, f"{night} LIMIT 1"):
+        return "removed it"
+    choices = rows_where(warehouse, TITLE_CHOICES, f"{night} AND title_id = {title} AND ordering = 0")
+    active = {artwork for each in choices for artwork in each["artwork_ids"]}
+    if active.isdisjoint(option["artwork_id"] for option in earlier["ranking"]):
+        return "removed it, as no artwork of it was active"
+    pair = f"bucket = {row['bucket']} AND user_id = {literal(row['user_id'])}"
+    wanted = f"array_has(title_ids, {title}) AND ds <= DATE '{row['ds']}'"
+    last = rows_where(warehouse, WANTED_PAIRS, f"{pair} AND {wanted} ORDER BY ds DESC LIMIT 1")
+    since = f"after that of {last[0]['ds']}" if last else "that is kept"
+    return f"ended it, as no night {since} wanted the pair (MARQUEE_SELECTION_DAYS)"
 
 
 def _scored(warehouse: str, choice: dict[str, Any], bucket: int, pair: str) -> dict[str, Any]:

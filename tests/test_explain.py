@@ -23,6 +23,7 @@ from schemas.tables import (
     TITLE_CHOICES,
     TITLE_DEFAULTS,
     USER_CONTEXTS,
+    WANTED_PAIRS,
 )
 from serving.draw import cumulative, point
 from serving.explain import explanation
@@ -46,18 +47,22 @@ def options(*probabilities: float) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Path:
-    """A pair that was scored two nights before it was drawn, by a user with quotes in the id; one that was removed; and
+    """A pair that was scored two nights before it was drawn, by a user with quotes in the id; three that were removed:
+    title 8, whose artwork ended, title 70, which no night wanted, and title 6, by a night that is no longer kept; and
     one of the exploring slice.
     """
     made = tmp_path / "warehouse"
     user = selection("o'x", "7", "a3") | {"ranking": options(0.3, 0.5, 0.2), "probability": 0.2, "propensity": 1 / 3}
     user |= {"prompt_hash": -5, "ds": DRAWN}
     earlier = user | {"ds": SCORED, "artwork_id": "a2"}
-    removed = selection("o'x", "8", "a9") | {"artwork_id": None, "source": "removed", "ds": DRAWN}
+    gone: dict[str, Any] = {"artwork_id": None, "ranking": [], "source": "removed", "ds": DRAWN}
+    chosen = [selection("o'x", title, artwork) | {"ds": SCORED} for title, artwork in (("8", "a9"), ("70", "a1"))]
+    removed = [row | gone for row in chosen]
+    removed += [selection("o'x", "6", "a1") | gone | {"ds": DRAWN + timedelta(days=1)}]
     unscored = {"source": "uniform", "model_version": None, "prompt_hash": None}
     exploring = selection("1", "7", "a1") | {"ranking": options(0.5, 0.5), **unscored}
     write(made, ARTWORK_SELECTIONS, [user, exploring], **{BUCKETS_PROPERTY: str(BUCKETS)})
-    write(made, ARTWORK_SELECTION_LOG, [earlier, user, removed, exploring])
+    write(made, ARTWORK_SELECTION_LOG, [earlier, user, *chosen, *removed, exploring])
     write(made, TITLE_DEFAULTS, [{"title_id": "9", "artwork_id": "a90"}])
     captions = [artwork(each, f"[red] caption of {each}") for each in ("a1", "a2", "a3")]
     write(made, CATALOGUE_NAMES, [{"title_id": "7", "name": "Heat", "release_year": 1995, "captions": captions}])
@@ -68,7 +73,10 @@ def warehouse(tmp_path: Path) -> Path:
     write(made, USER_CONTEXTS, [{**asked, "context": "Watched.\n", "pairs": pairs}])
     choice = {"ds": SCORED, "title_id": "7", "ordering": 1, "artwork_ids": ["a3", "a1", "a2"], "choice": "Title: Heat"}
     other = choice | {"ordering": 0, "choice": "another sequence"}
-    write(made, TITLE_CHOICES, [choice | {"choice_hash": 1}, other | {"choice_hash": 2}])
+    later = choice | {"ds": DRAWN, "title_id": "70", "ordering": 0, "choice_hash": 3}
+    write(made, TITLE_CHOICES, [choice | {"choice_hash": 1}, other | {"choice_hash": 2}, later])
+    wanted = {"bucket": user["bucket"], "user_id": "o'x", "title_ids": ["7", "70"]}
+    write(made, WANTED_PAIRS, [{**wanted, "ds": SCORED - timedelta(days=day)} for day in (9, 8)])
     scores = {"title_id": "7", "artwork_ids": ["a3", "a1", "a2"], "probabilities": [0.2, 0.3, 0.5]}
     write(made, ARTWORK_SCORES, [{**asked, **scores, "model_version": "tiny-1", "prompt_hash": -5}])
     return made
@@ -127,6 +135,12 @@ def test_json_has_everything_and_the_labels_prior(
             ["8"],
             "user o'x has no choice for title 8: the night of 2026-01-14 removed it, as no artwork of it was active",
         ),
+        (
+            ["70"],
+            "user o'x has no choice for title 70: the night of 2026-01-14 ended it, as no night after that of "
+            "2026-01-04 wanted the pair (MARQUEE_SELECTION_DAYS)",
+        ),
+        (["6"], "user o'x has no choice for title 6: the night of 2026-01-15 removed it"),
         (["9"], "user o'x has no choice for title 9; its default is shown: a90"),
         (["10"], "user o'x has no choice for title 10; it has no default either"),
         (["7", "--ds", "2026-01-01"], "user o'x has no choice for title 7 after the night of 2026-01-01"),
