@@ -31,7 +31,7 @@ from schemas.tables import IMPRESSIONS, POST_TRAINING_EXAMPLES, TEACHER_REASONS
 
 log = logging.getLogger("marquee.teacher")
 
-REQUEST = "In one sentence, without naming its number, explain why this user would choose that artwork.\n"
+REQUEST = "In one sentence, without naming its {label}, explain why this user would choose that artwork.\n"
 OPENING = "Because"
 """First word of every reason. It ends the prompt, so that a model that ignores requests still continues a reason."""
 
@@ -122,7 +122,7 @@ def teacher_prompt(tokens: Tokens, play: dict[str, Any], room: int) -> list[int]
     A prompt that is too long loses its oldest history, as in scoring; None if it is too long even without history.
     """
     answered = tokens.form.put_in(play["choice"]) + tokens.form.tokens[play["shown"] - 1]
-    request = tokens.ids(f"{answered}\n{REQUEST}{OPENING}")
+    request = tokens.ids(f"{answered}\n{REQUEST.format(label=tokens.form.word)}{OPENING}")
     beginning = tokens.context(play["context"]).within(room - len(request))
     return None if beginning is None else beginning + request
 

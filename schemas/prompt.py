@@ -144,10 +144,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of options in the prompts of one model: `names`, the first option's first, and the text `answer`, with
-    which a choice ends, after which each label is one token.
+    """The labels of options in the prompts of one model: the `word` for one, `names`, the first option's first, and the
+    text `answer`, with which a choice ends, after which each label is one token.
     """
 
+    word: str
     names: tuple[str, ...]
     answer: str
 
@@ -171,9 +172,9 @@ class Labels:
 LabelKind = Literal["numbers", "letters"]
 
 LABELS: dict[LabelKind, Labels] = {
-    "numbers": Labels(tuple(map(str, range(1, MAX_ARTWORKS + 1))), ANSWER),
+    "numbers": Labels("number", tuple(map(str, range(1, MAX_ARTWORKS + 1))), ANSWER),
     # A tokenizer joins a space to the letter after it.
-    "letters": Labels(tuple((ascii_uppercase + ascii_lowercase)[:MAX_ARTWORKS]), ANSWER.rstrip()),
+    "letters": Labels("letter", tuple((ascii_uppercase + ascii_lowercase)[:MAX_ARTWORKS]), ANSWER.rstrip()),
 }
 """1 to 40; or A to Z, then a to n."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from inference.teacher import reason_of, teach, teacher_prompt
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
+from schemas.prompt import LABELS
 from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
 from tests.conftest import RunMarquee
 from tests.inference_data import DS, append, running, settings_for, stored
@@ -83,6 +85,14 @@ def test_a_teachers_prompt_has_the_true_answer_and_the_request(tokens: Tokens) -
         "In one sentence, without naming its number, explain why this user would choose that artwork.\n"
         "Because"
     )
+
+
+def test_a_teacher_that_reads_letters_is_asked_not_to_name_its_letter(tokens: Tokens) -> None:
+    lettered = copy(tokens)
+    lettered.form = LABELS["letters"]
+    prompt = teacher_prompt(lettered, example(1, options=2), ROOM)
+    assert prompt is not None
+    assert "Answer: B\nIn one sentence, without naming its letter, explain " in lettered.text(prompt)
 
 
 def test_a_prompt_that_is_too_long_loses_its_oldest_history_or_is_left_out(tokens: Tokens) -> None:
