@@ -154,7 +154,8 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="share by which a night's users, titles, `epsilon` and `temperature`, its share of random choices "
-        "and its titles' texts, play rates aside, may differ from the last published nights",
+        "and its titles' texts, play rates aside, may differ from the last published nights, and of the choices that "
+        "stand the share that it may remove",
     )
     policy_limit: float = Field(
         0.1,

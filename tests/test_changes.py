@@ -17,7 +17,7 @@ from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.prompt import Choice, Option
 from schemas.settings import Settings
-from schemas.tables import ARTWORK_SCORES, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_MODELS, NIGHT_STEPS
+from schemas.tables import ARTWORK_SCORES, ARTWORKS, AUDIT_RESULTS, NIGHT_CHANGES, NIGHT_MODELS, NIGHT_STEPS
 from spark_jobs.audit import audit
 from spark_jobs.changes import of_the_policy, texts_changed
 from spark_jobs.policy import entropy
@@ -25,8 +25,10 @@ from spark_jobs.publish import publish
 from tests.conftest import RunMarquee
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, title, viewing
 
-USERS, TITLES = 120, 24
+USERS, TITLES, LETTERS = 120, 24, "abcdef"
 EACH = [(f"u{user}", f"t{(user + step) % TITLES}") for user in range(USERS) for step in range(3)]
+# One title that everybody is likely to see.
+EACH += [(f"u{user}", "t0") for user in range(USERS) if (f"u{user}", "t0") not in EACH]
 
 MEANS = {
     "mean propensity of the best artwork",
@@ -46,6 +48,23 @@ def sharper(user_id: str, artwork_ids: list[str]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+def one_rival(user_id: str, artwork_ids: list[str]) -> list[float]:
+    """As `taste`, with the same policy for the best and the worst artwork; of the others, which share the rest, as few
+    as possible have more than the worst.
+    """
+    squares = [share**2 for share in taste(user_id, artwork_ids)]
+    best, *others, worst = sorted(range(len(squares)), key=lambda place: -squares[place])
+    left = sum(squares[place] - squares[worst] for place in others)
+    made = {best: squares[best], worst: squares[worst]}
+    for place in others:
+        more = min(left, 0.999 * (squares[best] - squares[worst]))
+        made[place] = squares[worst] + more
+        left -= more
+    # The temperature of 0.5 squares probabilities.
+    roots = [made[place] ** 0.5 for place in range(len(squares))]
+    return [root / sum(roots) for root in roots]
+
+
 def one_for_all(_: str, artwork_ids: list[str]) -> list[float]:
     return taste("everybody", artwork_ids)
 
@@ -59,7 +78,7 @@ def prepared(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> S
     """A published night, and the next one up to scoring: everybody has watched something in between."""
     small = small_warehouse(spark, tmp_path_factory.mktemp("changes"), rejected_share_limit=0.6)
     small.titles = [title(f"t{number}") for number in range(TITLES)]
-    small.artworks = [artwork(f"t{number}-{which}", f"t{number}") for number in range(TITLES) for which in "abc"]
+    small.artworks = [artwork(f"t{number}-{which}", f"t{number}") for number in range(TITLES) for which in LETTERS]
     small.history = [viewing(user, f"t{n % TITLES}", day(n % 2)) for n, (user, _) in enumerate(EACH)]
     small.wanted = [(day(offset), user, title_id, 1) for offset in (0, 1) for user, title_id in EACH]
     small.write_inputs()
@@ -141,6 +160,21 @@ def test_another_model_may_be_surer_of_its_answers(night: SmallWarehouse) -> Non
     assert failed(night) == set()
 
 
+def test_an_entropy_alone_that_moves_is_refused(night: SmallWarehouse) -> None:
+    night.score(day(1), liking=one_rival)
+    night.settings = night.settings.model_copy(update={"policy_limit": 0.05})
+    assert failed(night) == {"mean entropy of the distributions"}
+
+
+def test_pairs_removed_alone_are_refused(night: SmallWarehouse) -> None:
+    """A quarter of the titles has ended, with the one that everybody is likely to see: fewer than may end."""
+    night.artworks = [each for each in night.artworks if int(each[1][1:]) >= TITLES // 4]
+    night.write(ARTWORKS, night.artworks)
+    night.prepare(day(1))
+    night.score(day(1), liking=taste)
+    assert failed(night) == {"share of pairs removed"}
+
+
 @pytest.mark.parametrize(("name", "usual"), [("epsilon", 0.05), ("temperature", 0.5)])
 @pytest.mark.parametrize(("times", "passes"), [(0.1, False), (0.75, True), (1, True), (1.25, True), (10, False)])
 def test_a_policy_of_other_numbers_is_refused(name: str, usual: float, times: float, passes: bool) -> None:
@@ -165,8 +199,9 @@ def test_yesterdays_scores_under_todays_date_are_refused(night: SmallWarehouse) 
 
 def test_missing_users_and_titles_swapped_captions_and_random_choices_are_refused(night: SmallWarehouse) -> None:
     """Half of the users and of the catalogue, each title with the captions of another, and everybody explores."""
-    left = night.artworks[: TITLES // 2 * 3]
-    night.artworks = [(*one[:2], other[2], *one[3:]) for one, other in zip(left, left[3:] + left[:3], strict=True)]
+    left, each = night.artworks[: TITLES // 2 * len(LETTERS)], len(LETTERS)
+    others = left[each:] + left[:each]
+    night.artworks = [(*one[:2], other[2], *one[3:]) for one, other in zip(left, others, strict=True)]
     night.wanted = [(day(1), user, title_id, 1) for user, title_id in EACH[: len(EACH) // 2]]
     night.settings = night.settings.model_copy(update={"uniform_share": 1.0})
     night.write_inputs()
