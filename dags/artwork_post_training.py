@@ -2,9 +2,9 @@
 
     check → examples → train → score (a task per model) → evaluate → report → judge
 
-`check` reads the registry first, so that a wrong setting is found before hours of training. `train` fits a reward model
-to every impression, played or not, and distils its policy into the answers (training/distilled.py); the other recipes
-are `marquee train binary`, `sft`, `dpo`, `advantage`, `grpo` and `reasoning`.
+`check` opens the registry and refuses a quantization before hours of training. `train` fits a reward model to every
+impression, played or not, and distils its policy into the answers (training/distilled.py); the other recipes are
+`marquee train binary`, `sft`, `dpo`, `advantage`, `grpo` and `reasoning`.
 
 `ds` is the UTC date of the logical date: impressions up to the end of that day are read. The evaluation uses held-out
 users: the nightly scoring code scores their questions with the model that scores now, the base, and the candidate;
@@ -43,7 +43,7 @@ with DAG(
     tags=["marquee", "post-training"],
     default_args=DEFAULTS,
 ):
-    check = BashOperator(task_id="check", bash_command=marquee_command("models", "list"), **OWN_PROCESS)
+    check = BashOperator(task_id="check", bash_command=marquee_command("models", "check"), **OWN_PROCESS)
     examples = spark_step("examples")
     train = gpu_task("train", marquee_command("train", "distilled", "--ds", DS, "--base", BASE, "--out", CANDIDATE))
     score = BashOperator.partial(task_id="score", **on_a_gpu()).expand(

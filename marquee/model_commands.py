@@ -126,6 +126,16 @@ def models_list(warehouse: Warehouse = None) -> None:
     print(Registry(configured(warehouse).registry).describe())
 
 
+def models_check(warehouse: Warehouse = None) -> None:
+    """Refuse what would fail post-training after hours: a wrong registry, or a quantization. Print the versions."""
+    from training.command import check_unquantized
+    from training.registry import Registry
+
+    config = configured(warehouse)
+    check_unquantized()
+    print(Registry(config.registry).describe())
+
+
 def promote(model: ModelPlace, warehouse: Warehouse = None) -> None:
     """Make a checkpoint the champion, in the quantization of the settings: it scores from the next night on."""
     from inference.checkpoint import read_checkpoint
@@ -245,6 +255,7 @@ def add_to(app: typer.Typer) -> None:
         app.command(cls=Command, rich_help_panel=panel)(command)
     models = application("The versions of the model in the registry, and their champion.")
     models.command("list", cls=Command)(models_list)
+    models.command("check", cls=Command)(models_check)
     changes: list[Callable[..., None]] = [promote, rollback, manifest, prior]
     for command in changes:
         models.command(cls=Command)(command)

@@ -247,6 +247,7 @@ def test_post_training_trains_scores_judges_and_promotes_in_that_order(dags: dic
     downstream = {name: sorted(task.downstream_task_ids) for name, task in tasks.items()}
     assert downstream == dict(zip(steps, [[step] for step in steps[1:]] + [[]], strict=True))
     assert {task.pool for name, task in tasks.items() if name in ("train", "score")} == {"gpu"}
+    assert tasks["check"].bash_command.endswith(" models check")
     made = tasks["train"].bash_command.partition("--out ")[2]
     assert f" judge {made} " in tasks["judge"].bash_command
     assert made in tasks["evaluate"].application_args

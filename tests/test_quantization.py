@@ -202,9 +202,11 @@ def test_training_refuses_a_quantization(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("MARQUEE_QUANTIZATION", "fp8")
+    monkeypatch.setenv("MARQUEE_REGISTRY", f"sqlite:///{tmp_path}/registry.db")
     arguments = ["--ds", str(DS), "--base", str(folder), "--out", str(tmp_path / "out")]
-    assert marquee("train", "sft", *arguments, "--warehouse", str(tmp_path)) == REFUSED
-    assert "MARQUEE_QUANTIZATION is fp8, but training makes unquantized checkpoints" in capsys.readouterr().err
+    for command in (["train", "sft", *arguments], ["models", "check"]):
+        assert marquee(*command, "--warehouse", str(tmp_path)) == REFUSED
+        assert "MARQUEE_QUANTIZATION is fp8, but training makes unquantized checkpoints" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

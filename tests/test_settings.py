@@ -159,6 +159,7 @@ COMMANDS = [
     ["report", *DAY, "--candidate", "c@1", "--out", "o"],
     ["judge", "folder", *DAY],
     ["models", "list"],
+    ["models", "check"],
     ["models", "promote", "folder"],
     ["models", "rollback"],
     *(["train", recipe, *DAY, *MADE] for recipe in RECIPES),

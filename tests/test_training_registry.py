@@ -192,5 +192,6 @@ def test_the_command_lists_promotes_and_names_what_is_missing(
     assert marquee("models", "promote", str(checkpoints[2])) == REFUSED
     assert "there is no checkpoint folder here" in capsys.readouterr().err
     monkeypatch.delenv("MARQUEE_REGISTRY")
-    assert marquee("models", "list", "--warehouse", "s3://bucket/tables") == REFUSED
-    assert "MARQUEE_REGISTRY is not set" in capsys.readouterr().err
+    for command in ("list", "check"):
+        assert marquee("models", command, "--warehouse", "s3://bucket/tables") == REFUSED
+        assert "MARQUEE_REGISTRY is not set" in capsys.readouterr().err

@@ -22,6 +22,15 @@ from training.settings import RECIPES, checked
 from training.stage import RECORD, WORK, Stage, begin, done_already, run
 
 
+def check_unquantized() -> None:
+    """Raise ContractError if the settings' quantization forbids training."""
+    if settings().quantization != "none":
+        raise ContractError(
+            f"MARQUEE_QUANTIZATION is {settings().quantization}, but training makes unquantized checkpoints: unset it, "
+            "train, and evaluate a copy of the checkpoint in that quantization (docs/scaling.md)"
+        )
+
+
 def train(name: str, ds: date, base: str, out: str, called: str | None, values: Mapping[str, Any]) -> None:
     """Train the checkpoint in `base` by the recipe `name` with the settings `values`, on the examples of `ds`, and
     write the result to `out`; each is a folder or a URI. A rerun resumes, or skips a finished stage.
@@ -29,11 +38,7 @@ def train(name: str, ds: date, base: str, out: str, called: str | None, values: 
     `called` is the name of its scores; by default the base's name and `-name`. Raises ContractError for a setting that
     the recipe does not accept, if a quantization is set, and if there is nothing to learn from.
     """
-    if settings().quantization != "none":
-        raise ContractError(
-            f"MARQUEE_QUANTIZATION is {settings().quantization}, but training makes unquantized checkpoints: unset it, "
-            "train, and evaluate a copy of the checkpoint in that quantization (docs/scaling.md)"
-        )
+    check_unquantized()
     # Weights, tokenizer and examples are all local.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     take_gpu()
