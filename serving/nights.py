@@ -130,8 +130,8 @@ def nights_table(nights: Sequence[NightSummary]) -> Table:
             night.end,
         )
     table.caption = (
-        "wanted, scored, carried: pairs. changed: share of all pairs. cached: share of the prompts' tokens. scoring: "
-        "seconds of all engines."
+        "wanted, scored, carried: pairs. changed: share of all pairs. cached: share of the prompts' tokens. "
+        "seconds: of all steps, without their starts. scoring: of all engines."
     )
     table.caption_justify = "left"
     return table

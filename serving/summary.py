@@ -215,6 +215,11 @@ def _checks(report: NightReport) -> Table | None:
             verdict = f"accepted: {escape(accepted)}"
         expected = "" if check.get("expected") is None else f"{check['expected']:.4g}"
         table.add_row(check["check"], f"{check['value']:.4g}", expected, f"{check['limit']:.4g}", verdict)
+    table.caption = (
+        "limit: of what was found or, where a value is expected, of the distance to it. expected: as in the last "
+        "published nights, or 0. accepted: by marquee accept, with its reason."
+    )
+    table.caption_justify = "left"
     return table
 
 
@@ -225,7 +230,7 @@ def _seconds(report: NightReport) -> Table:
         if taken:
             shards = f" ({len(taken)} shards)" if len(taken) > 1 else ""
             table.add_row(step + shards, f"{_total(taken):.1f}")
-    table.add_row("total", f"{_total(report.seconds.values()):.1f}")
+    table.add_row("all steps, without their starts", f"{_total(report.seconds.values()):.1f}")
     return table
 
 

@@ -137,7 +137,7 @@ def test_the_summary_prints_the_nights_counts(
         "peak memory of a task 1,100 MB",
         "coverage 0 0.1 passed",
         "score (2 shards) 11.0",
-        "total 20.0",
+        "all steps, without their starts 20.0",
     ):
         assert expected in lines
 
