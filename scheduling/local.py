@@ -36,9 +36,9 @@ _TRIES_AT_BACKFILL = 8
 
 
 def environment() -> dict[str, str]:
-    """This process's environment with that of scripts/env.sh."""
+    """This process's environment with that of scripts/env.sh, whose messages are printed."""
     command = ["bash", "-c", '. "$0" && env -0', str(ROOT / "scripts/env.sh")]
-    done = subprocess.run(command, capture_output=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     pairs = (pair.partition("=") for pair in os.fsdecode(done.stdout).split("\0") if pair)
     return {name: value for name, _, value in pairs}
 

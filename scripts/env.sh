@@ -25,6 +25,9 @@ export MARQUEE_HELD_OUT_EXAMPLES="${MARQUEE_HELD_OUT_EXAMPLES:-50000}"
 # One machine runs one engine at a time, and an engine takes most of a minute to start.
 export MARQUEE_SHARDS="${MARQUEE_SHARDS:-1}"
 
+# Of its own: in another home, it would migrate the database and change the pools of somebody's Airflow.
+[ "${AIRFLOW_HOME:-$MARQUEE_ROOT/.airflow}" = "$MARQUEE_ROOT/.airflow" ] ||
+  echo "scripts/env.sh: Airflow's home is $MARQUEE_ROOT/.airflow; AIRFLOW_HOME, $AIRFLOW_HOME, is not used" >&2
 export AIRFLOW_HOME="$MARQUEE_ROOT/.airflow"
 export AIRFLOW__CORE__DAGS_FOLDER="$MARQUEE_ROOT/dags"
 export AIRFLOW__CORE__LOAD_EXAMPLES=False

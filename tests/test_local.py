@@ -146,9 +146,13 @@ def test_a_backfill_that_airflow_refuses_names_its_last_line(tmp_path: Path, mon
         local.backfill(date(2026, 1, 5), date(2026, 1, 5), again=False, at_once=1)
 
 
-def test_the_environment_is_that_of_the_script() -> None:
+def test_the_environment_is_that_of_the_script_whatever_airflow_home_was(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", "/somebodys/airflow")
     found = local.environment()
     assert found["AIRFLOW_HOME"] == str(local.ROOT / ".airflow")
+    assert "AIRFLOW_HOME, /somebodys/airflow, is not used" in capfd.readouterr().err
     assert found["PATH"].split(":")[0] == str(local.ROOT / ".venv/bin")
 
 
