@@ -18,7 +18,7 @@ from rich.console import Console
 
 from examples.sample import fill_once, service_of
 from schemas.contract import ContractError
-from schemas.exit_codes import RunError
+from schemas.exit_codes import REFUSED, RunError
 from schemas.paths import is_uri
 from schemas.settings import settings
 from schemas.store import last_day
@@ -105,10 +105,13 @@ class Sample:
         self.run("score-held-out", "--model", model, *options)
 
     def run(self, *command: str, held_out: int = HELD_OUT_EXAMPLES) -> None:
-        """Run a `marquee` command on this warehouse, in its own process. Raises RunError if it fails."""
+        """Run a `marquee` command on this warehouse, in its own process. Raises ContractError if it refuses, RunError
+        if it fails in another way.
+        """
         day: date = last_day(self.warehouse)
         self.console.print(f"\n[bold]marquee {' '.join(command)}[/bold]", soft_wrap=True)
         environment = {**os.environ, **self.environment, "MARQUEE_HELD_OUT_EXAMPLES": str(held_out)}
         arguments = [sys.executable, "-m", "marquee", *command, "--ds", str(day)]
         if status := run(arguments, env=environment, check=False).returncode:
-            raise RunError(f"`marquee {' '.join(command)}` ended with status {status}; run this again to resume")
+            failure = ContractError if status == REFUSED else RunError
+            raise failure(f"`marquee {' '.join(command)}` ended with status {status}; run this again to resume")

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from schemas.contract import ContractError
 from schemas.events import EVENTS
-from schemas.exit_codes import RunError
+from schemas.exit_codes import REFUSED, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 POOLS = {"gpu": "One slot per GPU: a scoring task each", "publish": "Runs publish one after the other"}
@@ -81,8 +81,9 @@ def has_local_spark(env: Mapping[str, str]) -> bool:
 
 def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
     """Run a DAG for a day in one process (`airflow dags test`), in the environment of `airflow_home`, and print the
-    reports of its steps. Raises RunError if a task fails, or if the same DAG and day run already in this Airflow home,
-    whatever their warehouse: Airflow would replace the one run by the other.
+    reports of its steps. Raises ContractError if a step refuses its input or result, and RunError if a task fails in
+    another way, or if the same DAG and day run already in this Airflow home, whatever their warehouse: Airflow would
+    replace the one run by the other.
     """
     log = log_of(env, f"{dag}-{ds}")
     print(f"{dag} of {ds} on {env.get('MARQUEE_WAREHOUSE', ROOT / 'warehouse')}; its log is {log}", flush=True)
@@ -102,9 +103,10 @@ def run_dag(dag: str, ds: date, env: Mapping[str, str]) -> None:
         with running(command, run, kept) as process, _following(events, follower):
             status = process.wait()
     if status:
-        cause = "" if follower.failed else f" Its last line: {_last_line(log)}"
-        raise RunError(f"{dag} of {ds} failed; its log is {log}.{cause}")
-    console.print(f"It took {time.monotonic() - began:.0f} s\n")
+        cause = "" if follower.status else f" Its last line: {_last_line(log)}"
+        failure = ContractError if follower.status == REFUSED else RunError
+        raise failure(f"{dag} of {ds} failed; its log is {log}.{cause}")
+    console.print(f"The run took {time.monotonic() - began:.0f} s, with the starts of Airflow and of the steps\n")
 
 
 @contextmanager
@@ -137,14 +139,14 @@ class Follower:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.failed = False
-        """Whether a command has failed and reported why."""
+        self.status = 0
+        """The exit status of the last command that failed and reported why; 0 if none did."""
 
     def show(self, event: dict[str, Any]) -> None:
         if event["event"] == "started":
             self._print(f"[bold]{_short(event['command'])}[/bold]")
         elif event["event"] == "failed":
-            self.failed = True
+            self.status = event["status"]
             self._print(f"[bold red]{_short(event['command'])} failed[/bold red]")
         if "message" in event:
             self._print_detail(event["message"])

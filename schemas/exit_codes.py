@@ -46,12 +46,10 @@ def exit_status(command: str, work: Callable[[], object]) -> int:
     try:
         work()
     except (ContractError, RunError) as error:
-        _fail(command, cause(error))
-        return REFUSED if isinstance(error, ContractError) else 1
+        return _fail(command, cause(error), REFUSED if isinstance(error, ContractError) else 1)
     except Exception as error:
         traceback.print_exc()
-        _fail(command, cause(error))
-        return REFUSED if _is_missing(error) else 1
+        return _fail(command, cause(error), REFUSED if _is_missing(error) else 1)
     return 0
 
 
@@ -74,6 +72,7 @@ def _is_missing(error: Exception) -> bool:
     return isinstance(error, ImportError) or bool(_MISSING.search(str(error)))
 
 
-def _fail(command: str, message: str) -> None:
+def _fail(command: str, message: str, status: int) -> int:
     print(f"{command}: {message}", file=sys.stderr, flush=True)
-    emit("failed", command=command, message=message)
+    emit("failed", command=command, message=message, status=status)
+    return status

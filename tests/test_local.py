@@ -14,7 +14,7 @@ import pytest
 from scheduling import local
 from schemas.contract import ContractError
 from schemas.events import EVENTS
-from schemas.exit_codes import RunError
+from schemas.exit_codes import REFUSED, RunError
 
 DS = date(2026, 1, 14)
 
@@ -61,12 +61,17 @@ def test_a_run_shows_what_its_steps_report(
     assert kept == "dags test artwork_nightly 2026-01-14\nin Airflow log\n"
 
 
-def test_a_run_that_fails_shows_the_steps_own_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("status", "error"), [(1, RunError), (REFUSED, ContractError)])
+def test_a_run_that_fails_shows_the_steps_own_sentence_and_ends_as_it_did(
+    status: int,
+    error: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    failed = event(event="failed", command="marquee score", message="titles: there is no Delta table")
+    failed = event(event="failed", command="marquee score", message="titles: there is no Delta table", status=status)
     install(tmp_path, run_of(f"{failed}exit 1"), monkeypatch)
-    with pytest.raises(RunError, match=r"artwork_nightly of 2026-01-14 failed; its log is .*01-14\.log\.$"):
+    with pytest.raises(error, match=r"artwork_nightly of 2026-01-14 failed; its log is .*01-14\.log\.$"):
         local.run_dag("artwork_nightly", DS, local.airflow_home())
     assert "score failed\n          titles: there is no Delta table\n" in capsys.readouterr().out
 

@@ -132,7 +132,7 @@ def test_a_command_emits_that_it_began_and_why_it_ended(
     assert marquee("summary", "--ds", "2026-01-14", "--warehouse", str(tmp_path)) == REFUSED
     began, ended = map(json.loads, (tmp_path / "events").read_text().splitlines())
     assert (began["event"], began["command"]) == ("started", "marquee summary")
-    assert (ended["event"], ended["command"]) == ("failed", "marquee summary")
+    assert (ended["event"], ended["command"], ended["status"]) == ("failed", "marquee summary", REFUSED)
     assert ended["message"].startswith("night_steps: there is no Delta table")
 
 
