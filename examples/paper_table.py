@@ -19,9 +19,9 @@ from rich.console import Console
 from examples.sample import fill_once, service_of
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED, RunError
-from schemas.paths import is_uri
+from schemas.files import read_file, write_file
 from schemas.settings import settings
-from schemas.store import last_day
+from schemas.store import has_table, last_day
 from schemas.tables import VIEWING_HISTORY
 
 TRAINING_EXAMPLES, HELD_OUT_EXAMPLES = 110_000, 90_000
@@ -34,20 +34,18 @@ _MARK = ".paper-table"
 
 def make(warehouse: str, service: str, movielens: Path | None) -> None:
     """Make the table and its page, `report.html`, in `warehouse` and, for the signals, in two more beside it."""
-    if is_uri(warehouse):
-        raise ContractError(f"{warehouse}: this table is made in a folder; give one as --warehouse")
-    made, base = Path(warehouse, "checkpoints"), settings().model
-    dpo = str(made / "dpo")
+    made, base = f"{warehouse}/checkpoints", settings().model
+    dpo = f"{made}/dpo"
     main = Sample(warehouse, service, movielens, '["play_rate"]')
     main.prepare()
     # The tiny Llama knows the form of an answer and gains nothing from plays alone; a quarter of them shows that.
     main.train("sft", base, "--limit", "12500")
-    main.train("dpo", str(made / "sft"))
+    main.train("dpo", f"{made}/sft")
     main.score(dpo, "--orders", "4")
     # The teacher is a template that uses the artworks' true themes, not a model.
     main.train("reasoning", base, "--limit", "10000")
-    main.train("grpo", str(made / "sft"), "--limit", "500")
-    models = [str(made / name) for name in ("sft", "reasoning", "grpo")]
+    main.train("grpo", f"{made}/sft", "--limit", "500")
+    models = [f"{made}/{name}" for name in ("sft", "reasoning", "grpo")]
     for model in (base, dpo, *models):
         main.score(model)
     # The same impressions without signals and with taste groups only: the difference between the untrained model's
@@ -81,22 +79,27 @@ class Sample:
         self.console = Console(highlight=False)
 
     def prepare(self) -> None:
-        """Make the sample and its examples. Raises ContractError if the folder has other tables: a smaller or another
+        """Make the sample and its examples. Raises ContractError if there are other tables: a smaller or another
         sample would be trained on and estimated as if it were this one.
         """
-        mark = Path(self.warehouse, _MARK)
-        if not Path(self.warehouse, VIEWING_HISTORY.name).is_dir():
+        mark = read_file(self.warehouse, _MARK)
+        if not has_table(self.warehouse, VIEWING_HISTORY):
             fill_once(self.warehouse, self.service, self.movielens, USERS)
-            mark.write_text(f"{self.service}\n")
-        elif not mark.exists() or service_of(self.warehouse) != self.service:
+            mark = self._mark()
+        elif mark is None or service_of(self.warehouse) != self.service:
             raise ContractError(
                 f"{self.warehouse} has tables that `marquee sample paper-table --service {self.service}` did not "
                 "make: give another warehouse"
             )
         # The step's tables exist from its start, so they do not show that it ended.
-        if len(mark.read_text().splitlines()) == 1:
+        if len(mark.splitlines()) == 1:
             self.run("step", "examples")
-            mark.write_text(f"{self.service}\nexamples\n")
+            self._mark("examples")
+
+    def _mark(self, *done: str) -> bytes:
+        content = "".join(f"{line}\n" for line in (self.service, *done)).encode()
+        write_file(self.warehouse, _MARK, content)
+        return content
 
     def train(self, recipe: str, base: str, *options: str) -> None:
         self.run("train", recipe, "--base", base, "--out", f"{self.warehouse}/checkpoints/{recipe}", *options)

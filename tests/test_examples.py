@@ -21,7 +21,7 @@ from examples.vocabulary import STYLES, THEME_NAMES, THEMES, TONES, caption
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.settings import Settings
-from schemas.store import last_day, open_table
+from schemas.store import create, last_day, open_table
 from schemas.tables import MAX_ARTWORKS, VIEWING_HISTORY
 from tests.conftest import RunMarquee
 
@@ -242,9 +242,10 @@ def test_a_night_fills_a_warehouse_once_and_never_one_of_another_sample(tmp_path
 
 @pytest.mark.parametrize("made_for", [None, "movielens"])
 def test_the_papers_table_is_not_made_of_another_sample(tmp_path: Path, made_for: str | None) -> None:
-    (tmp_path / "viewing_history").mkdir()
+    create(str(tmp_path), VIEWING_HISTORY)
     if made_for is not None:
         (tmp_path / ".paper-table").write_text(f"{made_for}\n")
         (tmp_path / ".service").write_text(f"{made_for}\n")
-    with pytest.raises(ContractError, match="that `marquee sample paper-table --service simulated` did not make"):
-        Sample(str(tmp_path), "simulated", None, "[]").prepare()
+    for place in (str(tmp_path), tmp_path.as_uri()):
+        with pytest.raises(ContractError, match="that `marquee sample paper-table --service simulated` did not make"):
+            Sample(place, "simulated", None, "[]").prepare()
