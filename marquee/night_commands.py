@@ -143,11 +143,12 @@ def erase(
     """Erase users from all tables that Marquee writes, for good; print what went, what remains, and where."""
     from scheduling.erase import erase
     from serving.console import wide_console
+    from training.trained_on import trained_on
 
     erased = {*(users or ()), *(ids_in(file) if file else ())}
     if not erased:
         raise typer.BadParameter("no user is given: marquee erase USER…, or --file FILE with an id a line")
-    wide_console().print(erase(configured(warehouse), erased, purge, datetime.now(UTC)))
+    wide_console().print(erase(configured(warehouse), erased, purge, datetime.now(UTC), trained_on))
 
 
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:

@@ -20,13 +20,14 @@ from schemas.buckets import bucket_of
 from schemas.contract import ContractError, Table
 from schemas.erased import erasing, register, remove, remove_all, salt_of, user_column
 from schemas.exit_codes import REFUSED
-from schemas.files import files_below, open_file
+from schemas.files import files_below, open_file, write_file
 from schemas.purge import purge
 from schemas.tables import (
     ARTWORK_SELECTIONS,
     ERASED_USERS,
     HELD_OUT_CONTEXTS,
     OWN,
+    POST_TRAINING_EXAMPLES,
     REJECTED_ROWS,
     TEACHER_REASONS,
     USER_CONTEXTS,
@@ -243,6 +244,33 @@ def test_without_its_salt_nobody_knows_who_was_erased(tmp_path: Path) -> None:
     store.create(str(tmp_path), ERASED_USERS)
     with pytest.raises(ContractError, match=r"marquee\.salt is missing"):
         salt_of(store.open_table(str(tmp_path), ERASED_USERS))
+
+
+def test_the_checkpoints_that_learned_from_a_user_are_named(
+    warehouse: str, marquee: RunMarquee, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Path(warehouse, "checkpoints")
+    examples = content(POST_TRAINING_EXAMPLES, [*OTHERS, USER]).to_pylist()
+    training = [{**row, "split": "training"} for row in examples]
+    store.replace_rows(warehouse, POST_TRAINING_EXAMPLES, training, ds=DAY, split="training")
+    ids = {POST_TRAINING_EXAMPLES.name: str(store.open_table(warehouse, POST_TRAINING_EXAMPLES).metadata().id)}
+    for name, ds, base, table_ids in (
+        ("of/that day", DAY, "tiny", ids),
+        ("unfinished", DAY, "tiny", {}),
+        ("of another day", date(2026, 1, 9), "tiny", ids),
+        ("of another warehouse", DAY, "tiny", {POST_TRAINING_EXAMPLES.name: "another"}),
+        ("from that", date(2026, 1, 9), "of/that day@1", ids),
+    ):
+        write_file(
+            made / name / "trainer",
+            "run.json",
+            json.dumps({"ds": str(ds), "base": base, "table_ids": table_ids}).encode(),
+        )
+        if name != "unfinished":
+            write_file(made / name, "marquee.json", json.dumps({"version": f"{name}@1"}).encode())
+    assert erase(marquee, warehouse) == 0
+    named = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines() if line.startswith("Trained on")]
+    assert named == [str(made / name) for name in ("from that", "of/that day", "unfinished")]
 
 
 def test_ids_come_from_a_file_and_an_unknown_user_is_said_to_be_one(
