@@ -158,18 +158,24 @@ def draw(nights: Sequence[NightSummary], file: Path) -> None:
         },
     )
     pairs.set_title("Wanted pairs", loc="left")
+    pairs.yaxis.set_major_formatter("{x:,.0f}")
     for name, values in (
         ("pairs changed", [night.changed_share for night in nights]),
         ("prompt tokens cached", [night.cached_share for night in nights]),
     ):
-        shares.plot(days, [float("nan") if value is None else 100 * value for value in values], "o-", label=name)
+        percent = [float("nan") if value is None else 100 * value for value in values]
+        shares.plot(days, percent, "o-", label=name, clip_on=False)
     shares.set_ylim(0, 100)
     shares.set_title("Shares, %", loc="left")
     _stack(seconds, days, {step: [night.seconds.get(step, 0.0) for night in nights] for step in STEPS})
     seconds.set_title("Seconds by step", loc="left")
+    seconds.yaxis.set_major_formatter("{x:,.0f}")
     for axes in (pairs, shares, seconds):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        # As stacked: the first below.
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=axes is not shares)
+    # Of few nights, bars as narrow as of several.
+    seconds.set_xlim(-0.6, max(len(nights), 6) - 0.4)
     seconds.tick_params(axis="x", rotation=90 if len(nights) > 8 else 0)
     try:
         figure.savefig(file, dpi=120)
