@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from delta.exceptions import ConcurrentAppendException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from schemas.contract import ContractError
 from schemas.tables import (
@@ -21,12 +26,15 @@ from schemas.tables import (
 from serving.explain import explanation
 from serving.nights import last_nights
 from spark_jobs import undo as module
+from spark_jobs.audit import audit
+from spark_jobs.merging import merge
 from spark_jobs.publish import publish
 from spark_jobs.published import published_nights
 from spark_jobs.undo import undo
 from tests.night_data import DAY, SmallWarehouse, artwork, day, small_warehouse, viewing
 
 NEW, CHANGED, ENDED, LATER = ("u3", "t1"), ("u1", "t1"), ("u2", "t3"), ("u1", "t2")
+UNPUBLISHED = "undo-unpublished"
 State = dict[tuple[str, str], dict[str, Any]]
 
 
@@ -49,9 +57,24 @@ def made(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
     small.write_inputs()
     states = []
     for offset, favourite in enumerate(("a11", "a12", "a22")):
-        small.run(day(offset), favourite)
+        small.prepare(day(offset))
+        small.score(day(offset), favourite)
+        audit(small.night(day(offset)))
+        if offset == 2:
+            small.copied(tmp_path_factory.getbasetemp() / UNPUBLISHED)
+        publish(small.night(day(offset)))
         states.append(state(small))
     return small, states
+
+
+@pytest.fixture
+def unpublished(
+    made: tuple[SmallWarehouse, list[State]], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> SmallWarehouse:
+    """The third night before it is published."""
+    before = str(tmp_path_factory.getbasetemp() / UNPUBLISHED / "warehouse")
+    settings = made[0].settings.model_copy(update={"warehouse": before})
+    return SmallWarehouse(made[0].spark, settings).copied(tmp_path)
 
 
 @pytest.fixture
@@ -117,6 +140,92 @@ def test_a_night_that_runs_again_after_its_undo_is_the_same_as_without(
         nights.run(day(offset), favourite)
     assert {table.name: nights.rows(table) for table in compared} == before
     assert published_nights(nights.night(day(3)), "<") == [DAY, day(1), day(2)]
+
+
+def during(work: Callable[[], None], real: Callable[..., Any]) -> Callable[..., Any]:
+    """`real`, with `work` done before it."""
+
+    def both(*arguments: Any) -> Any:
+        work()
+        return real(*arguments)
+
+    return both
+
+
+def test_a_publish_whose_inputs_an_undo_forgets_meanwhile_begins_again(
+    unpublished: SmallWarehouse, made: tuple[SmallWarehouse, list[State]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone = during(lambda: undo(unpublished.night(day(1))), published_nights)
+    with monkeypatch.context() as patch:
+        patch.setattr("spark_jobs.publish.published_nights", undone)
+        with pytest.raises(ContractError, match=rf"undone while {day(2)} was published: begin it again \(validate\)"):
+            publish(unpublished.night(day(2)))
+    # It has logged its choice of LATER, which the undo leaves to the rerun.
+    assert state(unpublished) == {**made[1][0], LATER: made[1][1][LATER]}
+
+
+def test_a_publish_that_merges_after_an_undo_changes_its_own_pairs_only(
+    unpublished: SmallWarehouse, made: tuple[SmallWarehouse, list[State]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spark_jobs.publish.merge", during(lambda: undo(unpublished.night(day(1))), merge))
+    publish(unpublished.night(day(2)))
+    assert state(unpublished) == {**made[1][0], LATER: made[1][2][LATER]}
+
+
+@dataclass
+class Held:
+    """A Delta table whose MERGE has read its version, and waits before it reads its source until `go` is opened."""
+
+    table: Any
+    begun: str
+    go: str
+
+    def alias(self, name: str) -> Held:
+        return Held(self.table.alias(name), self.begun, self.go)
+
+    def merge(self, source: DataFrame, condition: str) -> Any:
+        begun, go, mark = self.begun, self.go, f"{self.begun}.mark"
+
+        def wait(user_id: str) -> str:
+            try:
+                os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return user_id
+            # Opening a pipe waits for its other end.
+            for pipe, mode in ((begun, os.O_WRONLY), (go, os.O_RDONLY)):
+                os.close(os.open(pipe, mode))
+            return user_id
+
+        return self.table.merge(source.withColumn("user_id", F.udf(wait)("user_id")).alias("s"), condition)
+
+
+def test_of_an_undo_and_a_publish_that_commit_at_once_the_publish_fails_and_begins_again(
+    unpublished: SmallWarehouse,
+    made: tuple[SmallWarehouse, list[State]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go = str(tmp_path / "begun"), str(tmp_path / "go")
+    for pipe in (begun, go):
+        os.mkfifo(pipe)
+    first, second, third = made[1]
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr("spark_jobs.publish.merge", lambda *given: merge(Held(given[0], begun, go), *given[1:]))  # type: ignore[arg-type]
+        publishing = pool.submit(publish, unpublished.night(day(2)))
+        # Opened for both, a pipe waits for nobody: if it fails too early, this test does not hang.
+        publishing.add_done_callback(lambda _: os.open(begun, os.O_RDWR))
+        os.close(os.open(begun, os.O_RDONLY))
+        try:
+            undo(unpublished.night(day(1)))
+        finally:
+            os.open(go, os.O_RDWR)
+        with pytest.raises(ConcurrentAppendException):
+            publishing.result()
+    assert state(unpublished) == {**first, LATER: second[LATER]}
+    with pytest.raises(ContractError, match="run the step validate first"):
+        publish(unpublished.night(day(2)))
+    unpublished.run(day(2), "a22")
+    assert state(unpublished) == {pair: row for pair, row in first.items() if pair != ENDED} | {LATER: third[LATER]}
 
 
 def stopping(monkeypatch: pytest.MonkeyPatch, name: str, real: Callable[..., Any], after: bool) -> None:
