@@ -60,7 +60,8 @@ def main() -> int:
         undisturbed.finish()
         trainer = outs[1] / "trainer"
         for when in (_begun, _being_written, _written):
-            disturbed.kill(partial(when, trainer))
+            if not disturbed.kill(partial(when, trainer)):
+                raise SystemExit(f"{stage} ended before it could be killed: give more plays with --limit")
             kept = sorted(each.name for each in trainer.glob("checkpoint-*"))
             print(f"{stage} killed; checkpoints kept: {', '.join(kept) or 'none'}", flush=True)
         disturbed.finish()

@@ -31,17 +31,20 @@ class Command:
             raise SystemExit(f"{self.name} ended with {status}: see {self.log}")
         return time.monotonic() - began
 
-    def kill(self, when: Callable[[], bool]) -> None:
-        """Start it and kill it with all its children (SIGKILL) as soon as `when` is true. Raises SystemExit if it ends
-        before.
+    def kill(self, when: Callable[[], bool]) -> bool:
+        """Start it and kill it with all its children (SIGKILL) as soon as `when` is true. False if it ended before.
+        Raises SystemExit if it fails.
         """
         process = self._start()
         while process.poll() is None and not when():
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        if process.poll() is not None:
-            raise SystemExit(f"{self.name} ended with {process.returncode} before it could be killed: see {self.log}")
+        if process.poll():
+            raise SystemExit(f"{self.name} ended with {process.returncode}: see {self.log}")
+        if process.returncode == 0:
+            return False
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        return True
 
     def _start(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)

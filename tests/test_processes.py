@@ -26,13 +26,14 @@ def test_a_killed_command_leaves_no_child_that_goes_on(tmp_path: Path) -> None:
     beats = tmp_path / "beats"
     child = f"import time, pathlib\nwhile True: pathlib.Path({str(beats)!r}).touch(); time.sleep(0.01)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    python(parent, tmp_path).kill(beats.exists)
+    assert python(parent, tmp_path).kill(beats.exists)
     time.sleep(0.1)
     beats.unlink()
     time.sleep(0.1)
     assert not beats.exists()
 
 
-def test_a_command_that_ends_before_the_kill_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="step ended with 0 before it could be killed"):
-        python("", tmp_path).kill(lambda: False)
+def test_a_command_that_ends_before_the_kill_was_not_killed(tmp_path: Path) -> None:
+    assert not python("", tmp_path).kill(lambda: False)
+    with pytest.raises(SystemExit, match="step ended with 3"):
+        python("raise SystemExit(3)", tmp_path).kill(lambda: False)
