@@ -41,12 +41,15 @@ class Title:
 
 @dataclass(frozen=True)
 class Artwork:
-    """One artwork, with the causes of its plays: themes and style, and an appeal that no caption expresses."""
+    """One artwork, with the causes of its plays: themes and style, and an appeal that no caption expresses. `tone` is
+    in caption and picture, and no cause.
+    """
 
     artwork_id: str
     title_id: str
     caption: str
     themes: tuple[str, ...]
+    tone: str
     style: str
     appeal: float
     is_default: bool
@@ -107,6 +110,7 @@ def _artwork(rng: np.random.Generator, title: Title, number: int, first_day: dat
         title_id=title.title_id,
         caption=caption(themes, tone, style, rng),
         themes=themes,
+        tone=tone,
         style=style,
         appeal=float(rng.normal()),
         is_default=number == 1,

@@ -1,4 +1,4 @@
-"""A sample service: its input tables, its truth, and how they are written to a warehouse."""
+"""A sample service: its input tables, its artworks' images, its truth, and how they are written to a warehouse."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from deltalake import write_deltalake
 from deltalake.exceptions import DeltaError
 
 from examples.catalogue import Artwork, Title
+from examples.posters import poster
 from examples.truth import truth_of, write_truth
 from schemas.contract import ContractError, Table
-from schemas.files import check_conditions, names_below, remove, write_file
+from schemas.files import check_conditions, names_below, remove, write_file, write_files
 from schemas.paths import is_uri
 from schemas.store import location
-from schemas.tables import ARTWORKS, IMPRESSIONS, TITLES, VIEWING_HISTORY
+from schemas.tables import ARTWORKS, IMAGES, IMPRESSIONS, TITLES, VIEWING_HISTORY
 
 PART = ".marquee-part"
 """Object beside tables in a store as long as they are being written."""
@@ -83,7 +84,7 @@ def input_tables(service: Service) -> list[tuple[Table, pa.Table]]:
 
 
 def write_service(service: Service, warehouse: str | Path) -> dict[str, int]:
-    """Write the input tables and the truth to a new warehouse, all or nothing; return the rows per table."""
+    """Write the input tables, the images and the truth to a new warehouse, or nothing; return the rows per table."""
     check_is_new(str(warehouse))
     if is_uri(str(warehouse)):
         return _write_to_store(service, str(warehouse))
@@ -135,6 +136,11 @@ def _write(service: Service, warehouse: str) -> dict[str, int]:
     for table, content in input_tables(service):
         write_deltalake(location(warehouse, table), content, partition_by=list(table.partitioned_by) or None)
         rows[table.name] = content.num_rows
+    names = {title.title_id: title.name for title in service.titles}
+    write_files(
+        warehouse,
+        ((_image(artwork), poster(artwork, names[artwork.title_id]).encode()) for artwork in service.artworks),
+    )
     write_truth(truth_of(service.tastes, service.artworks), warehouse)
     return rows
 
@@ -194,11 +200,15 @@ def _artwork_row(artwork: Artwork) -> dict[str, Any]:
         "title_id": artwork.title_id,
         "caption": artwork.caption,
         "themes": list(artwork.themes),
-        "image_uri": f"https://images.example/{artwork.artwork_id}.jpg",
+        "image_uri": _image(artwork),
         "is_default": artwork.is_default,
         "active_from": artwork.active_from,
         "active_to": artwork.active_to,
     }
+
+
+def _image(artwork: Artwork) -> str:
+    return f"{IMAGES}/{artwork.artwork_id}.svg"
 
 
 def _impression_row(impression: Impression) -> dict[str, Any]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _AT_ONCE = 4
+# Of small objects, whose writing is mostly waiting for the store.
+_SMALL_AT_ONCE = 32
 _PART = 8 * 2**20
 
 
@@ -57,6 +59,17 @@ def write_file(place: str | Path, name: str, content: bytes) -> None:
         return
     with _store(str(place)) as store:
         store.put(name, content)
+
+
+def write_files(place: str, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write small files, given as names and contents; to a store several at once."""
+    if not is_uri(place):
+        for name, content in files:
+            write_file(place, name, content)
+        return
+    with _store(place) as store, ThreadPoolExecutor(_SMALL_AT_ONCE) as pool:
+        for _ in pool.map(lambda file: store.put(*file), files):
+            pass
 
 
 def names_below(uri: str) -> Iterator[str]:

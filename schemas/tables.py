@@ -11,6 +11,9 @@ from schemas.preferences import COUNT_LIMIT
 MAX_ARTWORKS = 40
 """Most options in one question: the paper's candidate sets go up to about 40."""
 
+IMAGES = "images"
+"""Folder beside the tables for images of artworks; `marquee browse` serves no other files."""
+
 BUCKETS_PROPERTY = "marquee.buckets"
 """Table property of `artwork_selections` and of `held_out_contexts`: the number of buckets they were made with."""
 
@@ -100,7 +103,12 @@ ARTWORKS = Table(
         _title,
         Column("caption", "string", "what the artwork shows, in words"),
         Column("themes", array("string"), "themes that the artwork plays on", nullable=True),
-        Column("image_uri", "string", "where the image is", nullable=True),
+        Column(
+            "image_uri",
+            "string",
+            f"where the image is: a URI, or a path in the warehouse's folder `{IMAGES}`: `{IMAGES}/17-1.svg`",
+            nullable=True,
+        ),
         Column("is_default", "boolean", "shown if nothing better is known"),
         Column("active_from", "date", "first day on which it may be shown"),
         Column("active_to", "date", "last day on which it may be shown; null: no end", nullable=True),
