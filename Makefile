@@ -21,7 +21,7 @@ $(foreach name,PYTHON SERVICE MOVIELENS DS TITLE USER WAREHOUSE,\
     $(eval override export $(name) := $$(value $(name))))
 
 ENV := . scripts/env.sh;
-PACKAGES := $(wildcard marquee schemas scheduling spark_jobs inference training evaluation serving examples benchmarks dags scripts tests)
+PACKAGES := $(wildcard marquee schemas scheduling spark_jobs inference training evaluation serving browsing examples benchmarks dags scripts tests)
 # Options that are passed if the variable is set.
 NIGHT := $${DS:+--ds "$$DS"}
 SAMPLE := --service "$$SERVICE" $${MOVIELENS:+--movielens "$$MOVIELENS"}

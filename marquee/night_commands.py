@@ -215,12 +215,28 @@ def explain(
         by_options = read_prior(Path(folder), quantization_of(version)).by_options
         prior = by_options.get(len(found["options"]))
         if found["question"]:
-            found["question"]["prompt"] = labels_of(Path(folder)).put_in(found["question"]["prompt"])
+            found["question"]["choice"] = labels_of(Path(folder)).put_in(found["question"]["choice"])
     verdict = verdict_on(config.registry, version) if version else None
     if as_json:
         print(json.dumps({**found, "prior": prior, "verdict": verdict}, indent=1, ensure_ascii=False, default=str))
     else:
         wide_console().print(explained(found, list(prior) if prior else None, verdict))
+
+
+def browse(
+    host: Annotated[str, typer.Option(help="The address to listen at. Any but this machine's own needs --token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free one.")] = 8765,
+    token: Annotated[str | None, typer.Option(help="What a reader must know; asked for once.")] = None,
+    warehouse: Warehouse = None,
+) -> None:
+    """Show choices, titles, nights and models with their pictures on a read-only web page, until Ctrl-C."""
+    from browsing.server import serve
+
+    if token is not None and not token.strip():
+        raise typer.BadParameter("--token is blank")
+    serve(configured(warehouse), host, port, token)
 
 
 def fingerprint(
@@ -287,7 +303,7 @@ def maintain(warehouse: Warehouse = None) -> None:
 
 def add_to(app: typer.Typer) -> None:
     made: list[Callable[..., None]] = [night, score, summary, nights, accept, undo, backfill, erase]
-    read: list[Callable[..., None]] = [lookup, explain, fingerprint]
+    read: list[Callable[..., None]] = [browse, lookup, explain, fingerprint]
     for panel, commands in (("Nights", made), ("Published choices", read)):
         for command in commands:
             app.command(cls=Command, rich_help_panel=panel)(command)

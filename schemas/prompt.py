@@ -241,6 +241,12 @@ def choice_text(title: Column, about: Column, options: Column) -> Column:
     )
 
 
+def leading_theme(context: str) -> str:
+    """The first of the leading themes in the SQL expression `context`, as DataFusion's SQL; `not known yet` if none."""
+    line = f"split_part({context}, chr(10), {INSTRUCTION_LINES + 1})"
+    return f"split_part(split_part({line}, '{_THEMES}', 2), '{_LISTED}', 1)"
+
+
 def without_bands(choice: Column) -> Column:
     """The text of a choice without the bands of play rates, as a Spark expression."""
     from pyspark.sql import functions as F

@@ -128,7 +128,7 @@ def _scored(warehouse: str, choice: dict[str, Any], bucket: int, pair: str) -> d
 
 
 def _question(warehouse: str, choice: dict[str, Any], night: date, bucket: int) -> dict[str, Any] | None:
-    """The prompt as it was asked, and its artworks in the sequence of the option numbers."""
+    """The two parts of the prompt as it was asked, and its artworks in the sequence of the option numbers."""
     user, title = literal(choice["user_id"]), literal(choice["title_id"])
     contexts = rows_where(warehouse, USER_CONTEXTS, f"ds = DATE '{night}' AND bucket = {bucket} AND user_id = {user}")
     asked = [each for row in contexts for each in row["pairs"] if each["title_id"] == choice["title_id"]]
@@ -138,7 +138,7 @@ def _question(warehouse: str, choice: dict[str, Any], night: date, bucket: int) 
     choices = rows_where(warehouse, TITLE_CHOICES, condition)
     if not choices:
         return None
-    return {"prompt": contexts[0]["context"] + choices[0]["choice"], "artwork_ids": choices[0]["artwork_ids"]}
+    return {"context": contexts[0]["context"], **{name: choices[0][name] for name in ("choice", "artwork_ids")}}
 
 
 def _options(choice: dict[str, Any], question: dict[str, Any] | None, captions: dict[str, str]) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def explained(found: Explanation, prior: list[float] | None, verdict: str | None
             f"User {found['user_id']} sees artwork {artwork} for {title}, chosen by the night of "
             f"{found['chosen_by_night']} ({found['source']})."
         ),
-        *map(escape, _sentences(found, verdict)),
+        *map(escape, why(found, verdict)),
         "",
         _options_table(found, prior),
         "",
@@ -183,11 +183,13 @@ def explained(found: Explanation, prior: list[float] | None, verdict: str | None
         _history_table(found["history"]),
     ]
     if found["question"]:
-        parts += ["", "[bold]The question[/bold]", escape(found["question"]["prompt"])]
+        prompt = found["question"]["context"] + found["question"]["choice"]
+        parts += ["", "[bold]The question[/bold]", escape(prompt)]
     return Group(*parts)
 
 
-def _sentences(found: Explanation, verdict: str | None) -> list[str]:
+def why(found: Explanation, verdict: str | None = None) -> list[str]:
+    """Why this artwork, in full sentences."""
     if found["source"] == "only_choice":
         return ["It is the only artwork: no model was asked."]
     if found["source"] == "uniform":

@@ -84,7 +84,8 @@ def warehouse(tmp_path: Path) -> Path:
 
 def test_a_choice_is_traced_to_the_question_of_the_night_that_asked(warehouse: Path) -> None:
     found = explanation(Settings(warehouse=str(warehouse)), "o'x", "7")
-    assert found["question"] == {"prompt": "Watched.\nTitle: Heat", "artwork_ids": ["a3", "a1", "a2"]}
+    question = {"context": "Watched.\n", "choice": "Title: Heat", "artwork_ids": ["a3", "a1", "a2"]}
+    assert found["question"] == question
     assert (found["chosen_by_night"], found["scored_by_night"], found["explored"]) == (DRAWN, SCORED, True)
     assert [(each["artwork_id"], each["number"], each["probability"]) for each in found["options"]] == [
         ("a2", 3, 0.5),

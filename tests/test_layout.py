@@ -18,6 +18,7 @@ OURS = {
     "inference",
     "examples",
     "serving",
+    "browsing",
     "evaluation",
     "training",
     "scheduling",
@@ -81,6 +82,11 @@ def test_serving_needs_neither_spark_nor_the_other_stages(path: Path) -> None:
     assert not imported_anywhere(path) & {"pyspark", "delta", *(OURS - {"serving", "schemas"})}
 
 
+@pytest.mark.parametrize("path", modules("browsing"), ids=lambda path: path.name)
+def test_the_page_needs_neither_spark_nor_airflow(path: Path) -> None:
+    assert not imported_anywhere(path) & {"pyspark", "delta", "airflow", "spark_jobs", "scheduling"}
+
+
 def test_only_the_engine_and_its_rivals_import_vllm_and_inside_a_function() -> None:
     """Benchmarks measure Marquee against other ways to use the same engine."""
     importers = {path for path in modules(*OURS) if "vllm" in imported_anywhere(path)}
@@ -95,7 +101,7 @@ def test_only_spark_jobs_evaluation_and_examples_need_spark() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in importers} <= {"spark_jobs", "evaluation", "examples"}
 
 
-PRODUCT = ("schemas", "scheduling", "spark_jobs", "inference", "training", "evaluation", "serving")
+PRODUCT = ("schemas", "scheduling", "spark_jobs", "inference", "training", "evaluation", "serving", "browsing")
 STEPS = {"validate", "candidates", "contexts", "audit", "publish", "examples", "maintain", "undo"}
 
 

@@ -135,13 +135,18 @@ class Registry:
         known = self._known()
         return dict(known.aliases) if known else {}
 
+    def marks(self) -> dict[str, str]:
+        """By version number: `champion`, or `earlier` for a former champion."""
+        if not self._known():
+            return {}
+        marks = dict.fromkeys(self._earlier(), "earlier")
+        return marks | {str(number): alias for alias, number in self._aliases().items()}
+
     def describe(self) -> str:
         """One line per version, for people."""
-        versions = self.versions()
+        versions, marks = self.versions(), self.marks()
         if not versions:
             return "no version is registered"
-        marks = dict.fromkeys(self._earlier(), "earlier")
-        marks |= {str(number): alias for alias, number in self._aliases().items()}
         return "\n".join(
             f"{each.version:>4}  {each.tags[VERSION_TAG]:<40} {marks.get(str(each.version), ''):<9} {each.source}"
             for each in versions
