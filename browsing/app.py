@@ -25,7 +25,8 @@ from browsing.nights import KINDS, PairFilter, night_page
 from browsing.pictures import catalogue_of, image_of, placeholder
 from browsing.search import search
 from browsing.titles import title_page
-from browsing.users import example_user, pair_page, user_page
+from browsing.users import PairPage, example_user, pair_page, user_page
+from inference.reasons import Reasons, reason_for
 from schemas.arguments import night_date
 from schemas.contract import ContractError
 from schemas.exit_codes import RunError, cause
@@ -33,7 +34,7 @@ from schemas.paths import without_password
 from schemas.settings import Settings
 from schemas.store import NoTableError, rows_where
 from schemas.tables import TITLE_DEFAULTS
-from serving.explain import why
+from serving.explain import in_words, why
 from serving.nights import last_nights
 
 log = logging.getLogger("marquee.browse")
@@ -56,8 +57,8 @@ class NoPageError(Exception):
 class Pages:
     """What answers each address of the page over one warehouse."""
 
-    def __init__(self, config: Settings) -> None:
-        self._config, self._warehouse = config, config.warehouse
+    def __init__(self, config: Settings, reasons: Reasons | None) -> None:
+        self._config, self._warehouse, self._reasons = config, config.warehouse, reasons
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -82,15 +83,30 @@ class Pages:
         return self.render("user", page=user_page(self._warehouse, _given(request, "id")), words="")
 
     def pair(self, request: Request) -> Response:
+        page = self._pair(request)
+        template = "why" if _is_part(request) else "pair"
+        teacher = self._reasons.version if self._reasons and page.found["question"] else None
+        ds = request.query_params.get("ds")
+        return self.render(template, page=page, found=page.found, sentences=why(page.found), ds=ds, teacher=teacher)
+
+    def reason(self, request: Request) -> Response:
+        """One sentence by the teacher, as a part of a pair's page or alone."""
+        page = self._pair(request)
+        try:
+            text = reason_for(page.found, self._reasons)
+        except ContractError as error:
+            raise NoPageError(str(error)) from error
+        words = in_words({"by": self._reasons and self._reasons.version, "text": text})
+        return self.render("words" if _is_part(request) else "reason", page=page, found=page.found, reason=words)
+
+    def _pair(self, request: Request) -> PairPage:
         ds = _day(request.query_params["ds"]) if "ds" in request.query_params else None
         try:
-            page = pair_page(self._config, _given(request, "user"), _given(request, "title"), ds)
+            return pair_page(self._config, _given(request, "user"), _given(request, "title"), ds)
         except NoTableError:
             raise
         except ContractError as error:
             raise NoPageError(str(error)) from error
-        template = "why" if request.headers.get("hx-request") == "true" else "pair"
-        return self.render(template, page=page, found=page.found, sentences=why(page.found))
 
     def title(self, request: Request) -> Response:
         title_id = _given(request, "id")
@@ -171,6 +187,11 @@ def link(page: str, **parameters: object) -> str:
     return f"/{page}" + (f"?{urlencode(given)}" if given else "")
 
 
+def _is_part(request: Request) -> bool:
+    """Whether htmx asks, which puts the answer into the page that is open."""
+    return request.headers.get("hx-request") == "true"
+
+
 def _given(request: Request, name: str) -> str:
     """A parameter of the address, which may be empty: an id may be."""
     value = request.query_params.get(name)
@@ -188,11 +209,11 @@ def _day(text: str) -> Any:
         raise NoPageError(f"{error}.") from error
 
 
-def application(config: Settings, token: str | None = None) -> Starlette:
+def application(config: Settings, token: str | None = None, reasons: Reasons | None = None) -> Starlette:
     """The page over the warehouse of `config`. Without a token it answers to this machine's own names alone, so that no
     other site's name can be made to lead here.
     """
-    pages = Pages(config)
+    pages = Pages(config, reasons)
     gate = (
         Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK], www_redirect=False)
         if token is None
@@ -202,6 +223,7 @@ def application(config: Settings, token: str | None = None) -> Starlette:
         ("/", pages.home),
         ("/user", pages.user),
         ("/pair", pages.pair),
+        ("/reason", pages.reason),
         ("/title", pages.title),
         ("/night", pages.night),
         ("/models", pages.models),

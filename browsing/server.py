@@ -6,6 +6,7 @@ import socket
 from ipaddress import ip_address
 
 from browsing.app import application
+from inference.reasons import Reasons
 from schemas.contract import ContractError
 from schemas.paths import without_password
 from schemas.settings import Settings
@@ -26,7 +27,7 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
         ) from error
 
 
-def serve(config: Settings, host: str, port: int, token: str | None) -> None:
+def serve(config: Settings, host: str, port: int, token: str | None, reasons: Reasons | None) -> None:
     """Serve the page until Ctrl-C. Raises ContractError as `bound` does."""
     import uvicorn
 
@@ -37,6 +38,6 @@ def serve(config: Settings, host: str, port: int, token: str | None) -> None:
         print(f"{address} shows {without_password(config.warehouse)}{asks}; Ctrl-C ends it", flush=True)
         # No log of addresses: they hold ids of users and, once, the token.
         settings = uvicorn.Config(
-            application(config, token), log_level="warning", access_log=False, server_header=False
+            application(config, token, reasons), log_level="warning", access_log=False, server_header=False
         )
         uvicorn.Server(settings).run(sockets=[listening])

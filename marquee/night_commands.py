@@ -199,17 +199,23 @@ def explain(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    reason: Annotated[
+        bool, typer.Option("--reason", help="Ask the model of MARQUEE_TEACHER for one sentence, too.")
+    ] = False,
     warehouse: Warehouse = None,
 ) -> None:
     """Explain why a user sees an artwork: the question and its answer, the draw, the model, and what changed it."""
     from inference.champion import verdict_on
     from inference.checkpoint import MANIFEST, labels_of, quantization_of
     from inference.prior import read_prior
+    from inference.reasons import Reasons, reason_for
     from serving.console import wide_console
     from serving.explain import explained, explanation
 
     config = configured(warehouse)
     found = explanation(config, user, title, ds)
+    reasons = Reasons.of(config) if reason else None
+    found["reason"] = {"by": reasons and reasons.version, "text": reason_for(found, reasons)} if reason else None
     version, folder, prior = found["model_version"], found["checkpoint"], None
     if folder and Path(folder, MANIFEST).is_file():
         by_options = read_prior(Path(folder), quantization_of(version)).by_options
@@ -233,10 +239,12 @@ def browse(
 ) -> None:
     """Show choices, titles, nights and models with their pictures on a read-only web page, until Ctrl-C."""
     from browsing.server import serve
+    from inference.reasons import Reasons
 
     if token is not None and not token.strip():
         raise typer.BadParameter("--token is blank")
-    serve(configured(warehouse), host, port, token)
+    config = configured(warehouse)
+    serve(config, host, port, token, Reasons.of(config))
 
 
 def fingerprint(

@@ -83,6 +83,7 @@ def configured(warehouse: str | None = None) -> Settings:
     for name in config.model_fields_set & {
         "warehouse",
         "model",
+        "teacher",
         "registry",
         "checkpoints",
         "events",

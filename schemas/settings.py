@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         "if the warehouse is a folder. Without a registry or a champion the setting `model` scores",
     )
 
+    teacher: str | None = Field(
+        None,
+        description="folder or URI of a checkpoint that writes reasons in words, if asked: `marquee explain --reason`, "
+        "and the page of `marquee browse`",
+    )
+
     history_days: int = Field(365, ge=1, le=36_500, description="days of viewing history that a night reads")
     history_titles: int = Field(20, ge=0, le=10_000, description="latest titles that a context shows")
     leading_themes: int = Field(5, ge=0, le=100, description="leading themes that a context names")
@@ -339,7 +345,7 @@ class Settings(BaseSettings):
         # The shell gets it quoted and so does not expand ~.
         return os.path.expanduser(value)  # noqa: PTH111 (a Path would make `./python` a bare `python`)
 
-    @field_validator("model", "checkpoints", "events", "spark_jars", "cache", mode="after")
+    @field_validator("model", "teacher", "checkpoints", "events", "spark_jars", "cache", mode="after")
     @classmethod
     def _absolute_folder(cls, value: str | None) -> str | None:
         return None if value is None else absolute_place(value)

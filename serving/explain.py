@@ -175,6 +175,7 @@ def explained(found: Explanation, prior: list[float] | None, verdict: str | None
             f"{found['chosen_by_night']} ({found['source']})."
         ),
         *map(escape, why(found, verdict)),
+        *([f"[italic]{escape(in_words(found['reason']))}[/italic]"] if found.get("reason") else []),
         "",
         _options_table(found, prior),
         "",
@@ -186,6 +187,11 @@ def explained(found: Explanation, prior: list[float] | None, verdict: str | None
         prompt = found["question"]["context"] + found["question"]["choice"]
         parts += ["", "[bold]The question[/bold]", escape(prompt)]
     return Group(*parts)
+
+
+def in_words(reason: dict[str, Any]) -> str:
+    """A teacher's reason, marked as its own words."""
+    return f"In the own words of {reason['by']}, asked afterwards: {reason['text']}"
 
 
 def why(found: Explanation, verdict: str | None = None) -> list[str]:

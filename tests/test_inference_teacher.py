@@ -10,17 +10,22 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
+from starlette.testclient import TestClient
 
+from browsing.app import application
 from inference.checkpoint import Checkpoint
 from inference.engine import Engine, EngineError, Refusal, Text
+from inference.reasons import Reasons, reason_for
 from inference.teacher import reason_of, teach, teacher_prompt
 from inference.tokens import Tokens
 from schemas.contract import ContractError
 from schemas.exit_codes import REFUSED
 from schemas.prompt import LABELS
 from schemas.tables import POST_TRAINING_EXAMPLES, TEACHER_REASONS
+from tests.browsing_data import make_warehouse
 from tests.conftest import RunMarquee
 from tests.inference_data import DS, append, running, settings_for, stored
+from tests.page_text import page_text
 from tests.training_data import VIEWINGS, example, make_source
 from training import reasoning
 from training.data import IGNORED, open_source
@@ -265,3 +270,43 @@ def test_a_student_learns_what_a_real_engine_wrote(
         for of in source.rows(POST_TRAINING_EXAMPLES, ["shown"], pc.field("user_id") == row["user_id"])
     }
     assert {tuple(label for label in row["labels"] if label != IGNORED) for row in learned.rows} == expected
+
+
+def test_a_reason_is_asked_for_when_somebody_wants_it_and_once(
+    tmp_path: Path, random_checkpoint: Checkpoint, tokens: Tokens
+) -> None:
+    writer = WritingEngine(tokens, " of war.\nMore", None)
+    reasons = Reasons(random_checkpoint, settings_for(tmp_path), running(writer))
+    play = example(1, options=2)
+    found = {
+        "artwork_id": "b",
+        "question": {"context": play["context"], "choice": play["choice"], "artwork_ids": ["a", "b"]},
+    }
+    assert reason_for(found, reasons) == reason_for(found, reasons) == "Because of war."
+    (asked,) = writer.prompts
+    assert "Answer: 2\n" in asked
+    with pytest.raises(ContractError, match="no question is kept"):
+        reason_for({**found, "question": None}, reasons)
+    with pytest.raises(ContractError, match="MARQUEE_TEACHER names no model"):
+        reason_for(found, Reasons.of(settings_for(tmp_path)))
+
+
+def test_a_page_marks_a_reason_as_the_teachers_own_words(
+    tmp_path: Path, random_checkpoint: Checkpoint, tokens: Tokens
+) -> None:
+    config = settings_for(make_warehouse(tmp_path))
+    asks = "for a reason in words"
+    for engine, status, expected in (
+        (WritingEngine(tokens, " of <war>.\n"), 200, f"In the own words of {random_checkpoint.version}, asked after"),
+        (WritingEngine(tokens, None), 404, "wrote no reason"),
+    ):
+        reasons = Reasons(random_checkpoint, config, running(engine))
+        client = TestClient(application(config, None, reasons), "http://127.0.0.1")
+        assert asks in client.get("/pair?user=42&title=7").text
+        answer = client.get("/reason?user=42&title=7")
+        assert answer.status_code == status
+        assert expected in page_text(answer.text)
+        assert "<war>" not in answer.text
+    without = TestClient(application(config), "http://127.0.0.1")
+    assert asks not in without.get("/pair?user=42&title=7").text
+    assert without.get("/reason?user=42&title=7").status_code == 404

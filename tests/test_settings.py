@@ -152,6 +152,7 @@ COMMANDS = [
     ["score", *DAY],
     ["summary", *DAY],
     ["lookup"],
+    ["browse"],
     ["fingerprint"],
     ["post-training", *DAY],
     ["score-held-out", *DAY, "--champion"],
