@@ -46,6 +46,10 @@ post-training: .venv/.ready ## Train a model on plays, evaluate it, promote it i
 lookup: .venv/.ready ## Print the artworks that a user should see: USER=42 [TITLE=…]
 	@$(ENV) marquee lookup $(WHO) $${TITLE:+--title "$$TITLE"}
 
+.PHONY: browse
+browse: .venv/.ready ## Show choices, titles and nights with pictures on a web page, until Ctrl-C: WAREHOUSE
+	@$(ENV) exec marquee browse
+
 .PHONY: airflow
 airflow: .venv/.ready ## Start a real Airflow: scheduler and UI, until Ctrl-C
 	@$(ENV) exec marquee airflow
@@ -73,6 +77,10 @@ format: .venv/.ready ## Put the code in its format
 .PHONY: docs
 docs: .venv/.ready ## Write docs/tables.md from the contract
 	@$(ENV) marquee docs
+
+.PHONY: screenshots
+screenshots: .venv/.ready ## Take the README's pictures of the page in Chromium, of WAREHOUSE
+	@$(ENV) python scripts/screenshots.py
 
 .PHONY: lock
 lock: .venv/.ready ## Resolve the packages anew and pin them with hashes

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from ipaddress import ip_address
+from threading import Thread
 
 from browsing.app import application
 from inference.reasons import Reasons
@@ -25,6 +30,22 @@ def bound(host: str, port: int, token: str | None) -> socket.socket:
         raise ContractError(
             f"--host {host} --port {port}: {str(error.strerror).partition(' (')[0]}; give others"
         ) from error
+
+
+@contextmanager
+def running(config: Settings) -> Iterator[str]:
+    """The address of the page while a thread of this process serves it, for browsers that a program steers."""
+    import uvicorn
+
+    with bound("127.0.0.1", 0, None) as listening:
+        server = uvicorn.Server(uvicorn.Config(application(config), log_level="warning"))
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 def serve(config: Settings, host: str, port: int, token: str | None, reasons: Reasons | None) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from browsing.app import application, link
-from browsing.server import bound
+from browsing.app import link
+from browsing.server import running
 from schemas.settings import Settings
 from tests.browsing_data import CAPTION, HOSTILE, make_warehouse
 from tests.test_serving import DS
@@ -26,17 +23,10 @@ VIEWS = ["/", "/user?id=42", "/pair?user=42&title=7", "/title?id=7", f"/night?ds
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page of a warehouse, served by a thread."""
+    """The address of the page of a warehouse."""
     config = Settings(warehouse=str(make_warehouse(tmp_path_factory.mktemp("browser"))), registry=None)
-    with bound("127.0.0.1", 0, None) as listening:
-        server = uvicorn.Server(uvicorn.Config(application(config), log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    with running(config) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
