@@ -43,7 +43,7 @@ Answer = Callable[[Request], Response]
 
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_NIGHTS, _TITLES = 14, 16
+_NIGHTS, _TITLES = 14, 14
 _IMAGE_SECONDS = 300
 # A drawing is shown, but neither runs a script nor loads anything.
 _OF_AN_IMAGE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"

@@ -61,4 +61,6 @@ def serve(config: Settings, host: str, port: int, token: str | None, reasons: Re
         settings = uvicorn.Config(
             application(config, token, reasons), log_level="warning", access_log=False, server_header=False
         )
+        # MLflow takes seconds to import: not when somebody first asks for the models.
+        Thread(target=import_module, args=("training.registry",), daemon=True).start()
         uvicorn.Server(settings).run(sockets=[listening])
