@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import sqrt
@@ -69,12 +70,14 @@ def title_page(warehouse: str, title_id: str) -> TitlePage | None:
     selections = open_table(warehouse, ARTWORK_SELECTIONS)
     buckets, is_sample = _buckets(selections, _SHOWN_OF)
     few, _ = _buckets(selections, _LIKED_OF)
-    counts = _counts(selections, title_id, buckets)
-    liked = _liked(selections, title_id, few)
-    played = _play_rates(warehouse, title_id)
-    default = next(iter(rows_where(warehouse, TITLE_DEFAULTS, f"title_id = {literal(title_id)}")), None)
-    artworks = _shown(catalogue, title_id, counts, liked, played)
-    themes = _by_theme(warehouse, selections, title_id, few)
+    with ThreadPoolExecutor() as pool:
+        counting = pool.submit(_counts, selections, title_id, buckets)
+        liking = pool.submit(_liked, selections, title_id, few)
+        playing = pool.submit(_play_rates, warehouse, title_id)
+        counting_themes = pool.submit(_by_theme, warehouse, selections, title_id, few)
+        default = next(iter(rows_where(warehouse, TITLE_DEFAULTS, f"title_id = {literal(title_id)}")), None)
+        counts, themes = counting.result(), counting_themes.result()
+        artworks = _shown(catalogue, title_id, counts, liking.result(), playing.result())
     order = [each.picture.artwork_id for each in artworks]
     return TitlePage(
         title_id=title_id,
