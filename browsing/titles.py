@@ -17,9 +17,9 @@ from schemas.store import NoTableError, literal, open_table, rows, rows_where
 from schemas.tables import ARTWORK_SELECTIONS, IMPRESSIONS, TITLE_DEFAULTS, TITLES, USER_CONTEXTS
 
 # Whole buckets are read until they hold so many selections. A bucket is a random sample of users, as it is a hash, so a
-# page takes as long for millions of users as for thousands.
-_SHOWN_OF, _LIKED_OF = 2_000_000, 250_000
-# Days of contexts and of impressions, up to the latest, that are read.
+# page takes as long for millions of users as for thousands. Of impressions the latest days are read.
+_SHOWN_OF, _LIKED_OF, _PLAYED_OF = 2_000_000, 250_000, 500_000
+# Most days of contexts and of impressions.
 _DAYS = 28
 _THEMES = 8
 
@@ -120,17 +120,38 @@ def _shown(
 
 def _buckets(selections: DeltaTable, most: int) -> tuple[str, bool]:
     """SQL for buckets that together hold about `most` rows, and whether some are left out."""
+    held = _rows_by(selections, "bucket")
+    taken = _until(sorted(held.items()), most)
+    return ", ".join(map(str, taken)) or "NULL", len(taken) < len(held)
+
+
+def _latest_days(table: DeltaTable, most: int) -> str:
+    """SQL for the latest days that together hold about `most` rows, at most _DAYS."""
+    days = _until(sorted(_rows_by(table, "ds").items(), reverse=True)[:_DAYS], most)
+    return ", ".join(f"DATE '{day}'" for day in days) or "NULL"
+
+
+def _rows_by(table: DeltaTable, column: str) -> dict[Any, int]:
+    """The rows of each partition, by the table's log alone."""
     import pyarrow as pa
 
-    held: dict[int, int] = defaultdict(int)
-    for file in pa.table(selections.get_add_actions(flatten=True)).to_pylist():
-        held[int(file["partition.bucket"])] += file["num_records"] or 0
-    taken: list[int] = []
-    for bucket in sorted(held):
-        if taken and sum(held[each] for each in [*taken, bucket]) > most:
+    held: dict[Any, int] = defaultdict(int)
+    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        if (value := file.get(f"partition.{column}")) is not None:
+            held[value] += file["num_records"] or 0
+    return held
+
+
+def _until(held: list[tuple[Any, int]], most: int) -> list[Any]:
+    """The first values, until their rows would be more than `most`; at least one."""
+    taken: list[Any] = []
+    total = 0
+    for value, number in held:
+        total += number
+        if taken and total > most:
             break
-        taken.append(bucket)
-    return ", ".join(map(str, taken)) or "NULL", len(taken) < len(held)
+        taken.append(value)
+    return taken
 
 
 def _counts(selections: DeltaTable, title_id: str, buckets: str) -> dict[str, int]:
@@ -164,7 +185,7 @@ def _by_theme(warehouse: str, selections: DeltaTable, title_id: str, buckets: st
     found = rows(
         "SELECT theme, artwork_id, count(*) AS users FROM (SELECT user_id, "
         f"last_value({leading_theme('context')} ORDER BY ds) AS theme FROM contexts "
-        f"WHERE {_recent(contexts, 'ds')} AND bucket IN ({buckets}) GROUP BY user_id) AS asked "
+        f"WHERE {_recent(contexts)} AND bucket IN ({buckets}) GROUP BY user_id) AS asked "
         "JOIN (SELECT user_id, artwork_id FROM selections "
         f"WHERE bucket IN ({buckets}) AND title_id = {literal(title_id)}) AS chosen USING (user_id) "
         "GROUP BY theme, artwork_id",
@@ -188,9 +209,9 @@ def _play_rates(warehouse: str, title_id: str) -> dict[str, Rate]:
     found = rows(
         "SELECT artwork_id, count(*) AS draws, sum(weight) AS weights, sum(weight * weight) AS squares, "
         "sum(weight * CASE WHEN played THEN 1 ELSE 0 END) AS plays FROM (SELECT artwork_id, 1 / propensity AS weight, "
-        f"first_value(played ORDER BY shown_at) AS played FROM impressions WHERE {_recent(impressions, 'ds')} "
-        f"AND title_id = {literal(title_id)} AND propensity > 0 GROUP BY user_id, artwork_id, propensity) "
-        "GROUP BY artwork_id",
+        "first_value(played ORDER BY shown_at) AS played FROM impressions "
+        f"WHERE ds IN ({_latest_days(impressions, _PLAYED_OF)}) AND title_id = {literal(title_id)} AND propensity > 0 "
+        "GROUP BY user_id, artwork_id, propensity) GROUP BY artwork_id",
         impressions=impressions,
     )
     return {row["artwork_id"]: _rate(row) for row in found}
@@ -210,7 +231,7 @@ def wilson(rate: float, size: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _recent(table: DeltaTable, column: str) -> str:
-    """SQL for the latest days of a table."""
-    days = [date.fromisoformat(str(day)) for each in table.partitions() if (day := each[column]) is not None]
-    return f"{column} > DATE '{max(days) - timedelta(days=_DAYS)}'" if days else "false"
+def _recent(contexts: DeltaTable) -> str:
+    """SQL for the latest days of contexts."""
+    days = [date.fromisoformat(str(day)) for each in contexts.partitions() if (day := each["ds"]) is not None]
+    return f"ds > DATE '{max(days) - timedelta(days=_DAYS)}'" if days else "false"
