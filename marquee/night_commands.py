@@ -148,7 +148,11 @@ def erase(
     erased = {*(users or ()), *(ids_in(file) if file else ())}
     if not erased:
         raise typer.BadParameter("no user is given: marquee erase USER…, or --file FILE with an id a line")
-    wide_console().print(erase(configured(warehouse), erased, purge, datetime.now(UTC), trained_on))
+    wide_console().print(
+        erase(configured(warehouse), erased, purge, datetime.now(UTC), trained_on),
+        # A path is one line, however long.
+        soft_wrap=True,
+    )
 
 
 def summary(ds: Ds, warehouse: Warehouse = None) -> None:
