@@ -25,7 +25,7 @@ from browsing.nights import KINDS, PairFilter, night_page
 from browsing.pictures import catalogue_of, image_of, placeholder
 from browsing.search import search
 from browsing.titles import title_page
-from browsing.users import PairPage, example_user, pair_page, user_page
+from browsing.users import PairPage, pair_page, some_user, user_page
 from inference.reasons import Reasons, reason_for
 from schemas.arguments import night_date
 from schemas.contract import ContractError
@@ -76,7 +76,7 @@ class Pages:
         defaults = rows_where(self._warehouse, TITLE_DEFAULTS, f"true ORDER BY title_id LIMIT {_TITLES}")
         catalogue = catalogue_of(self._warehouse, [each["title_id"] for each in defaults])
         titles = [catalogue.picture(each["artwork_id"], each["title_id"]) for each in defaults]
-        user_id = example_user(self._warehouse)
+        user_id = some_user(self._warehouse)
         return self.render("home", nights=nights, titles=titles, catalogue=catalogue, user_id=user_id)
 
     def user(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from schemas.settings import Settings
 from schemas.store import NoTableError, literal, open_table, rows, rows_where
 from schemas.tables import USER_CONTEXTS, VIEWING_HISTORY, WANTED_PAIRS
 from serving.explain import Explanation, explanation
-from serving.lookup import EXAMPLE_USER, names_of
+from serving.lookup import example_user, names_of
 from serving.selections import Selections
 
 # Without a context, viewings of so many days are looked through, and so many of them shown.
@@ -132,10 +132,9 @@ def pair_page(settings: Settings, user_id: str, title_id: str, ds: date | None) 
     )
 
 
-def example_user(warehouse: str) -> str | None:
-    """User 42, or the first by id; None if nobody has a choice yet."""
+def some_user(warehouse: str) -> str | None:
+    """A user to begin with; None if nobody has a choice yet."""
     try:
-        selections = Selections.of(warehouse)
+        return example_user(Selections.of(warehouse))
     except NoTableError:
         return None
-    return EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user()

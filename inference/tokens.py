@@ -80,9 +80,11 @@ class Tokens:
         return self.ids(self.form.put_in(text))
 
     def option_ends(self, text: str) -> list[int]:
-        """The places in `choice(text)` of the last token of each option's line."""
+        """The places of the last token of each option's line in a prompt that ends with `choice(text)`, from its end:
+        -1 is the prompt's last token.
+        """
         ends = list(accumulate(len(self._line_ids(line)) for line in _LINE.findall(self.form.put_in(text))))
-        return [ends[line] - 1 for line in option_lines(_LINE.findall(text))]
+        return [ends[line] - ends[-1] - 1 for line in option_lines(_LINE.findall(text))]
 
     def _encode(self, line: str) -> array[int]:
         return array("i", self._tokenizer.encode(line, add_special_tokens=False).ids)

@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from browsing.app import link
 from browsing.server import running
-from browsing.users import example_user, user_page
+from browsing.users import some_user, user_page
 from schemas.settings import settings
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -26,7 +26,7 @@ def main() -> None:
     if chromium is None:
         sys.exit("screenshots: there is no Chromium on this machine: apt-get install chromium")
     config = settings()
-    user_id = example_user(config.warehouse)
+    user_id = some_user(config.warehouse)
     if user_id is None:
         sys.exit(f"screenshots: {config.warehouse} has no choices: run `marquee night` first")
     title_id = user_page(config.warehouse, user_id).row[0].title_id

@@ -82,10 +82,15 @@ def heading_of(user_id: str, title_id: str | None, choices: list[dict[str, Any]]
     return f"User {user_id} (bucket {bucket}) should see"
 
 
+def example_user(selections: Selections) -> str | None:
+    """User 42, or the first by id; None if nobody has a choice yet."""
+    return EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user()
+
+
 def lookup_table(warehouse: str, user_id: str | None, title_id: str | None) -> Table | Text:
     selections = Selections.of(warehouse)
     if user_id is None:
-        user_id = EXAMPLE_USER if selections.of_user(EXAMPLE_USER) else selections.some_user() or EXAMPLE_USER
+        user_id = example_user(selections) or EXAMPLE_USER
     choices = choices_of(selections, user_id, title_id)
     names = names_of(warehouse, {choice["title_id"] for choice in choices})
     heading = heading_of(user_id, title_id, choices, bucket_of(user_id, selections.buckets))

@@ -18,7 +18,7 @@ from training.data import Source
 from training.levels import levels, outcomes, training_rows
 from training.outcomes import Collator, advantage_loss, binary_loss, distillation_loss
 from training.prior import label_logprobs
-from training.reward_head import Options, fitted, read_options
+from training.reward_head import fitted, read_options
 from training.settings import Advantage, Binary, Common, Distilled
 from training.stage import Stage, load_base
 
@@ -135,16 +135,16 @@ def test_the_distillation_loss_is_0_at_the_target_and_moves_options_towards_it()
 WIDTH = 6
 
 
-def served(count: int, worth: np.ndarray, seed: int) -> tuple[list[dict[str, Any]], list[Options]]:
+def served(count: int, worth: np.ndarray, seed: int) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
     """Impressions of 4 options each whose plays follow the `worth` (WIDTH,) of their states."""
     rng = np.random.default_rng(seed)
     rows, options = [], []
     for number in range(count):
         states, log_probs = rng.normal(size=(4, WIDTH)), rng.normal(size=4)
-        each = Options(states - states.mean(0), log_probs - log_probs.mean())
+        each = np.column_stack([log_probs - log_probs.mean(), states - states.mean(0)])
         shown = int(rng.integers(4))
         level = rng.normal()
-        chance = 1 / (1 + math.exp(-level - each.states[shown] @ worth))
+        chance = 1 / (1 + math.exp(-level - each[shown, 1:] @ worth))
         outcome = {"played": float(rng.random() < chance), "level": level, "weight": 1.0}
         rows.append({"user_id": f"u{number % 50}", "shown": shown, **outcome})
         options.append(each)
@@ -159,14 +159,14 @@ def test_a_reward_head_finds_what_plays_are_worth_and_that_the_base_is_wrong() -
     # The base's answers are noise here: what they are expected to mean is taken off.
     assert head.coefficients[0] == pytest.approx(-0.4, abs=0.1)
     assert head.log_loss < head.log_loss_of_base - 0.05
-    assert head.rewards(options[0]) == pytest.approx(options[0].states @ worth, abs=0.5)
+    assert head.rewards(options[0]) == pytest.approx(options[0][:, 1:] @ worth, abs=0.5)
 
 
 def test_outcomes_without_anything_to_learn_leave_the_base_as_it_is() -> None:
     rows, options = served(1_000, np.zeros(WIDTH), seed=2)
     rng = np.random.default_rng(3)
     for row, each in zip(rows, options, strict=True):
-        chance = 1 / (1 + math.exp(-row["level"] - 0.4 * each.log_probs[row["shown"]]))
+        chance = 1 / (1 + math.exp(-row["level"] - 0.4 * each[row["shown"], 0]))
         row["played"] = float(rng.random() < chance)
     head = fitted(rows, options, scale=0.4)
     assert head.coefficients == pytest.approx(np.zeros(1 + WIDTH), abs=0.05)
@@ -183,13 +183,13 @@ def test_states_are_those_at_the_ends_of_the_options_lines(
     for row, each in list(zip(rows, found, strict=True))[:3]:
         ends = [stage.tokens.text([row["input_ids"][end]]) for end in row["option_ends"]]
         assert all(end.endswith("\n") for end in ends)
-        assert len(ends) == len(row["option_ids"]) == len(each.log_probs)
+        assert len(ends) == len(row["option_ids"]) == len(each)
         alone = model.model(torch.tensor([row["input_ids"]]), output_hidden_states=True).hidden_states[1][0]
         states = alone[row["option_ends"]].detach().numpy()
         normed = states / np.sqrt((states**2).mean(1, keepdims=True))
-        assert each.states == pytest.approx(normed - normed.mean(0), abs=1e-4)
+        assert each[:, 1:] == pytest.approx(normed - normed.mean(0), abs=1e-4)
         own = label_logprobs(model, [row["input_ids"]], row["option_ids"])[0]
-        assert each.log_probs == pytest.approx(own - own.mean(), abs=1e-4)
+        assert each[:, 0] == pytest.approx(own - own.mean(), abs=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ target for all options of a prompt, without noise.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from scipy.special import softmax
 
 from schemas.events import report
@@ -23,9 +24,6 @@ from schemas.tables import POST_TRAINING_EXAMPLES
 from training.levels import training_rows
 from training.settings import Distilled
 from training.stage import Stage, load_base
-
-if TYPE_CHECKING:
-    from training.reward_head import Options
 
 TABLES = (POST_TRAINING_EXAMPLES,)
 """The tables that the recipe reads."""
@@ -53,7 +51,7 @@ def train(stage: Stage, recipe: Distilled) -> Any:
     return make_trainer(stage, replace(found, rows=learned), distillation_loss)
 
 
-def _options(stage: Stage, rows: list[dict[str, Any]], depth: float) -> list[Options]:
+def _options(stage: Stage, rows: list[dict[str, Any]], depth: float) -> list[np.ndarray]:
     """What the base makes of the rows' options. Its weights are let go before the trainer loads its own."""
     import torch
 

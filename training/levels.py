@@ -79,11 +79,10 @@ def training_rows(stage: Stage, propensity_clip: float) -> Tokenized:
 
 def _outcome_row(tokens: Tokens) -> Callable[[dict[str, Any], list[int]], dict[str, Any]]:
     def row(example: dict[str, Any], prompt: list[int]) -> dict[str, Any]:
-        begin = len(prompt) - len(tokens.choice(example["choice"]))
         return {
             "input_ids": prompt,
             "option_ids": tokens.labels[: len(example["artwork_ids"])],
-            "option_ends": [begin + end for end in tokens.option_ends(example["choice"])],
+            "option_ends": [len(prompt) + end for end in tokens.option_ends(example["choice"])],
             "user_id": example["user_id"],
             "shown": example["shown"] - 1,
             "played": float(example["played"]),

@@ -19,7 +19,7 @@ from schemas.prompt import Choice
 from training.data import Source, prompt_ids
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from training.stage import Stage
 
@@ -79,12 +79,21 @@ def label_logprobs(model: nn.Module, prompts: list[list[int]], labels: list[int]
     for start in range(0, len(prompts), _BATCH):
         batch = prompts[start : start + _BATCH]
         ids = padded(batch, 0).to(device)
-        ends = torch.tensor([len(prompt) - 1 for prompt in batch], device=device)
         with torch.no_grad():
             hidden = model.model(ids, use_cache=False).last_hidden_state  # type: ignore[operator]
-            last = hidden[torch.arange(len(batch), device=device), ends]
-            logits = model.lm_head(last).float()  # type: ignore[operator]
-        found.append(logits.log_softmax(-1)[:, labels].cpu().numpy())
+            found.append(next_logprobs(model, hidden, batch)[:, labels].cpu().numpy())
     values: np.ndarray = np.concatenate(found)
     assert math.isfinite(float(values.sum()))
     return values
+
+
+def next_logprobs(model: Any, hidden: Tensor, prompts: list[list[int]]) -> Tensor:
+    """Log-probabilities of the token after each prompt, (N, vocabulary), from the last layer's hidden states (N, L, …)
+    of the padded prompts.
+    """
+    import torch
+
+    ends = torch.tensor([len(prompt) - 1 for prompt in prompts], device=hidden.device)
+    last = hidden[torch.arange(len(prompts), device=hidden.device), ends]
+    logprobs: Tensor = model.lm_head(last).float().log_softmax(-1)
+    return logprobs

@@ -25,25 +25,13 @@ from scipy.special import expit, log_expit
 
 from schemas.events import report
 from training.padding import padded
+from training.prior import next_logprobs
 
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0)
 """L2 penalties of b and w to choose from."""
 _FOLDS = 4
 _BATCH = 16
 _REPORTED = 100  # batches from one report of progress to the next
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the base makes of one prompt's K options: `states` (K, width) and `log_probs` (K,), each less its mean."""
-
-    states: np.ndarray
-    log_probs: np.ndarray
-
-    @property
-    def features(self) -> np.ndarray:
-        """(K, 1 + width): log-probabilities, then states."""
-        return np.column_stack([self.log_probs, self.states])
 
 
 @dataclass(frozen=True)
@@ -73,48 +61,44 @@ class Head:
     log_loss: float
     log_loss_of_base: float
 
-    def rewards(self, options: Options) -> np.ndarray:
-        """Log-odds of a play of each option over the mean option, (K,)."""
-        found: np.ndarray = self.scale * options.log_probs + options.features @ self.coefficients
+    def rewards(self, options: np.ndarray) -> np.ndarray:
+        """Log-odds of a play of each option over the mean option, (K,), from `read_options`."""
+        found: np.ndarray = self.scale * options[:, 0] + options @ self.coefficients
         return found
 
 
-def read_options(model: Any, rows: Sequence[dict[str, Any]], layer: int) -> list[Options]:
-    """The options of each of `rows` (input_ids, option_ids, option_ends) as `model` reads them, with the hidden states
-    after `layer` layers. Progress is reported.
+def read_options(model: Any, rows: Sequence[dict[str, Any]], layer: int) -> list[np.ndarray]:
+    """What `model` makes of the K options of each of `rows` (input_ids, option_ids, option_ends), (K, 1 + width): their
+    log-probabilities, and the hidden states after `layer` layers, each less its mean. Progress is reported.
     """
     import torch
 
     device = next(model.parameters()).device
-    found: dict[int, Options] = {}
+    found: dict[int, np.ndarray] = {}
     # Rows of similar length together need little padding.
     places = sorted(range(len(rows)), key=lambda place: len(rows[place]["input_ids"]))
     for start in range(0, len(places), _BATCH):
         batch = [rows[place] for place in places[start : start + _BATCH]]
-        ids = padded([row["input_ids"] for row in batch], 0).to(device)
+        prompts = [row["input_ids"] for row in batch]
         with torch.no_grad():
-            read = model.model(ids, use_cache=False, output_hidden_states=True)
-            last = torch.tensor([len(row["input_ids"]) - 1 for row in batch], device=device)
-            answers = read.last_hidden_state[torch.arange(len(batch), device=device), last]
-            log_probs = model.lm_head(answers).float().log_softmax(-1)
+            read = model.model(padded(prompts, 0).to(device), use_cache=False, output_hidden_states=True)
+            log_probs = next_logprobs(model, read.last_hidden_state, prompts)
         for number, row in enumerate(batch):
             states = read.hidden_states[layer][number, row["option_ends"]].float()
             normed = states / states.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
-            own = log_probs[number, row["option_ids"]]
-            place = places[start + number]
-            found[place] = Options((normed - normed.mean(0)).cpu().numpy(), (own - own.mean()).cpu().numpy())
+            features = torch.column_stack([log_probs[number, row["option_ids"]], normed])
+            found[places[start + number]] = (features - features.mean(0)).cpu().numpy()
         if start // _BATCH % _REPORTED == 0:
             report("distilled", f"the base has read {start + len(batch):,} of {len(rows):,} prompts")
     return [found[place] for place in range(len(rows))]
 
 
-def fitted(rows: Sequence[dict[str, Any]], options: Sequence[Options], scale: float) -> Head:
+def fitted(rows: Sequence[dict[str, Any]], options: Sequence[np.ndarray], scale: float) -> Head:
     """The head for the outcomes of `rows` (user_id, shown, played, level, weight), with the penalty of the least
     log-loss on users who were left out. `scale` is s.
     """
-    shown = [each.features[row["shown"]] for row, each in zip(rows, options, strict=True)]
+    features = np.stack([each[row["shown"]] for row, each in zip(rows, options, strict=True)])
     level, played, weight = (np.array([row[name] for row in rows], float) for name in ("level", "played", "weight"))
-    features = np.stack(shown)
     outcomes = Outcomes(features, level + scale * features[:, 0], played, weight)
     folds = np.array([crc32(row["user_id"].encode()) % _FOLDS for row in rows])
     losses = {penalty: _left_out(outcomes, folds, penalty) for penalty in PENALTIES}
